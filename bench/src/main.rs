@@ -1,2 +1,34 @@
-//! The project's own commands.
-fn main() {}
+//! Benchmarks of Kinglet and its rivals, in turn on the same work.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench measures real time, and replays nothing"
+)]
+
+mod report;
+mod store;
+
+use clap::{Parser, Subcommand};
+
+/// Benchmarks of Kinglet and its rivals, in turn on the same work.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare redb and SQLite as the carrier of the event queue.
+    Store(store::StoreArgs),
+    /// Load one store until killed; the other half of the recovery case.
+    #[command(hide = true)]
+    StoreChild(store::ChildArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Store(args) => args.execute(),
+        Command::StoreChild(args) => args.execute(),
+    }
+}
