@@ -1,1 +1,60 @@
-//! To be written.
+//! The handler attributes of `kinglet-sdk`, which re-exports and documents them.
+
+mod handler;
+
+use proc_macro::TokenStream;
+
+use handler::Kind;
+
+/// Makes a function the crate's handler of created objects.
+///
+/// ```ignore
+/// #[kinglet_sdk::object_created]
+/// fn thumbnail(event: ObjectCreated) -> Result<(), Failure> { .. }
+/// ```
+///
+/// The function stays as it is. In a component it is exported as `kinglet:events/object-created`;
+/// natively nothing is exported.
+#[proc_macro_attribute]
+pub fn object_created(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    handler::expand(Kind::ObjectCreated, arguments.into(), item.into()).into()
+}
+
+/// Makes a function the crate's handler of messages, one at a time.
+///
+/// ```ignore
+/// #[kinglet_sdk::message]
+/// fn enrich(event: Message) -> Result<(), Failure> { .. }
+/// ```
+///
+/// The function stays as it is. In a component it is exported as `kinglet:events/message`; natively
+/// nothing is exported.
+#[proc_macro_attribute]
+pub fn message(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    handler::expand(Kind::Message, arguments.into(), item.into()).into()
+}
+
+/// Makes a function the crate's handler of messages that come several at once.
+///
+/// Where the messages have nothing to do with each other, it takes one of them, and is called for each
+/// in turn. What it stages belongs to that message alone, and fails or commits with it:
+///
+/// ```ignore
+/// #[kinglet_sdk::message_batch]
+/// fn enrich(event: Message) -> Result<(), Failure> { .. }
+/// ```
+///
+/// Where they are worked on together, it takes the `Batch` and returns one result per message, in the
+/// batch's order, or a failure of them all:
+///
+/// ```ignore
+/// #[kinglet_sdk::message_batch]
+/// fn infer(batch: Batch) -> Result<Vec<Result<(), Failure>>, Failure> { .. }
+/// ```
+///
+/// The function stays as it is. In a component it is exported as `kinglet:events/message-batch`;
+/// natively nothing is exported.
+#[proc_macro_attribute]
+pub fn message_batch(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    handler::expand(Kind::MessageBatch, arguments.into(), item.into()).into()
+}

@@ -1,0 +1,65 @@
+//! What wit-bindgen makes of the contract: one module for what is imported, one for each handler.
+//!
+//! Every type comes from `capabilities`; the handler worlds refer to it, so that a function with two
+//! handlers has one `Bucket` and one `Failure`.
+
+#![allow(
+    missing_docs,
+    reason = "the WIT documents the contract; the SDK wraps all of it"
+)]
+
+pub mod capabilities {
+    wit_bindgen::generate!({ world: "capabilities", path: "wit", generate_all });
+}
+
+pub mod object_function {
+    wit_bindgen::generate!({
+        world: "object-function",
+        path: "wit",
+        pub_export_macro: true,
+        export_macro_name: "__export_object_created",
+        default_bindings_module: "::kinglet_sdk::__private::object_function",
+        with: {
+            "kinglet:events/types@0.1.0": crate::bindings::capabilities::kinglet::events::types,
+            "kinglet:events/objects@0.1.0": crate::bindings::capabilities::kinglet::events::objects,
+            "kinglet:events/topics@0.1.0": crate::bindings::capabilities::kinglet::events::topics,
+            "wasi:config/store@0.2.0-rc.1": crate::bindings::capabilities::wasi::config::store,
+            "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
+        },
+    });
+}
+
+pub mod message_function {
+    wit_bindgen::generate!({
+        world: "message-function",
+        path: "wit",
+        pub_export_macro: true,
+        export_macro_name: "__export_message",
+        default_bindings_module: "::kinglet_sdk::__private::message_function",
+        with: {
+            "kinglet:events/types@0.1.0": crate::bindings::capabilities::kinglet::events::types,
+            "kinglet:events/objects@0.1.0": crate::bindings::capabilities::kinglet::events::objects,
+            "kinglet:events/topics@0.1.0": crate::bindings::capabilities::kinglet::events::topics,
+            "wasi:config/store@0.2.0-rc.1": crate::bindings::capabilities::wasi::config::store,
+            "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
+        },
+    });
+}
+
+pub mod batch_function {
+    wit_bindgen::generate!({
+        world: "batch-function",
+        path: "wit",
+        pub_export_macro: true,
+        export_macro_name: "__export_message_batch",
+        default_bindings_module: "::kinglet_sdk::__private::batch_function",
+        with: {
+            "kinglet:events/batch-scope@0.1.0": generate,
+            "kinglet:events/types@0.1.0": crate::bindings::capabilities::kinglet::events::types,
+            "kinglet:events/objects@0.1.0": crate::bindings::capabilities::kinglet::events::objects,
+            "kinglet:events/topics@0.1.0": crate::bindings::capabilities::kinglet::events::topics,
+            "wasi:config/store@0.2.0-rc.1": crate::bindings::capabilities::wasi::config::store,
+            "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
+        },
+    });
+}

@@ -1,0 +1,92 @@
+use std::io;
+
+/// How a capability fails: an object, a topic, a setting.
+///
+/// Through `?` it becomes a [`Failure`](crate::Failure) that asks for another attempt. Match it where
+/// another attempt can't help:
+///
+/// ```
+/// use kinglet_sdk::{Error, Failure, ObjectCreated};
+///
+/// fn index(event: ObjectCreated) -> Result<(), Failure> {
+///     let bytes = match event.object().read() {
+///         Ok(bytes) => bytes,
+///         // Replaced or removed since: the newer version has an event of its own.
+///         Err(Error::Changed(_) | Error::NotFound(_)) => return Ok(()),
+///         Err(error) => return Err(error.into()),
+///     };
+///     kinglet_sdk::info!("{} bytes", bytes.len());
+///     Ok(())
+/// }
+///
+/// let host = kinglet_sdk::testing::Host::new();
+/// host.bucket("notes").put("a.txt", "hello");
+/// let event = host.object_created("notes", "a.txt");
+/// host.bucket("notes").remove("a.txt");
+/// assert_eq!(host.run(index, event), Ok(()));
+/// ```
+///
+/// Each variant carries a text that names the value it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not granted, or no such bucket or topic: a function can't tell which.
+    Denied(String),
+    /// There is no such object.
+    NotFound(String),
+    /// The object is no longer the version that was asked for, or a write's condition failed.
+    Changed(String),
+    /// An argument or a setting can't be used.
+    Invalid(String),
+    /// A limit of the function or the host; the text has the figure.
+    Limit(String),
+    /// The store failed: another attempt may succeed.
+    Unavailable(String),
+    /// Anything else; natively also that no [`testing`](crate#testing) host is there.
+    Other(String),
+}
+
+impl Error {
+    fn text(&self) -> &str {
+        match self {
+            Self::Denied(text)
+            | Self::NotFound(text)
+            | Self::Changed(text)
+            | Self::Invalid(text)
+            | Self::Limit(text)
+            | Self::Unavailable(text)
+            | Self::Other(text) => text,
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self {
+            Self::Denied(_) => "denied: ",
+            Self::NotFound(_) => "not found: ",
+            Self::Changed(_) => "changed: ",
+            Self::Invalid(_) => "invalid: ",
+            Self::Limit(_) => "limit reached: ",
+            Self::Unavailable(_) => "unavailable: ",
+            Self::Other(_) => "",
+        };
+        write!(f, "{kind}{}", self.text())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// For readers and writers, whose errors are [`io::Error`]: the kind is the nearest there is.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Denied(_) => io::ErrorKind::PermissionDenied,
+            Error::NotFound(_) => io::ErrorKind::NotFound,
+            Error::Invalid(_) => io::ErrorKind::InvalidInput,
+            Error::Limit(_) => io::ErrorKind::QuotaExceeded,
+            Error::Changed(_) | Error::Unavailable(_) | Error::Other(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,162 @@
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::time::Duration;
+
+/// How a handler fails. Whatever it staged is discarded, and the event is tried again or dead-lettered.
+///
+/// An ordinary error turns into [`Failure::Other`] through `?`: an error type of the standard library
+/// or of a crate, `anyhow::Error`, a `String` or a `&str`. It asks for another attempt, and its text
+/// has the whole chain of sources.
+///
+/// ```
+/// use kinglet_sdk::{Failure, Message};
+/// use std::time::Duration;
+///
+/// fn charge(event: Message) -> Result<(), Failure> {
+///     let cents: u64 = event.text()?.parse().map_err(Failure::reject)?;
+///     if cents > 1_000_000 {
+///         return Err(Failure::retry_after("waiting for a person", Duration::from_secs(3600)));
+///     }
+///     Ok(())
+/// }
+///
+/// let host = kinglet_sdk::testing::Host::new();
+/// let outcome = host.run(charge, host.message("orders", "ten"));
+/// assert_eq!(outcome, Err(Failure::Reject("invalid digit found in string".into())));
+/// ```
+///
+/// `Failure` isn't a [`std::error::Error`] itself, or else `?` couldn't turn every error into one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Another attempt may succeed.
+    Retry {
+        /// Shown in logs and in the dead letter.
+        reason: String,
+        /// The wait before the next attempt, in place of the function's backoff and within its bounds.
+        after: Option<Duration>,
+    },
+    /// No attempt can succeed: the event goes to the dead letters now, with this reason.
+    Reject(String),
+    /// An error that nobody classified: handled as a retry.
+    Other(String),
+}
+
+impl Failure {
+    /// Ends the event: no attempt can succeed. Made for `map_err(Failure::reject)`.
+    pub fn reject(reason: impl Display) -> Self {
+        Self::Reject(text_of(reason))
+    }
+
+    /// Asks for another attempt, after the function's backoff.
+    pub fn retry(reason: impl Display) -> Self {
+        Self::Retry {
+            reason: text_of(reason),
+            after: None,
+        }
+    }
+
+    /// Asks for another attempt after a wait of the handler's choosing, within the function's bounds.
+    /// It counts in whole milliseconds.
+    pub fn retry_after(reason: impl Display, after: Duration) -> Self {
+        Self::Retry {
+            reason: text_of(reason),
+            after: Some(after),
+        }
+    }
+
+    /// The text that logs and the dead letter show.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Retry { reason, .. } | Self::Reject(reason) | Self::Other(reason) => reason,
+        }
+    }
+}
+
+/// The alternate form, in which `anyhow::Error` shows its whole chain.
+fn text_of(reason: impl Display) -> String {
+    format!("{reason:#}")
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Retry {
+                reason,
+                after: None,
+            } => write!(f, "retry: {reason}"),
+            Self::Retry {
+                reason,
+                after: Some(after),
+            } => write!(f, "retry after {after:?}: {reason}"),
+            Self::Reject(reason) => write!(f, "rejected: {reason}"),
+            Self::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error: Box<dyn StdError + Send + Sync> = error.into();
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            // Some errors show their source in their own text already.
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self::Other(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    fn fail<E: Into<Failure>>(error: E) -> Failure {
+        error.into()
+    }
+
+    #[test]
+    fn every_ordinary_error_converts() {
+        let parse = "ten".parse::<u8>().unwrap_err();
+        assert_eq!(
+            fail(parse),
+            Failure::Other("invalid digit found in string".into())
+        );
+        assert_eq!(fail("no"), Failure::Other("no".into()));
+        assert_eq!(fail(String::from("no")), Failure::Other("no".into()));
+        let boxed: Box<dyn StdError + Send + Sync> = "boxed".into();
+        assert_eq!(fail(boxed), Failure::Other("boxed".into()));
+        assert_eq!(
+            fail(crate::Error::Limit("1 MiB".into())).reason(),
+            "limit reached: 1 MiB"
+        );
+        assert_eq!(
+            fail(Failure::reject("a cat")),
+            Failure::Reject("a cat".into())
+        );
+    }
+
+    #[test]
+    fn the_text_has_the_chain() {
+        let chain = || -> anyhow::Result<()> {
+            "ten"
+                .parse::<u8>()
+                .context("the width")
+                .context("the config")?;
+            Ok(())
+        };
+        let text = "the config: the width: invalid digit found in string";
+        assert_eq!(fail(chain().unwrap_err()), Failure::Other(text.into()));
+        assert_eq!(
+            Failure::reject(chain().unwrap_err()),
+            Failure::Reject(text.into())
+        );
+    }
+}

@@ -1,0 +1,517 @@
+//! What the testing host holds, and the contract's rules over it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::rc::Rc;
+
+use super::{Log, Published};
+use crate::bucket::{Condition, WriteOptions};
+use crate::event::time_from_millis;
+use crate::{Delivery, Draft, Error, Failure, Level, ObjectInfo};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<RefCell<State>>>> = const { RefCell::new(None) };
+}
+
+/// The contract's bounds.
+const PAGE: usize = 1000;
+const MAX_KEY_BYTES: usize = 1024;
+
+/// 2026-01-01T00:00:00Z: the clock starts there, and every event and write takes a second.
+const START_MILLIS: u64 = 1_767_225_600_000;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub config: BTreeMap<String, String>,
+    pub logs: Vec<Log>,
+    pub attempt: u32,
+    buckets: BTreeMap<String, Bucket>,
+    topics: BTreeMap<String, Vec<Published>>,
+    run: Option<Run>,
+    /// Counts what happened; ids, etags and times come from it.
+    ticks: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Bucket {
+    readable: bool,
+    writable: bool,
+    objects: BTreeMap<String, Stored>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub info: ObjectInfo,
+    pub body: Rc<[u8]>,
+}
+
+/// A handler at work: its effects in the order in which it made them.
+#[derive(Debug)]
+struct Run {
+    batch: Option<usize>,
+    scope: Option<usize>,
+    staged: Vec<(Option<usize>, Effect)>,
+}
+
+#[derive(Clone, Debug)]
+enum Effect {
+    Write {
+        bucket: String,
+        object: Stored,
+        condition: Condition,
+    },
+    Remove {
+        bucket: String,
+        key: String,
+    },
+    Publish {
+        topic: String,
+        messages: Vec<Draft>,
+    },
+}
+
+impl State {
+    pub fn new() -> Self {
+        Self {
+            config: BTreeMap::new(),
+            logs: Vec::new(),
+            attempt: 1,
+            buckets: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            run: None,
+            ticks: 0,
+        }
+    }
+
+    /// Makes this the thread's, and gives the one that was.
+    pub fn install(state: Option<Rc<RefCell<Self>>>) -> Option<Rc<RefCell<Self>>> {
+        CURRENT.with_borrow_mut(|current| std::mem::replace(current, state))
+    }
+
+    /// Gives the thread back to `previous`, if it is still this one's.
+    pub fn uninstall(state: &Rc<RefCell<Self>>, previous: Option<Rc<RefCell<Self>>>) {
+        CURRENT.with_borrow_mut(|current| {
+            if current.as_ref().is_some_and(|own| Rc::ptr_eq(own, state)) {
+                *current = previous;
+            }
+        });
+    }
+
+    /// Calls on the thread's host.
+    pub fn with_current<T>(call: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let state = CURRENT.with_borrow(Option::clone).ok_or_else(|| {
+            Error::Other(
+                "no host on this thread: natively, keep a `kinglet_sdk::testing::Host` for as long as \
+                 handlers run"
+                    .to_owned(),
+            )
+        })?;
+        call(&mut state.borrow_mut())
+    }
+
+    // What handlers ask for.
+
+    pub fn open_bucket(&self, name: &str) -> Result<(), Error> {
+        match self.buckets.get(name) {
+            Some(bucket) if bucket.readable || bucket.writable => Ok(()),
+            _ => Err(Error::Denied(format!(
+                "bucket `{name}` isn't granted; grant it with `host.bucket({name:?})`"
+            ))),
+        }
+    }
+
+    pub fn read(&self, bucket: &str, key: &str, etag: Option<&str>) -> Result<Stored, Error> {
+        valid_key(key)?;
+        self.check_readable(bucket)?;
+        let object = self
+            .seen(bucket, key)
+            .ok_or_else(|| Error::NotFound(format!("`{key}` in bucket `{bucket}`")))?;
+        match etag {
+            Some(etag) if etag != object.info.etag => {
+                Err(Error::Changed(format!("`{key}` in bucket `{bucket}`")))
+            }
+            _ => Ok(object.clone()),
+        }
+    }
+
+    pub fn check_write(&self, bucket: &str, key: &str, condition: &Condition) -> Result<(), Error> {
+        valid_key(key)?;
+        match self.buckets.get(bucket) {
+            Some(found) if found.writable => {}
+            _ => {
+                return Err(Error::Denied(format!(
+                    "writing to bucket `{bucket}` isn't granted"
+                )));
+            }
+        }
+        check_condition(condition, bucket, key, self.seen(bucket, key))
+    }
+
+    pub fn write(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        body: Vec<u8>,
+        options: WriteOptions,
+    ) -> Result<(), Error> {
+        self.check_write(bucket, key, &options.condition)?;
+        let condition = options.condition.clone();
+        let object = self.object(key, body.into(), options);
+        self.stage(Effect::Write {
+            bucket: bucket.to_owned(),
+            object,
+            condition,
+        });
+        Ok(())
+    }
+
+    pub fn remove(&mut self, bucket: &str, key: &str) -> Result<(), Error> {
+        self.check_write(bucket, key, &Condition::None)?;
+        self.stage(Effect::Remove {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+        });
+        Ok(())
+    }
+
+    pub fn list_page(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<ObjectInfo>, Error> {
+        self.check_readable(bucket)?;
+        let mut keys: BTreeMap<&str, ()> = BTreeMap::new();
+        if let Some(bucket) = self.buckets.get(bucket) {
+            keys.extend(bucket.objects.keys().map(|key| (key.as_str(), ())));
+        }
+        for (_, effect) in self.staged() {
+            if let Effect::Write {
+                bucket: own,
+                object,
+                ..
+            } = effect
+                && own == bucket
+            {
+                keys.insert(&object.info.key, ());
+            }
+        }
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(keys
+            .range::<str, _>((from, Bound::Unbounded))
+            .filter(|(key, ())| key.starts_with(prefix))
+            .filter_map(|(key, ())| self.seen(bucket, key))
+            .take(PAGE)
+            .map(|object| object.info.clone())
+            .collect())
+    }
+
+    pub fn open_topic(&self, name: &str) -> Result<(), Error> {
+        if self.topics.contains_key(name) {
+            return Ok(());
+        }
+        Err(Error::Denied(format!(
+            "publishing to topic `{name}` isn't granted; grant it with `host.topic({name:?})`"
+        )))
+    }
+
+    pub fn publish(&mut self, topic: &str, messages: Vec<Draft>) -> Result<(), Error> {
+        self.open_topic(topic)?;
+        self.stage(Effect::Publish {
+            topic: topic.to_owned(),
+            messages,
+        });
+        Ok(())
+    }
+
+    pub fn log(&mut self, level: Level, context: &str, message: &str) {
+        self.logs.push(Log {
+            level,
+            context: context.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+
+    pub fn enter_scope(&mut self, index: u32) -> Result<(), Error> {
+        let index = index as usize;
+        match &mut self.run {
+            Some(run) if run.batch.is_some_and(|count| index < count) => {
+                run.scope = Some(index);
+                Ok(())
+            }
+            _ => Err(Error::Invalid(format!(
+                "no message {index} is being handled; run a batch with `Host::run_batch`"
+            ))),
+        }
+    }
+
+    // What the host does around them.
+
+    /// Begins to stage; false where a handler is running already.
+    pub fn begin(&mut self, batch: Option<usize>) -> bool {
+        if self.run.is_some() {
+            return false;
+        }
+        self.run = Some(Run {
+            batch,
+            scope: None,
+            staged: Vec::new(),
+        });
+        true
+    }
+
+    pub fn discard(&mut self) {
+        self.run = None;
+    }
+
+    /// Commits what succeeded. A condition that fails now turns its message's result into a retry, and
+    /// the rest is committed without it.
+    pub fn settle(&mut self, results: &mut [Result<(), Failure>]) {
+        let staged = self.run.take().map(|run| run.staged).unwrap_or_default();
+        loop {
+            let before = (self.buckets.clone(), self.topics.clone());
+            let failed = staged.iter().find_map(|(scope, effect)| {
+                let commits = match scope {
+                    Some(index) => results.get(*index).is_some_and(Result::is_ok),
+                    None => results.iter().all(Result::is_ok),
+                };
+                let applied = if commits { self.apply(effect) } else { Ok(()) };
+                applied.err().map(|error| (*scope, error))
+            });
+            let Some((scope, error)) = failed else { return };
+            (self.buckets, self.topics) = before;
+            for (index, result) in results.iter_mut().enumerate() {
+                if scope.is_none_or(|own| own == index) {
+                    *result = Err(Failure::retry(&error));
+                }
+            }
+        }
+    }
+
+    pub fn delivery(&mut self, source: String) -> Delivery {
+        let (tick, millis) = self.tick();
+        Delivery {
+            id: format!("event-{tick}"),
+            source,
+            accepted: time_from_millis(millis),
+            attempt: self.attempt,
+        }
+    }
+
+    // What tests arrange and look at.
+
+    pub fn add_bucket(&mut self, name: &str) {
+        self.buckets
+            .entry(name.to_owned())
+            .or_insert_with(|| Bucket {
+                readable: true,
+                writable: true,
+                objects: BTreeMap::new(),
+            });
+    }
+
+    pub fn grant(&mut self, name: &str, readable: bool, writable: bool) {
+        if let Some(bucket) = self.buckets.get_mut(name) {
+            (bucket.readable, bucket.writable) = (readable, writable);
+        }
+    }
+
+    pub fn add_topic(&mut self, name: &str) {
+        self.topics.entry(name.to_owned()).or_default();
+    }
+
+    pub fn insert(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        body: &[u8],
+        options: WriteOptions,
+    ) -> Result<(), Error> {
+        valid_key(key)?;
+        let object = self.object(key, body.into(), options);
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            bucket.objects.insert(key.to_owned(), object);
+        }
+        Ok(())
+    }
+
+    pub fn take(&mut self, bucket: &str, key: &str) {
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            bucket.objects.remove(key);
+        }
+    }
+
+    pub fn stored(&self, bucket: &str, key: &str) -> Option<&Stored> {
+        self.buckets.get(bucket)?.objects.get(key)
+    }
+
+    pub fn keys(&self, bucket: &str) -> Vec<String> {
+        self.buckets
+            .get(bucket)
+            .map(|b| b.objects.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    pub fn published(&self, topic: &str) -> Vec<Published> {
+        self.topics.get(topic).cloned().unwrap_or_default()
+    }
+
+    // What they share.
+
+    fn staged(&self) -> &[(Option<usize>, Effect)] {
+        self.run
+            .as_ref()
+            .map(|run| run.staged.as_slice())
+            .unwrap_or_default()
+    }
+
+    /// An object as the handler sees it: the last staged effect on it, or what is stored.
+    fn seen(&self, bucket: &str, key: &str) -> Option<&Stored> {
+        for (_, effect) in self.staged().iter().rev() {
+            match effect {
+                Effect::Write {
+                    bucket: own,
+                    object,
+                    ..
+                } if own == bucket && object.info.key == key => {
+                    return Some(object);
+                }
+                Effect::Remove {
+                    bucket: own,
+                    key: removed,
+                } if own == bucket && removed == key => {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        self.stored(bucket, key)
+    }
+
+    fn check_readable(&self, bucket: &str) -> Result<(), Error> {
+        match self.buckets.get(bucket) {
+            Some(found) if found.readable => Ok(()),
+            _ => Err(Error::Denied(format!(
+                "reading bucket `{bucket}` isn't granted"
+            ))),
+        }
+    }
+
+    /// Outside of a run there is nothing to wait for.
+    fn stage(&mut self, effect: Effect) {
+        match &mut self.run {
+            Some(run) => run.staged.push((run.scope, effect)),
+            None => {
+                let applied = self.apply(&effect);
+                debug_assert!(applied.is_ok(), "the condition was checked just before");
+            }
+        }
+    }
+
+    fn apply(&mut self, effect: &Effect) -> Result<(), Error> {
+        match effect {
+            Effect::Write {
+                bucket,
+                object,
+                condition,
+            } => {
+                let key = &object.info.key;
+                check_condition(condition, bucket, key, self.stored(bucket, key))?;
+                if let Some(bucket) = self.buckets.get_mut(bucket) {
+                    bucket.objects.insert(key.clone(), object.clone());
+                }
+            }
+            Effect::Remove { bucket, key } => self.take(bucket, key),
+            Effect::Publish { topic, messages } => {
+                let published = messages.iter().cloned().map(Published::from);
+                self.topics
+                    .entry(topic.clone())
+                    .or_default()
+                    .extend(published);
+            }
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, key: &str, body: Rc<[u8]>, options: WriteOptions) -> Stored {
+        let (tick, millis) = self.tick();
+        let content_type = options.content_type.or_else(|| guess_content_type(key));
+        let info = ObjectInfo {
+            key: key.to_owned(),
+            size: body.len() as u64,
+            etag: format!("version-{tick}"),
+            content_type,
+            modified: time_from_millis(millis),
+            metadata: options.metadata,
+        };
+        Stored { info, body }
+    }
+
+    fn tick(&mut self) -> (u64, u64) {
+        self.ticks += 1;
+        (self.ticks, START_MILLIS + self.ticks * 1000)
+    }
+}
+
+fn check_condition(
+    condition: &Condition,
+    bucket: &str,
+    key: &str,
+    now: Option<&Stored>,
+) -> Result<(), Error> {
+    let holds = match condition {
+        Condition::None => true,
+        Condition::Absent => now.is_none(),
+        Condition::Matches(etag) => now.is_some_and(|object| object.info.etag == *etag),
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Changed(format!("`{key}` in bucket `{bucket}`")))
+    }
+}
+
+fn valid_key(key: &str) -> Result<(), Error> {
+    let fault = if key.is_empty() {
+        "is empty"
+    } else if key.len() > MAX_KEY_BYTES {
+        "is longer than 1024 bytes"
+    } else if key.chars().any(char::is_control) {
+        "has a control character"
+    } else if key.split('/').any(str::is_empty) {
+        "has an empty part"
+    } else if key.split('/').any(|part| part.starts_with('.')) {
+        "has a part that begins with a dot"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Invalid(format!("key {key:?} {fault}")))
+}
+
+fn guess_content_type(key: &str) -> Option<String> {
+    let (_, extension) = key.rsplit('/').next()?.rsplit_once('.')?;
+    let guess = match extension.to_ascii_lowercase().as_str() {
+        "txt" => "text/plain",
+        "md" => "text/markdown",
+        "html" | "htm" => "text/html",
+        "css" => "text/css",
+        "csv" => "text/csv",
+        "js" => "text/javascript",
+        "json" => "application/json",
+        "xml" => "text/xml",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        "wasm" => "application/wasm",
+        "jpg" | "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "svg" => "image/svg+xml",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wav",
+        "mp4" => "video/mp4",
+        _ => return None,
+    };
+    Some(guess.to_owned())
+}

@@ -1,0 +1,327 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Host;
+use crate::{Batch, Bucket, Config, Draft, Error, Failure, Message, ObjectCreated, Topic};
+
+fn put(key: &str) -> Result<(), Error> {
+    Bucket::open("b")?.put(key, "x", "text/plain")
+}
+
+#[test]
+fn without_a_host_every_capability_says_so() {
+    let message = Bucket::open("b").unwrap_err().to_string();
+    assert!(message.contains("kinglet_sdk::testing::Host"), "{message}");
+    assert!(Topic::open("t").is_err());
+    assert!(Config::get::<String>("k").is_err());
+    assert!(Config::all().is_err());
+    crate::info!("to standard error");
+}
+
+#[test]
+fn the_host_leaves_with_its_scope() {
+    let outer = Host::new();
+    outer.config("who", "outer");
+    {
+        let inner = Host::new();
+        inner.config("who", "inner");
+        assert_eq!(Config::require::<String>("who").unwrap(), "inner");
+    }
+    assert_eq!(Config::require::<String>("who").unwrap(), "outer");
+    drop(outer);
+    assert!(Config::get::<String>("who").is_err());
+}
+
+#[test]
+fn success_commits_and_failure_discards() {
+    let host = Host::new();
+    host.bucket("b").put("old", "x");
+    host.topic("t");
+    let act = |fail: bool| {
+        move |event: Message| -> Result<(), Failure> {
+            let bucket = Bucket::open("b")?;
+            bucket.put("new", event.body(), "text/plain")?;
+            bucket.remove("old")?;
+            // The handler sees what it staged, by other handles too.
+            assert_eq!(Bucket::open("b")?.read("new")?, b"body");
+            assert!(matches!(bucket.head("old"), Err(Error::NotFound(_))));
+            let listed: Vec<_> = bucket
+                .list("")
+                .map(|info| info.map(|i| i.key().to_owned()))
+                .collect();
+            assert_eq!(listed, [Ok("new".to_owned())]);
+            Topic::open("t")?.publish("done")?;
+            if fail {
+                Err(Failure::reject("no"))
+            } else {
+                Ok(())
+            }
+        }
+    };
+    assert_eq!(
+        host.run(act(true), host.message("in", "body")),
+        Err(Failure::reject("no"))
+    );
+    assert_eq!(host.bucket("b").keys(), ["old"]);
+    assert!(host.topic("t").messages().is_empty());
+
+    assert_eq!(host.run(act(false), host.message("in", "body")), Ok(()));
+    assert_eq!(host.bucket("b").keys(), ["new"]);
+    assert_eq!(host.topic("t").messages()[0].text(), "done");
+}
+
+#[test]
+fn a_panic_discards() {
+    let host = Host::new();
+    host.bucket("b");
+    let event = host.message("in", "");
+    let handler = |_: Message| -> Result<(), Error> {
+        put("k")?;
+        panic!("the cat is not a photo");
+    };
+    catch_unwind(AssertUnwindSafe(|| host.run(handler, event))).unwrap_err();
+    assert!(host.bucket("b").keys().is_empty());
+    assert_eq!(
+        host.run(|_: Message| put("k"), host.message("in", "")),
+        Ok(())
+    );
+    assert_eq!(host.bucket("b").keys(), ["k"]);
+}
+
+#[test]
+fn grants_are_checked() {
+    let host = Host::new();
+    host.bucket("in").read_only().put("k", "x");
+    host.bucket("out").write_only().put("k", "x");
+    let denied = |result: Result<(), Error>| matches!(result, Err(Error::Denied(_)));
+    assert!(denied(Bucket::open("other").map(drop)));
+    assert!(denied(Topic::open("other").map(drop)));
+    let (input, output) = (Bucket::open("in").unwrap(), Bucket::open("out").unwrap());
+    assert_eq!(input.read("k").unwrap(), b"x");
+    assert!(denied(input.put("k", "y", "text/plain")));
+    assert!(denied(input.write("k").create().map(drop)));
+    assert!(denied(input.remove("k")));
+    assert!(denied(output.read("k").map(drop)));
+    assert!(denied(output.head("k").map(drop)));
+    assert!(denied(output.list("").next().unwrap().map(drop)));
+    output.put("k", "y", "text/plain").unwrap();
+}
+
+#[test]
+fn keys_are_checked() {
+    let host = Host::new();
+    host.bucket("b");
+    let long = "k".repeat(1024);
+    for key in ["a", "a/b.c", "ä/猫.jpg", "a..b", long.as_str()] {
+        assert_eq!(put(key), Ok(()), "{key}");
+    }
+    let too_long = "k".repeat(1025);
+    for key in [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "a/../b",
+        ".hidden",
+        "a\n",
+        too_long.as_str(),
+    ] {
+        assert!(matches!(put(key), Err(Error::Invalid(_))), "{key}");
+    }
+}
+
+#[test]
+fn conditions_hold_at_the_write() {
+    let host = Host::new();
+    host.bucket("b").put("k", "1");
+    let handler = |event: ObjectCreated| -> Result<(), Failure> {
+        let bucket = Bucket::open("b")?;
+        let changed = |result| matches!(result, Err(Error::Changed(_)));
+        assert!(changed(bucket.write("k").if_absent().put("2")));
+        assert!(changed(bucket.write("k").if_matches("other").put("2")));
+        bucket.write("k").if_matches(event.info().etag()).put("2")?;
+        assert!(changed(
+            bucket.write("k").if_matches(event.info().etag()).put("3")
+        ));
+        assert!(matches!(event.object().read(), Err(Error::Changed(_))));
+        bucket.remove("k")?;
+        bucket.write("k").if_absent().put("4")?;
+        Ok(())
+    };
+    assert_eq!(host.run(handler, host.object_created("b", "k")), Ok(()));
+    assert_eq!(host.bucket("b").get("k").unwrap(), b"4");
+}
+
+#[test]
+fn conditions_hold_at_the_commit() {
+    let host = Host::new();
+    host.bucket("b");
+    let handler = |_: Message| -> Result<(), Failure> {
+        Bucket::open("b")?.write("k").if_absent().put("mine")?;
+        put("other")?;
+        host.bucket("b").put("k", "theirs");
+        Ok(())
+    };
+    let outcome = host.run(handler, host.message("in", ""));
+    assert!(matches!(outcome, Err(Failure::Retry { .. })), "{outcome:?}");
+    assert_eq!(host.bucket("b").keys(), ["k"]);
+}
+
+#[test]
+fn what_an_object_is_known_by() {
+    let host = Host::new();
+    host.bucket("b")
+        .put_with("k.png", "xyz", "image/x-png", &[("camera", "old")]);
+    let info = Bucket::open("b").unwrap().head("k.png").unwrap();
+    assert_eq!((info.key(), info.size()), ("k.png", 3));
+    assert_eq!(info.content_type(), Some("image/x-png"));
+    assert_eq!(info.metadata().get("camera"), Some("old"));
+    host.bucket("b").put("k.png", "xyz");
+    let newer = host.bucket("b").info("k.png").unwrap();
+    assert_eq!(newer.content_type(), Some("image/png"));
+    assert_ne!(newer.etag(), info.etag());
+    assert!(newer.modified() > info.modified());
+}
+
+#[test]
+fn ranges_end_with_the_object() {
+    let host = Host::new();
+    host.bucket("b").put("k", "0123456789");
+    let bucket = Bucket::open("b").unwrap();
+    let object = bucket.object("k").unwrap();
+    for (offset, length, expected) in [
+        (0, 3, "012"),
+        (8, 9, "89"),
+        (10, 1, ""),
+        (11, 1, ""),
+        (u64::MAX, u32::MAX, ""),
+    ] {
+        assert_eq!(
+            bucket.read_range("k", offset, length).unwrap(),
+            expected.as_bytes()
+        );
+        assert_eq!(
+            object.read_range(offset, length).unwrap(),
+            expected.as_bytes()
+        );
+    }
+}
+
+#[test]
+fn a_list_goes_from_page_to_page() {
+    let host = Host::new();
+    for n in 0..2000 {
+        host.bucket("b").put(&format!("n/{n:04}"), "");
+    }
+    host.bucket("b").put("z", "");
+    let count = |list: crate::List<'_>| list.map(Result::unwrap).count();
+    let bucket = Bucket::open("b").unwrap();
+    assert_eq!(count(bucket.list("n/")), 2000);
+    assert_eq!(count(bucket.list("n/").after("n/0999")), 1000);
+    assert_eq!(count(bucket.list("")), 2001);
+    assert_eq!(count(bucket.list("none")), 0);
+}
+
+#[test]
+fn an_unfinished_writer_leaves_nothing() {
+    let host = Host::new();
+    host.bucket("b");
+    let handler = |_: Message| -> Result<(), Failure> {
+        use std::io::Write;
+        let bucket = Bucket::open("b")?;
+        bucket.write("left").create()?.write_all(&[1; 100_000])?;
+        let mut writer = bucket.write("kept").content_type("text/x").create()?;
+        writer.write_all(&[1; 100_000])?;
+        writer.write_all(b"end")?;
+        writer.finish()?;
+        Ok(())
+    };
+    assert_eq!(host.run(handler, host.message("in", "")), Ok(()));
+    assert_eq!(host.bucket("b").keys(), ["kept"]);
+    assert_eq!(host.bucket("b").info("kept").unwrap().size(), 100_003);
+}
+
+#[test]
+fn attempts_and_sources() {
+    let host = Host::new();
+    host.attempt(3);
+    let event = host.message("in", Draft::new("x").attribute("a", "b").ordering_key("k"));
+    assert_eq!(event.delivery().attempt(), 3);
+    assert_eq!(event.delivery().source(), "topic/in");
+    assert_eq!(event.attributes().get("a"), Some("b"));
+    assert_eq!(event.ordering_key(), Some("k"));
+    assert_ne!(
+        host.message("in", "x").delivery().id(),
+        event.delivery().id()
+    );
+}
+
+#[test]
+fn each_message_of_a_batch_has_effects_of_its_own() {
+    let host = Host::new();
+    host.bucket("b");
+    let handler = |event: Message| -> Result<(), Failure> {
+        put(event.text()?)?;
+        if event.body() == b"bad" {
+            Err("it is bad".into())
+        } else {
+            Ok(())
+        }
+    };
+    let batch = ["one", "bad", "two"].map(|body| host.message("in", body));
+    let results = host.run_batch(handler, batch);
+    assert_eq!(
+        results,
+        [Ok(()), Err(Failure::Other("it is bad".into())), Ok(())]
+    );
+    assert_eq!(host.bucket("b").keys(), ["one", "two"]);
+}
+
+#[test]
+fn what_a_batch_stages_outside_of_scopes_needs_every_success() {
+    for (second, expected) in [("bad", vec!["one"]), ("two", vec!["all", "one", "two"])] {
+        let host = Host::new();
+        host.bucket("b");
+        let handler = |batch: Batch| -> Result<Vec<Result<(), Failure>>, Failure> {
+            put("all")?;
+            assert!(batch.scope(2).is_err());
+            Ok(batch.each(|index, message| {
+                put(message.text()?)?;
+                assert_eq!(batch.messages()[index].body(), message.body());
+                if message.body() == b"bad" {
+                    Err("it is bad".into())
+                } else {
+                    Ok(())
+                }
+            }))
+        };
+        let results = host.run_batch(
+            handler,
+            ["one", second].map(|body| host.message("in", body)),
+        );
+        assert_eq!(results[1].is_ok(), second == "two");
+        assert_eq!(host.bucket("b").keys(), expected);
+    }
+}
+
+#[test]
+fn a_failing_batch_fails_every_message() {
+    let host = Host::new();
+    host.bucket("b");
+    let messages = || ["one", "two"].map(|body| host.message("in", body));
+    let short = |batch: Batch| -> Vec<Result<(), Failure>> {
+        let mut results = batch.each(|_, message| Ok(put(message.text()?)?));
+        results.pop();
+        results
+    };
+    let results = host.run_batch(short, messages());
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(Result::is_err));
+    let whole = |_: Batch| -> Result<Vec<Result<(), Failure>>, Failure> { Err("down".into()) };
+    assert_eq!(
+        host.run_batch(whole, messages()),
+        vec![Err(Failure::Other("down".into())); 2]
+    );
+    assert!(host.bucket("b").keys().is_empty());
+}
