@@ -1,1 +1,14 @@
-//! Kinglet.
+//! Kinglet runs small functions on events. A function is a WebAssembly component; an event wakes it;
+//! it gets a fresh instance, hard limits, and only what it was granted, and is gone when it returns.
+//!
+//! This library is the host. `ARCHITECTURE.md` maps its rooms and which may use which.
+
+pub mod bindings;
+pub mod capabilities;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod events;
+pub mod ports;
+pub mod stores;
+pub mod triggers;

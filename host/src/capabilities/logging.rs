@@ -1,0 +1,305 @@
+//! `wasi:logging`, standard output and standard error: bounded, escaped, and on to the journal.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::View;
+use crate::bindings::logging::{Host, Level as WitLevel};
+use crate::clock::Clock;
+use crate::ports::{Delivery, Journal, Level, Record, RecordKind, Stream};
+
+/// How many lines of an attempt go into its dead letter.
+const TAIL_LINES: usize = 20;
+/// A longer line is broken, so that a guest that never ends its lines doesn't fill memory.
+const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// Whose log it is.
+pub struct LogScope {
+    /// The function.
+    pub function: String,
+    /// The event; absent for a batch of several.
+    pub source: Option<String>,
+    /// Its id.
+    pub event: Option<String>,
+    /// The object's key or the topic.
+    pub subject: Option<String>,
+    /// The attempt.
+    pub attempt: Option<u32>,
+}
+
+impl LogScope {
+    /// The scope of a batch: that of its event where it is one.
+    pub fn of(function: &str, batch: &[Delivery]) -> Self {
+        let one = match batch {
+            [one] => Some(one),
+            _ => None,
+        };
+        Self {
+            function: function.to_owned(),
+            source: one.map(|d| d.event.source.clone()),
+            event: one.map(|d| d.event.id.clone()),
+            subject: one.map(|d| d.event.payload.subject().to_owned()),
+            attempt: one.map(Delivery::attempt),
+        }
+    }
+}
+
+/// Where one instance logs to. Clones share it.
+#[derive(Clone)]
+pub struct GuestLog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    scope: LogScope,
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+struct State {
+    room: u64,
+    full: bool,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    tail: VecDeque<String>,
+}
+
+impl GuestLog {
+    /// A log of at most `limit` bytes.
+    pub fn new(scope: LogScope, journal: Arc<dyn Journal>, clock: Clock, limit: u64) -> Self {
+        let state = State {
+            room: limit,
+            full: false,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            tail: VecDeque::new(),
+        };
+        Self { shared: Arc::new(Shared { scope, journal, clock, state: Mutex::new(state) }) }
+    }
+
+    /// Takes what the guest printed; whole lines go on at once.
+    pub fn print(&self, stream: Stream, bytes: &[u8]) {
+        let mut lines = Vec::new();
+        {
+            let mut state = self.state();
+            let taken = state.take(bytes.len());
+            let bytes = bytes.get(..taken).unwrap_or(bytes);
+            let pending = state.pending(stream);
+            for byte in bytes {
+                if *byte == b'\n' || pending.len() >= MAX_LINE_BYTES {
+                    lines.push(std::mem::take(pending));
+                }
+                if *byte != b'\n' {
+                    pending.push(*byte);
+                }
+            }
+        }
+        for line in lines {
+            self.line(stream, &line);
+        }
+        self.say_when_full();
+    }
+
+    /// Ends the log: unfinished lines go on, and the last lines come back.
+    pub fn finish(&self) -> Vec<String> {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let rest = std::mem::take(self.state().pending(stream));
+            if !rest.is_empty() {
+                self.line(stream, &rest);
+            }
+        }
+        self.state().tail.iter().cloned().collect()
+    }
+
+    /// The message of the last panic that the guest printed, as Rust's own hook words it.
+    pub fn panic_message(&self) -> Option<String> {
+        let state = self.state();
+        let from = state.tail.iter().rposition(|line| line.contains("panicked at"))?;
+        let lines: Vec<&str> = state
+            .tail
+            .iter()
+            .skip(from)
+            .map(String::as_str)
+            .take_while(|line| !line.starts_with("note: run with"))
+            .filter(|line| !line.is_empty())
+            .collect();
+        Some(lines.join(" "))
+    }
+
+    fn log(&self, level: Level, context: &str, message: &str) {
+        let taken = self.state().take(message.len().saturating_add(context.len()));
+        if taken < message.len() + context.len() {
+            self.say_when_full();
+            return;
+        }
+        let (context, text) = (escape(context), escape(message));
+        self.keep(text.clone());
+        self.write(RecordKind::Log { level, context, text });
+    }
+
+    fn line(&self, stream: Stream, line: &[u8]) {
+        let text = escape(&String::from_utf8_lossy(line));
+        self.keep(text.clone());
+        self.write(RecordKind::Output { stream, text });
+    }
+
+    fn keep(&self, line: String) {
+        let mut state = self.state();
+        if state.tail.len() == TAIL_LINES {
+            state.tail.pop_front();
+        }
+        state.tail.push_back(line);
+    }
+
+    fn say_when_full(&self) {
+        {
+            let mut state = self.state();
+            if state.room > 0 || state.full {
+                return;
+            }
+            state.full = true;
+        }
+        self.write(RecordKind::Host {
+            level: Level::Warn,
+            text: "the rest of this attempt's log is dropped: it reached `limits.log`".to_owned(),
+        });
+    }
+
+    fn write(&self, kind: RecordKind) {
+        let Shared { scope, journal, clock, .. } = &*self.shared;
+        journal.write(Record {
+            time: clock.now(),
+            function: Some(scope.function.clone()),
+            source: scope.source.clone(),
+            event: scope.event.clone(),
+            subject: scope.subject.clone(),
+            attempt: scope.attempt,
+            kind,
+        });
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How many of so many bytes still fit. Once one doesn't, none does.
+    fn take(&mut self, bytes: usize) -> usize {
+        let bytes = bytes as u64;
+        if bytes > self.room {
+            let taken = std::mem::take(&mut self.room);
+            return usize::try_from(taken).unwrap_or(0);
+        }
+        self.room -= bytes;
+        usize::try_from(bytes).unwrap_or(0)
+    }
+
+    fn pending(&mut self, stream: Stream) -> &mut Vec<u8> {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+impl Host for View<'_> {
+    async fn log(
+        &mut self,
+        level: WitLevel,
+        context: String,
+        message: String,
+    ) -> wasmtime::Result<()> {
+        let level = match level {
+            WitLevel::Trace => Level::Trace,
+            WitLevel::Debug => Level::Debug,
+            WitLevel::Info => Level::Info,
+            WitLevel::Warn => Level::Warn,
+            WitLevel::Error => Level::Error,
+            WitLevel::Critical => Level::Critical,
+        };
+        self.context.log.log(level, &context, &message);
+        Ok(())
+    }
+}
+
+/// Makes control characters visible: a guest's log must not steer the terminal it is read in.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' && c != '\n' {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<RecordKind>>);
+
+    impl Journal for Kept {
+        fn write(&self, record: Record) {
+            self.0.lock().unwrap().push(record.kind);
+        }
+    }
+
+    fn log(limit: u64) -> (GuestLog, Arc<Kept>) {
+        let kept = Arc::new(Kept::default());
+        let scope = LogScope::of("f", &[]);
+        (GuestLog::new(scope, kept.clone(), Clock::manual(1), limit), kept)
+    }
+
+    fn texts(kept: &Kept) -> Vec<String> {
+        let kinds = kept.0.lock().unwrap();
+        kinds
+            .iter()
+            .map(|kind| match kind {
+                RecordKind::Log { text, .. }
+                | RecordKind::Output { text, .. }
+                | RecordKind::Host { text, .. } => text.clone(),
+                RecordKind::Outcome { text, .. } => text.clone(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn lines_are_put_together_and_escaped() {
+        let (log, kept) = log(1_000);
+        log.print(Stream::Stdout, b"one\ntw");
+        log.print(Stream::Stderr, b"err\x1b[2J\n");
+        log.print(Stream::Stdout, b"o\nrest");
+        assert_eq!(log.finish(), ["one", "err\\u{1b}[2J", "two", "rest"]);
+        assert_eq!(texts(&kept).len(), 4);
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_said_once() {
+        let (log, kept) = log(10);
+        for _ in 0..100 {
+            log.print(Stream::Stdout, b"12345678\n");
+        }
+        log.finish();
+        let texts = texts(&kept);
+        assert_eq!(texts.first().map(String::as_str), Some("12345678"));
+        assert_eq!(texts.iter().filter(|text| text.contains("limits.log")).count(), 1);
+        assert!(texts.len() <= 3, "{texts:?}");
+    }
+
+    #[test]
+    fn a_panic_is_found_in_what_was_printed() {
+        let (log, _) = log(1_000);
+        log.print(
+            Stream::Stderr,
+            b"\nthread 'main' panicked at src/lib.rs:3:5:\nno cat\nnote: run with `RUST_BACKTRACE=1`\n",
+        );
+        let message = log.panic_message().unwrap();
+        assert_eq!(message, "thread 'main' panicked at src/lib.rs:3:5: no cat");
+    }
+}

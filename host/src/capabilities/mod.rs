@@ -1,0 +1,87 @@
+//! The contract's imports, implemented over the ports: one file for each interface.
+//!
+//! Everything that a function changes goes into its transaction, and nothing else does: what is
+//! staged here becomes visible when delivery commits it.
+
+mod batch_scope;
+mod config;
+mod logging;
+mod objects;
+mod staging;
+mod topics;
+mod wire;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use wasmtime::component::{HasData, Linker, ResourceTable};
+
+pub use logging::{GuestLog, LogScope};
+pub use staging::{Staging, StagingFull};
+pub use wire::{failure_from, message_event, object_event};
+
+use crate::bindings;
+use crate::config::Grants;
+use crate::ports::Bucket;
+
+/// All the buckets of an application, by name.
+pub type Buckets = Arc<HashMap<String, Arc<dyn Bucket>>>;
+
+/// What a function may reach, the same for all its events.
+#[derive(Clone)]
+pub struct Reach {
+    /// All buckets; the grants say which of them.
+    pub buckets: Buckets,
+    /// What the manifest grants.
+    pub grants: Arc<Grants>,
+    /// What `wasi:config` tells.
+    pub config: Arc<BTreeMap<String, String>>,
+}
+
+/// What the capabilities of one instance work on.
+pub struct Context {
+    /// What the function may reach.
+    pub reach: Reach,
+    /// What it staged so far.
+    pub staging: Staging,
+    /// Where it logs to.
+    pub log: GuestLog,
+    /// The function's memory limit, in bytes: nothing larger is read for it.
+    pub room: u64,
+}
+
+/// The context and the table of an instance, as host functions see them.
+pub struct View<'a> {
+    /// The context.
+    pub context: &'a mut Context,
+    /// The handles that the guest holds.
+    pub table: &'a mut ResourceTable,
+}
+
+/// What a store's data must give for the capabilities to be linked.
+pub trait CapabilitiesView: Send {
+    /// The context and the table.
+    fn capabilities(&mut self) -> View<'_>;
+}
+
+struct HasCapabilities;
+
+impl HasData for HasCapabilities {
+    type Data<'a> = View<'a>;
+}
+
+/// Links every capability of the contract.
+///
+/// # Errors
+/// Where a name is linked already.
+pub fn add_to_linker<T: CapabilitiesView + 'static>(
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    bindings::types::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::objects::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::topics::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::batch_scope::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::config::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::logging::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    Ok(())
+}

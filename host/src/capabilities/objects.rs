@@ -1,0 +1,319 @@
+//! `kinglet:events/objects`: reads go to the bucket or to what this handler staged, writes are staged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use super::wire::{object_error, object_info};
+use super::{Context, View};
+use crate::bindings::objects as wit;
+use crate::bindings::types::{Error, ObjectInfo};
+use crate::bindings::{OpenBucket, OpenWriter};
+use crate::ports::{
+    Bucket, Change, Condition, ObjectDraft, ObjectError, StagedWriter, validate_key,
+};
+
+/// The most objects that one page lists.
+const PAGE: usize = 1_000;
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+impl wit::Host for View<'_> {}
+
+impl wit::HostBucket for View<'_> {
+    async fn open(&mut self, name: String) -> Answer<Resource<OpenBucket>> {
+        let grants = &self.context.reach.grants;
+        let granted = grants.read.iter().chain(&grants.write).any(|grant| grant.bucket == name);
+        if !granted || !self.context.reach.buckets.contains_key(&name) {
+            return Ok(Err(Error::Denied(format!(
+                "bucket {name:?} isn't granted to this function; add it to `grants`"
+            ))));
+        }
+        let name = Arc::from(name);
+        Ok(Ok(self.table.push(OpenBucket { name })?))
+    }
+
+    async fn head(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<ObjectInfo> {
+        let bucket = self.bucket(&bucket)?;
+        Ok(self.context.head_of(&*bucket, &key).await.map(object_info))
+    }
+
+    async fn read(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        etag: Option<String>,
+    ) -> Answer<Vec<u8>> {
+        let bucket = self.bucket(&bucket)?;
+        Ok(self.context.read_of(&*bucket, &key, etag, 0, u64::MAX).await)
+    }
+
+    async fn read_range(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        etag: Option<String>,
+        offset: u64,
+        length: u32,
+    ) -> Answer<Vec<u8>> {
+        let bucket = self.bucket(&bucket)?;
+        Ok(self.context.read_of(&*bucket, &key, etag, offset, length.into()).await)
+    }
+
+    async fn write(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        body: Vec<u8>,
+        options: wit::WriteOptions,
+    ) -> Answer<()> {
+        let bucket = self.bucket(&bucket)?;
+        Ok(self.context.write_of(&*bucket, key, body, options).await)
+    }
+
+    async fn create(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        options: wit::WriteOptions,
+    ) -> Answer<Resource<OpenWriter>> {
+        let bucket = self.bucket(&bucket)?;
+        match self.context.stage(&*bucket, key, options).await {
+            Ok(writer) => {
+                let id = self.context.staging.add_writer(bucket.name(), writer);
+                Ok(Ok(self.table.push(OpenWriter { id })?))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn remove(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<()> {
+        let bucket = self.bucket(&bucket)?;
+        Ok(self.context.check_write(bucket.name(), &key).map(|()| {
+            self.context.staging.remove(bucket.name(), &key);
+        }))
+    }
+
+    async fn list_page(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        prefix: String,
+        after: Option<String>,
+    ) -> Answer<Vec<ObjectInfo>> {
+        let bucket = self.bucket(&bucket)?;
+        Ok(self.context.page_of(&*bucket, &prefix, after).await)
+    }
+
+    async fn drop(&mut self, bucket: Resource<OpenBucket>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+impl wit::HostWriter for View<'_> {
+    async fn append(&mut self, writer: Resource<OpenWriter>, chunk: Vec<u8>) -> Answer<()> {
+        let id = self.table.get(&writer)?.id;
+        if let Err(full) = self.context.staging.charge(chunk.len()) {
+            return Ok(Err(Error::Limit(full.to_string())));
+        }
+        let Some(writer) = self.context.staging.writer(id) else {
+            return Ok(Err(Error::Invalid("this writer is finished; create another".to_owned())));
+        };
+        Ok(writer.append(chunk).await.map_err(object_error))
+    }
+
+    async fn finish(&mut self, writer: Resource<OpenWriter>) -> Answer<()> {
+        let id = self.table.delete(writer)?.id;
+        let Some((bucket, writer)) = self.context.staging.take_writer(id) else {
+            return Ok(Err(Error::Invalid("this writer is finished; create another".to_owned())));
+        };
+        match writer.finish().await {
+            Ok(object) => {
+                self.context.staging.write(&bucket, object);
+                Ok(Ok(()))
+            }
+            Err(error) => Ok(Err(object_error(error))),
+        }
+    }
+
+    async fn drop(&mut self, writer: Resource<OpenWriter>) -> wasmtime::Result<()> {
+        let writer = self.table.delete(writer)?;
+        self.context.staging.take_writer(writer.id);
+        Ok(())
+    }
+}
+
+impl View<'_> {
+    fn bucket(&self, handle: &Resource<OpenBucket>) -> wasmtime::Result<Arc<dyn Bucket>> {
+        let name = &self.table.get(handle)?.name;
+        let bucket = self.context.reach.buckets.get(&**name).map(Arc::clone);
+        bucket.ok_or_else(|| wasmtime::format_err!("bucket {name:?} was opened and is gone"))
+    }
+}
+
+impl Context {
+    fn check_read(&self, bucket: &str, key: &str) -> Result<(), Error> {
+        let granted = self.reach.grants.read.iter().any(|g| g.covers(bucket, key));
+        granted.then_some(()).ok_or_else(|| {
+            Error::Denied(format!("reading {key:?} of bucket {bucket:?} isn't granted"))
+        })
+    }
+
+    fn check_write(&self, bucket: &str, key: &str) -> Result<(), Error> {
+        validate_key(key).map_err(Error::Invalid)?;
+        let granted = self.reach.grants.write.iter().any(|g| g.covers(bucket, key));
+        granted.then_some(()).ok_or_else(|| {
+            Error::Denied(format!("writing {key:?} of bucket {bucket:?} isn't granted"))
+        })
+    }
+
+    /// A handler sees what it staged, whatever it may read.
+    async fn head_of(
+        &self,
+        bucket: &dyn Bucket,
+        key: &str,
+    ) -> Result<crate::ports::ObjectInfo, Error> {
+        match self.staging.change(bucket.name(), key) {
+            Some(Change::Write(object)) => Ok(object.info.clone()),
+            Some(Change::Remove) => Err(Error::NotFound),
+            None => {
+                self.check_read(bucket.name(), key)?;
+                bucket.head(key).await.map_err(object_error)
+            }
+        }
+    }
+
+    async fn read_of(
+        &self,
+        bucket: &dyn Bucket,
+        key: &str,
+        etag: Option<String>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, Error> {
+        match self.staging.change(bucket.name(), key) {
+            Some(Change::Remove) => Err(Error::NotFound),
+            Some(Change::Write(object)) => {
+                if etag.is_some_and(|etag| etag != object.info.etag) {
+                    return Err(Error::Changed);
+                }
+                bucket.read_staged(&object.token, offset, length).await.map_err(object_error)
+            }
+            None => {
+                self.check_read(bucket.name(), key)?;
+                let size = bucket.head(key).await.map_err(object_error)?.size;
+                let wanted = size.saturating_sub(offset).min(length);
+                // Lists live in the guest's memory: one that can't fit isn't read at all.
+                if wanted > self.room {
+                    return Err(Error::Limit(format!(
+                        "{key:?} has {wanted} bytes to read and the function's memory is limited \
+                         to {}; read it in ranges, or raise `limits.memory`",
+                        self.room
+                    )));
+                }
+                bucket.read(key, etag.as_deref(), offset, length).await.map_err(object_error)
+            }
+        }
+    }
+
+    async fn stage(
+        &self,
+        bucket: &dyn Bucket,
+        key: String,
+        options: wit::WriteOptions,
+    ) -> Result<Box<dyn StagedWriter>, Error> {
+        self.check_write(bucket.name(), &key)?;
+        let condition = self.checked_condition(bucket, &key, options.condition).await?;
+        let draft = ObjectDraft {
+            key,
+            content_type: options.content_type,
+            metadata: options.metadata,
+            condition,
+        };
+        bucket.stage(draft).await.map_err(object_error)
+    }
+
+    /// Checks a condition now, and tells what is to be checked again at the commit: where this handler
+    /// wrote the key before, that is what the first write asked for.
+    async fn checked_condition(
+        &self,
+        bucket: &dyn Bucket,
+        key: &str,
+        condition: wit::Condition,
+    ) -> Result<Condition, Error> {
+        let condition = match condition {
+            wit::Condition::None => Condition::None,
+            wit::Condition::Absent => Condition::Absent,
+            wit::Condition::Matches(etag) => Condition::Matches(etag),
+        };
+        let (current, at_commit) = match self.staging.change(bucket.name(), key) {
+            Some(Change::Write(staged)) => {
+                (Some(staged.info.etag.clone()), staged.condition.clone())
+            }
+            Some(Change::Remove) => (None, Condition::None),
+            None if condition == Condition::None => return Ok(condition),
+            None => match bucket.head(key).await {
+                Ok(info) => (Some(info.etag), condition.clone()),
+                Err(ObjectError::NotFound { .. }) => (None, condition.clone()),
+                Err(error) => return Err(object_error(error)),
+            },
+        };
+        if condition.holds(current.as_deref()) { Ok(at_commit) } else { Err(Error::Changed) }
+    }
+
+    async fn write_of(
+        &mut self,
+        bucket: &dyn Bucket,
+        key: String,
+        body: Vec<u8>,
+        options: wit::WriteOptions,
+    ) -> Result<(), Error> {
+        self.staging.charge(body.len()).map_err(|full| Error::Limit(full.to_string()))?;
+        let mut writer = self.stage(bucket, key, options).await?;
+        writer.append(body).await.map_err(object_error)?;
+        let object = writer.finish().await.map_err(object_error)?;
+        self.staging.write(bucket.name(), object);
+        Ok(())
+    }
+
+    /// A page of the bucket as it will be once this handler's changes are committed.
+    async fn page_of(
+        &self,
+        bucket: &dyn Bucket,
+        prefix: &str,
+        after: Option<String>,
+    ) -> Result<Vec<ObjectInfo>, Error> {
+        self.check_read(bucket.name(), prefix)?;
+        let changes = self.staging.changes(bucket.name());
+        let mut page = BTreeMap::new();
+        let mut seen = after.clone();
+        let whole = loop {
+            let objects =
+                bucket.list(prefix, seen.as_deref(), PAGE).await.map_err(object_error)?.objects;
+            let full = objects.len() >= PAGE;
+            seen = objects.last().map(|object| object.key.clone()).or(seen);
+            page.extend(
+                objects
+                    .into_iter()
+                    .filter(|object| !changes.contains_key(&object.key))
+                    .map(|object| (object.key.clone(), object)),
+            );
+            if !full || page.len() >= PAGE {
+                break !full;
+            }
+        };
+        for (key, change) in changes {
+            let past = after.as_ref().is_none_or(|after| key > *after);
+            let known = whole || seen.as_ref().is_some_and(|seen| key <= *seen);
+            if let Some(info) = change
+                && key.starts_with(prefix)
+                && past
+                && known
+            {
+                page.insert(key, info.clone());
+            }
+        }
+        Ok(page.into_values().take(PAGE).map(object_info).collect())
+    }
+}

@@ -1,0 +1,137 @@
+//! What one instance staged: one transaction, or for a batch one for each message beside the shared.
+
+use std::collections::BTreeMap;
+
+use crate::ports::{Change, Draft, ObjectInfo, StagedObject, StagedWriter, Transaction};
+
+/// An event wants to stage more than its function may.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("staging is limited to {limit} bytes in one event; write less, or raise `limits.staging`")]
+pub struct StagingFull {
+    /// The function's limit, in bytes.
+    pub limit: u64,
+}
+
+/// A batch has no message of that index.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("batch-scope.enter({index}): the batch has {messages} messages")]
+pub struct NoSuchMessage {
+    /// What the guest entered.
+    pub index: u32,
+    /// How many there are.
+    pub messages: usize,
+}
+
+/// Effects that wait for the end of the handler.
+pub struct Staging {
+    /// What belongs to every message: for a single event, everything.
+    shared: Transaction,
+    /// What belongs to one message each.
+    scoped: Vec<Transaction>,
+    /// The message that was entered last.
+    entered: Option<usize>,
+    /// Open writers, with their buckets.
+    writers: BTreeMap<u32, (String, Box<dyn StagedWriter>)>,
+    next_writer: u32,
+    bytes: u64,
+    limit: u64,
+}
+
+impl Staging {
+    /// For one event, or a batch of `messages`.
+    pub fn new(messages: usize, limit: u64) -> Self {
+        Self {
+            shared: Transaction::default(),
+            scoped: (0..messages).map(|_| Transaction::default()).collect(),
+            entered: None,
+            writers: BTreeMap::new(),
+            next_writer: 0,
+            bytes: 0,
+            limit,
+        }
+    }
+
+    pub(super) fn enter(&mut self, index: u32) -> Result<(), NoSuchMessage> {
+        let messages = self.scoped.len();
+        let entered = usize::try_from(index).ok().filter(|entered| *entered < messages);
+        self.entered = Some(entered.ok_or(NoSuchMessage { index, messages })?);
+        Ok(())
+    }
+
+    /// Counts bytes against the limit before they are staged.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), StagingFull> {
+        let total = self.bytes.saturating_add(bytes as u64);
+        if total > self.limit {
+            return Err(StagingFull { limit: self.limit });
+        }
+        self.bytes = total;
+        Ok(())
+    }
+
+    fn current(&mut self) -> &mut Transaction {
+        match self.entered.and_then(|index| self.scoped.get_mut(index)) {
+            Some(scoped) => scoped,
+            None => &mut self.shared,
+        }
+    }
+
+    pub(super) fn write(&mut self, bucket: &str, object: StagedObject) {
+        let key = (bucket.to_owned(), object.info.key.clone());
+        self.current().objects.insert(key, Change::Write(object));
+    }
+
+    pub(super) fn remove(&mut self, bucket: &str, key: &str) {
+        self.current().objects.insert((bucket.to_owned(), key.to_owned()), Change::Remove);
+    }
+
+    pub(super) fn publish(&mut self, drafts: Vec<Draft>) {
+        self.current().messages.extend(drafts);
+    }
+
+    /// This handler's own change of an object: in the entered message's scope, else in the shared one.
+    pub(super) fn change(&self, bucket: &str, key: &str) -> Option<&Change> {
+        let key = (bucket.to_owned(), key.to_owned());
+        self.entered
+            .and_then(|index| self.scoped.get(index))
+            .and_then(|scoped| scoped.objects.get(&key))
+            .or_else(|| self.shared.objects.get(&key))
+    }
+
+    /// This handler's own changes in a bucket, by key.
+    pub(super) fn changes(&self, bucket: &str) -> BTreeMap<String, Option<&ObjectInfo>> {
+        let scoped = self.entered.and_then(|index| self.scoped.get(index));
+        let mut changes = BTreeMap::new();
+        for transaction in [Some(&self.shared), scoped].into_iter().flatten() {
+            for ((_, key), change) in
+                transaction.objects.iter().filter(|((in_bucket, _), _)| in_bucket == bucket)
+            {
+                let info = match change {
+                    Change::Write(object) => Some(&object.info),
+                    Change::Remove => None,
+                };
+                changes.insert(key.clone(), info);
+            }
+        }
+        changes
+    }
+
+    pub(super) fn add_writer(&mut self, bucket: &str, writer: Box<dyn StagedWriter>) -> u32 {
+        let id = self.next_writer;
+        self.next_writer = self.next_writer.wrapping_add(1);
+        self.writers.insert(id, (bucket.to_owned(), writer));
+        id
+    }
+
+    pub(super) fn writer(&mut self, id: u32) -> Option<&mut Box<dyn StagedWriter>> {
+        self.writers.get_mut(&id).map(|(_, writer)| writer)
+    }
+
+    pub(super) fn take_writer(&mut self, id: u32) -> Option<(String, Box<dyn StagedWriter>)> {
+        self.writers.remove(&id)
+    }
+
+    /// What was staged: the shared transaction, and one for each message of a batch.
+    pub fn into_transactions(self) -> (Transaction, Vec<Transaction>) {
+        (self.shared, self.scoped)
+    }
+}

@@ -1,0 +1,57 @@
+//! `kinglet:events/topics`: messages are staged, and accepted with the event's acknowledgement.
+
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use super::View;
+use crate::bindings::OpenTopic;
+use crate::bindings::topics as wit;
+use crate::bindings::types::Error;
+use crate::ports::Draft;
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+impl wit::Host for View<'_> {}
+
+impl wit::HostTopic for View<'_> {
+    async fn open(&mut self, name: String) -> Answer<Resource<OpenTopic>> {
+        if !self.context.reach.grants.publish.contains(&name) {
+            return Ok(Err(Error::Denied(format!(
+                "publishing to topic {name:?} isn't granted to this function; add it to `grants`"
+            ))));
+        }
+        let name = Arc::from(name);
+        Ok(Ok(self.table.push(OpenTopic { name })?))
+    }
+
+    async fn publish(
+        &mut self,
+        topic: Resource<OpenTopic>,
+        messages: Vec<wit::Draft>,
+    ) -> Answer<()> {
+        let topic = Arc::clone(&self.table.get(&topic)?.name);
+        let bytes = messages.iter().map(|message| message.body.len()).sum();
+        if let Err(full) = self.context.staging.charge(bytes) {
+            return Ok(Err(Error::Limit(full.to_string())));
+        }
+        let drafts = messages
+            .into_iter()
+            .map(|message| Draft {
+                topic: topic.to_string(),
+                body: message.body,
+                content_type: message.content_type,
+                ordering_key: message.ordering_key,
+                attributes: message.attributes,
+                delay_ms: message.delay_ms,
+            })
+            .collect();
+        self.context.staging.publish(drafts);
+        Ok(Ok(()))
+    }
+
+    async fn drop(&mut self, topic: Resource<OpenTopic>) -> wasmtime::Result<()> {
+        self.table.delete(topic)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Between the contract's types and the ports'.
+
+use crate::bindings::types as wit;
+use crate::ports::{Delivery, Failure, Message, ObjectError, ObjectInfo};
+
+/// A delivery as the contract tells it.
+fn delivery(delivery: &Delivery) -> wit::Delivery {
+    wit::Delivery {
+        id: delivery.event.id.clone(),
+        source: delivery.event.source.clone(),
+        accepted: delivery.event.accepted,
+        attempt: delivery.attempt(),
+    }
+}
+
+/// The event for an `object-created` handler.
+pub fn object_event(
+    from: &Delivery,
+    bucket: &str,
+    object: &ObjectInfo,
+) -> wit::ObjectCreatedEvent {
+    wit::ObjectCreatedEvent {
+        delivery: delivery(from),
+        bucket: bucket.to_owned(),
+        object: object_info(object.clone()),
+    }
+}
+
+/// The event for a `message` handler.
+pub fn message_event(from: &Delivery, message: &Message) -> wit::MessageEvent {
+    wit::MessageEvent {
+        delivery: delivery(from),
+        topic: message.topic.clone(),
+        body: message.body.clone(),
+        content_type: message.content_type.clone(),
+        ordering_key: message.ordering_key.clone(),
+        attributes: message.attributes.clone(),
+    }
+}
+
+/// What a handler returned in place of success.
+pub fn failure_from(failure: wit::Failure) -> Failure {
+    match failure {
+        wit::Failure::Retry(request) => {
+            Failure::Retry { reason: request.reason, after_ms: request.after_ms }
+        }
+        wit::Failure::Reject(reason) => Failure::Reject { reason },
+        wit::Failure::Other(reason) => Failure::Other { reason },
+    }
+}
+
+pub(super) fn object_info(info: ObjectInfo) -> wit::ObjectInfo {
+    wit::ObjectInfo {
+        key: info.key,
+        size: info.size,
+        etag: info.etag,
+        content_type: info.content_type,
+        modified: info.modified,
+        metadata: info.metadata,
+    }
+}
+
+/// A store's error as a guest may see it: the medium's own words are for the operator.
+pub(super) fn object_error(error: ObjectError) -> wit::Error {
+    match error {
+        ObjectError::NotFound { .. } => wit::Error::NotFound,
+        ObjectError::Changed { .. } => wit::Error::Changed,
+        ObjectError::Invalid(reason) => wit::Error::Invalid(reason),
+        ObjectError::Unavailable { bucket, reason } => {
+            tracing::error!(bucket, reason, "a bucket failed");
+            wit::Error::Unavailable(format!("bucket {bucket:?} is unavailable; try again later"))
+        }
+    }
+}

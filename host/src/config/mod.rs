@@ -1,0 +1,311 @@
+//! `kinglet.toml`: typed and validated. Nothing here reads the environment.
+
+mod grants;
+mod validate;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use grants::Grant;
+pub use values::{Backoff, ByteSize, Period};
+
+/// A whole application.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// What the application is.
+    pub app: App,
+    /// Buckets by name.
+    #[serde(default)]
+    pub buckets: BTreeMap<String, BucketConfig>,
+    /// Topics by name; those that functions name needn't be listed.
+    #[serde(default)]
+    pub topics: BTreeMap<String, TopicConfig>,
+    /// The functions.
+    #[serde(default, rename = "function")]
+    pub functions: Vec<Function>,
+    /// Where relative paths start: the manifest's folder.
+    #[serde(skip)]
+    pub root: PathBuf,
+}
+
+/// What the application is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// Shown in logs.
+    pub name: String,
+}
+
+/// Where a bucket's objects are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BucketConfig {
+    /// A folder, relative to the manifest; by default the one of the bucket's name.
+    pub path: Option<PathBuf>,
+    /// Refused by now: only folders are supported.
+    pub url: Option<String>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicConfig {}
+
+/// A function: what it is, what wakes it, what it may do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Function {
+    /// Unique in the application.
+    pub name: String,
+    /// The component's file, relative to the manifest.
+    pub component: PathBuf,
+    /// The crate that `kinglet build` builds it from, relative to the manifest.
+    pub source: Option<PathBuf>,
+    /// What wakes it.
+    pub on: Trigger,
+    /// How far it may go.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How failures are tried again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// What it may reach.
+    #[serde(default)]
+    pub grants: Grants,
+    /// What it reads through `wasi:config`.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// Permits effects that wake the function again, up to so many hops.
+    pub allow_loop: Option<u32>,
+}
+
+/// What wakes a function.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Trigger {
+    /// Objects in this bucket.
+    pub object_created: Option<String>,
+    /// Only keys that start with this.
+    pub prefix: Option<String>,
+    /// Only keys that end with one of these, in whatever case.
+    #[serde(default)]
+    pub suffix: Vec<String>,
+    /// Messages on this topic.
+    pub message: Option<String>,
+    /// The most messages that a batch function takes at once.
+    pub batch_size: Option<usize>,
+    /// How long a batch waits for more messages.
+    pub batch_window: Option<Period>,
+}
+
+/// What a trigger comes to, once validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// Objects in this bucket.
+    Bucket(&'a str),
+    /// Messages on this topic.
+    Topic(&'a str),
+}
+
+impl Trigger {
+    /// The bucket or topic. Validation has seen to it that there is exactly one.
+    pub fn source(&self) -> Source<'_> {
+        match (&self.object_created, &self.message) {
+            (Some(bucket), _) => Source::Bucket(bucket),
+            (None, topic) => Source::Topic(topic.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Whether an object of this key wakes the function.
+    pub fn matches_key(&self, key: &str) -> bool {
+        let suffixed = |suffix: &String| {
+            key.len() >= suffix.len()
+                && key
+                    .get(key.len() - suffix.len()..)
+                    .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        };
+        self.prefix.as_deref().is_none_or(|prefix| key.starts_with(prefix))
+            && (self.suffix.is_empty() || self.suffix.iter().any(suffixed))
+    }
+}
+
+/// How far a function may go, for each event.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Linear memories and tables together.
+    pub memory: ByteSize,
+    /// Units: about one for each WebAssembly instruction.
+    pub fuel: u64,
+    /// Wall-clock time for an attempt, blocked host calls included.
+    pub timeout: Period,
+    /// Attempts at once.
+    pub concurrency: usize,
+    /// Bytes that an event may stage: objects and messages together.
+    pub staging: ByteSize,
+    /// Bytes that an attempt may log; the rest is dropped, and the log says so.
+    pub log: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize(128 << 20),
+            fuel: 10_000_000_000,
+            timeout: Period::from_secs(30),
+            concurrency: 4,
+            staging: ByteSize(256 << 20),
+            log: ByteSize(64 << 10),
+        }
+    }
+}
+
+/// How failures are tried again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Retry {
+    /// Attempts in all.
+    pub attempts: u32,
+    /// The delay before the second attempt and the longest one; each is twice the one before, less a
+    /// random part of up to a half.
+    pub backoff: Backoff,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 5, backoff: Backoff::default() }
+    }
+}
+
+/// What a function may reach.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Buckets, or `bucket/prefix`, whose objects it may read and list.
+    pub read: Vec<Grant>,
+    /// Buckets, or `bucket/prefix`, whose objects it may write and remove.
+    pub write: Vec<Grant>,
+    /// Topics that it may publish to.
+    pub publish: Vec<String>,
+}
+
+/// How a manifest fails.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read {path}: {error}; name the manifest with `--manifest`, or run in its folder")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file isn't what a manifest looks like.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// Line, column, and what is wrong there.
+        message: String,
+    },
+    /// The values don't fit together.
+    #[error("{path}: {}", problems.join("\n"))]
+    Invalid {
+        /// The file.
+        path: String,
+        /// A sentence each.
+        problems: Vec<String>,
+    },
+}
+
+impl Manifest {
+    /// Reads and validates a manifest.
+    ///
+    /// # Errors
+    /// Where it can't be read or isn't a valid manifest: every problem at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: shown.clone(), error })?;
+        let root = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&text, root, &shown)
+    }
+
+    /// Parses and validates the text of a manifest whose relative paths start at `root`; `name` is for
+    /// errors.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn parse(text: &str, root: &Path, name: &str) -> Result<Self, ConfigError> {
+        let mut manifest: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: name.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        manifest.root = root.to_owned();
+        let problems = manifest.problems();
+        if problems.is_empty() {
+            Ok(manifest)
+        } else {
+            Err(ConfigError::Invalid { path: name.to_owned(), problems })
+        }
+    }
+
+    /// The function of this name.
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+
+    /// The folder of a bucket.
+    pub fn bucket_path(&self, name: &str) -> PathBuf {
+        let path = self.buckets.get(name).and_then(|bucket| bucket.path.as_deref());
+        self.root.join(path.unwrap_or(Path::new(name)))
+    }
+
+    /// Every topic that is listed, subscribed to or granted.
+    pub fn topic_names(&self) -> std::collections::BTreeSet<&str> {
+        let mut names: std::collections::BTreeSet<&str> =
+            self.topics.keys().map(String::as_str).collect();
+        for function in &self.functions {
+            names.extend(function.grants.publish.iter().map(String::as_str));
+            if let Source::Topic(topic) = function.on.source() {
+                names.insert(topic);
+            }
+        }
+        names
+    }
+
+    /// The functions that objects of this key in this bucket wake.
+    pub fn woken_by_object(&self, bucket: &str, key: &str) -> Vec<String> {
+        self.functions
+            .iter()
+            .filter(|f| f.on.source() == Source::Bucket(bucket) && f.on.matches_key(key))
+            .map(|f| f.name.clone())
+            .collect()
+    }
+
+    /// The functions that messages on this topic wake.
+    pub fn woken_by_message(&self, topic: &str) -> Vec<String> {
+        self.functions
+            .iter()
+            .filter(|f| f.on.source() == Source::Topic(topic))
+            .map(|f| f.name.clone())
+            .collect()
+    }
+
+    /// The buckets whose objects wake some function.
+    pub fn watched_buckets(&self) -> std::collections::BTreeSet<&str> {
+        self.functions
+            .iter()
+            .filter_map(|f| match f.on.source() {
+                Source::Bucket(bucket) => Some(bucket),
+                Source::Topic(_) => None,
+            })
+            .collect()
+    }
+}

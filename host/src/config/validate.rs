@@ -1,0 +1,269 @@
+//! What a manifest's values must be to each other: every problem is found at once.
+
+use std::collections::BTreeMap;
+
+use super::{Function, Manifest, Source};
+
+/// Names go into paths, sources and keys, so they keep to what all of these can hold.
+const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, beginning with a letter";
+
+impl Manifest {
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check_name = |what: &str, name: &str| {
+            if !is_name(name) {
+                problems.push(format!("{what} {name:?} isn't a name; {NAME_RULE}"));
+            }
+        };
+        check_name("app.name", &self.app.name);
+        self.buckets.keys().for_each(|name| check_name("bucket", name));
+        self.topics.keys().for_each(|name| check_name("topic", name));
+        for function in &self.functions {
+            check_name("function", &function.name);
+            if let Some(topic) = &function.on.message {
+                check_name("topic", topic);
+            }
+            function.grants.publish.iter().for_each(|name| check_name("topic", name));
+        }
+        for (name, bucket) in &self.buckets {
+            if let Some(url) = &bucket.url {
+                problems.push(format!(
+                    "buckets.{name}.url = {url:?}: only folders are supported by now; use `path`"
+                ));
+            }
+        }
+        let mut seen = BTreeMap::new();
+        for function in &self.functions {
+            if seen.insert(&function.name, ()).is_some() {
+                problems.push(format!(
+                    "two functions have the name {:?}; rename one",
+                    function.name
+                ));
+            }
+            self.function_problems(function, &mut problems);
+        }
+        if problems.is_empty() {
+            problems.extend(self.loops());
+        }
+        problems
+    }
+
+    fn function_problems(&self, function: &Function, problems: &mut Vec<String>) {
+        let mut say = |text: String| problems.push(format!("function {:?}: {text}", function.name));
+        let on = &function.on;
+        match (&on.object_created, &on.message) {
+            (Some(_), None) | (None, Some(_)) => {}
+            _ => say("`on` needs exactly one of `object-created` and `message`".to_owned()),
+        }
+        if on.object_created.is_none() && (on.prefix.is_some() || !on.suffix.is_empty()) {
+            say("`prefix` and `suffix` go with `object-created`".to_owned());
+        }
+        if on.message.is_none() && (on.batch_size.is_some() || on.batch_window.is_some()) {
+            say("`batch-size` and `batch-window` go with `message`".to_owned());
+        }
+        if let Some(size) = on.batch_size.filter(|size| !(1..=1_000).contains(size)) {
+            say(format!("batch-size = {size}: use 1 to 1000"));
+        }
+        let grants = &function.grants;
+        let named = on.object_created.iter();
+        let granted = grants.read.iter().chain(&grants.write).map(|grant| &grant.bucket);
+        for bucket in named.chain(granted) {
+            if !self.buckets.contains_key(bucket) {
+                say(format!("there is no bucket {bucket:?}; add `[buckets.{bucket}]`"));
+            }
+        }
+        let limits = &function.limits;
+        for (name, value, least, most) in [
+            ("memory", limits.memory.0, 1 << 16, 4 << 30),
+            ("fuel", limits.fuel, 1, u64::MAX),
+            ("concurrency", limits.concurrency as u64, 1, 1_000),
+            ("staging", limits.staging.0, 0, 64 << 30),
+            ("log", limits.log.0, 0, 64 << 20),
+        ] {
+            if !(least..=most).contains(&value) {
+                say(format!("limits.{name} = {value}: use {least} to {most}"));
+            }
+        }
+        if limits.timeout.0.is_zero() {
+            say("limits.timeout = \"0s\": no attempt could ever succeed; use more".to_owned());
+        }
+        if function.retry.attempts == 0 {
+            say("retry.attempts = 0: use 1 for no retries".to_owned());
+        }
+    }
+
+    /// Functions whose effects wake one another in a circle: one event would never come to rest.
+    fn loops(&self) -> Vec<String> {
+        self.functions
+            .iter()
+            .filter(|function| function.allow_loop.is_none())
+            .filter_map(|start| {
+                let mut path = vec![start];
+                self.find_way_back(start, &mut path).then(|| self.describe_loop(&path))
+            })
+            .take(1)
+            .collect()
+    }
+
+    fn find_way_back<'a>(&'a self, start: &Function, path: &mut Vec<&'a Function>) -> bool {
+        let Some(last) = path.last().copied() else { return false };
+        for next in self.functions.iter().filter(|next| wakes(last, next)) {
+            if next.name == start.name {
+                return true;
+            }
+            // A function that allows loops has bounded every circle it is part of.
+            if next.allow_loop.is_some() || path.iter().any(|on_path| on_path.name == next.name) {
+                continue;
+            }
+            path.push(next);
+            if self.find_way_back(start, path) {
+                return true;
+            }
+            path.pop();
+        }
+        false
+    }
+
+    fn describe_loop(&self, path: &[&Function]) -> String {
+        let steps: Vec<String> = path
+            .iter()
+            .map(|function| {
+                let source = match function.on.source() {
+                    Source::Bucket(bucket) => format!("bucket {bucket:?}"),
+                    Source::Topic(topic) => format!("topic {topic:?}"),
+                };
+                format!("{source} wakes {:?}", function.name)
+            })
+            .collect();
+        let back = path.first().map_or(String::new(), |first| match first.on.source() {
+            Source::Bucket(bucket) => format!(", which may write to bucket {bucket:?}"),
+            Source::Topic(topic) => format!(", which may publish to topic {topic:?}"),
+        });
+        format!(
+            "an event would never come to rest: {}{back}; narrow the grant or the prefix, or allow it \
+             with `allow-loop = HOPS`",
+            steps.join(", then ")
+        )
+    }
+}
+
+/// Whether effects of `function` can wake `next`.
+fn wakes(function: &Function, next: &Function) -> bool {
+    match next.on.source() {
+        Source::Topic(topic) => function.grants.publish.iter().any(|granted| granted == topic),
+        Source::Bucket(bucket) => {
+            let watched = next.on.prefix.as_deref().unwrap_or_default();
+            function.grants.write.iter().any(|grant| {
+                grant.bucket == bucket
+                    && (grant.prefix.starts_with(watched) || watched.starts_with(&grant.prefix))
+            })
+        }
+    }
+}
+
+/// Whether this can be the name of an application, bucket, topic or function.
+fn is_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const GOOD: &str = r#"
+        [app]
+        name = "photos"
+        [buckets.photos]
+        [buckets.thumbs]
+        path = "out/thumbs"
+        [[function]]
+        name = "thumbnail"
+        component = "thumbnail.wasm"
+        on = { object-created = "photos", suffix = [".jpg", ".png"] }
+        limits = { memory = "64MiB", fuel = 5_000_000_000, timeout = "10s", concurrency = 8 }
+        retry = { attempts = 5, backoff = "200ms..30s" }
+        grants = { read = ["photos"], write = ["thumbs"], publish = ["thumbnailed"] }
+        config = { width = "256" }
+    "#;
+
+    fn parse(text: &str) -> Result<Manifest, String> {
+        Manifest::parse(text, Path::new("/app"), "kinglet.toml").map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_whole_manifest() {
+        let manifest = parse(GOOD).unwrap();
+        let function = manifest.function("thumbnail").unwrap();
+        assert_eq!(function.limits.memory.0, 64 << 20);
+        assert_eq!(manifest.bucket_path("thumbs"), Path::new("/app/out/thumbs"));
+        assert_eq!(manifest.bucket_path("photos"), Path::new("/app/photos"));
+        assert_eq!(manifest.woken_by_object("photos", "a/B.JPG"), ["thumbnail"]);
+        assert!(manifest.woken_by_object("photos", "a.gif").is_empty());
+        assert!(manifest.topic_names().contains("thumbnailed"));
+    }
+
+    /// One bad value each: what replaces what, and what the error must say.
+    #[test]
+    fn bad_values_name_themselves_and_the_next_step() {
+        for (old, new, says) in [
+            (r#"name = "photos""#, r#"name = "my photos""#, "my photos"),
+            (r#"name = "photos""#, r#"nmae = "photos""#, "line 3"),
+            (r#"memory = "64MiB""#, r#"memory = "64 potatoes""#, "64 potatoes"),
+            (r#"memory = "64MiB""#, r#"memory = "8GiB""#, "limits.memory"),
+            (r#"timeout = "10s""#, r#"timeout = 10"#, "\"10s\""),
+            (r#"timeout = "10s""#, r#"timeout = "0s""#, "limits.timeout"),
+            ("concurrency = 8", "concurrency = 0", "limits.concurrency"),
+            ("fuel = 5_000_000_000", "fuel = -1", "fuel"),
+            ("attempts = 5", "attempts = 0", "retry.attempts"),
+            ("200ms..30s", "30s..200ms", "swap"),
+            ("200ms..30s", "soon", "200ms..30s"),
+            (r#"read = ["photos"]"#, r#"read = ["photo"]"#, "[buckets.photo]"),
+            (r#"object-created = "photos""#, r#"object-created = "inbox""#, "[buckets.inbox]"),
+            (r#"object-created = "photos""#, r#"message = "t""#, "`suffix`"),
+            (r#"object-created = "photos", "#, "", "exactly one"),
+            (r#"write = ["thumbs"]"#, r#"write = ["photos"]"#, "never come to rest"),
+            (r#"write = ["thumbs"]"#, r#"write = ["thumbs", "photos/x"]"#, "never come to rest"),
+            (r#"path = "out/thumbs""#, r#"url = "s3://thumbs""#, "s3://thumbs"),
+            (r#"config = { width = "256" }"#, r#"config = { width = 256 }"#, "width"),
+        ] {
+            assert!(GOOD.contains(old), "{old}");
+            let error = parse(&GOOD.replacen(old, new, 1)).unwrap_err();
+            assert!(error.contains(says), "{new}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_loop_may_be_allowed_or_avoided_by_prefix() {
+        let looping = GOOD.replacen(r#"write = ["thumbs"]"#, r#"write = ["photos/small/"]"#, 1);
+        assert!(parse(&looping).is_err());
+        parse(&looping.replacen("retry =", "allow-loop = 3\nretry =", 1)).unwrap();
+        parse(&looping.replacen("suffix =", "prefix = \"large/\", suffix =", 1)).unwrap();
+    }
+
+    #[test]
+    fn a_loop_of_two_is_spelled_out() {
+        let text = r#"
+            [app]
+            name = "a"
+            [[function]]
+            name = "ping"
+            component = "p.wasm"
+            on = { message = "a" }
+            grants = { publish = ["b"] }
+            [[function]]
+            name = "pong"
+            component = "p.wasm"
+            on = { message = "b" }
+            grants = { publish = ["a"] }
+        "#;
+        let error = parse(text).unwrap_err();
+        assert!(
+            error.contains(r#"topic "a" wakes "ping", then topic "b" wakes "pong", which may publish to topic "a""#),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! Values with units, as people write them.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes: `"64MiB"`, `"10 MB"`, or a plain number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "NumberOrText", into = "u64")]
+pub struct ByteSize(pub u64);
+
+/// A duration: `"10s"`, `"250ms"`, `"1h 30m"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "NumberOrText", into = "String")]
+pub struct Period(pub Duration);
+
+/// The shortest and the longest delay: `"200ms..30s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "NumberOrText")]
+pub struct Backoff {
+    /// Before the second attempt.
+    pub first: Duration,
+    /// Never longer than this.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(200), longest: Duration::from_secs(30) }
+    }
+}
+
+impl Period {
+    /// Whole seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+/// A TOML value before it has its unit.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number, or text with a unit")]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<NumberOrText> for ByteSize {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        match value {
+            NumberOrText::Number(bytes) => Ok(Self(bytes)),
+            NumberOrText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl std::str::FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} isn't a size; write it as \"64MiB\" or \"10MB\"");
+        let trimmed = text.trim();
+        let split = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let (digits, unit) = trimmed.split_at(split);
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        let factor: u64 = match unit.trim() {
+            "" | "B" => 1,
+            "kB" | "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(wrong()),
+        };
+        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl From<ByteSize> for u64 {
+    fn from(size: ByteSize) -> Self {
+        size.0
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+            if self.0 >= unit && self.0.is_multiple_of(unit) {
+                return write!(f, "{}{name}", self.0 / unit);
+            }
+        }
+        write!(f, "{}B", self.0)
+    }
+}
+
+impl TryFrom<NumberOrText> for Period {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        match value {
+            NumberOrText::Number(number) => Err(format!("{number} has no unit; write \"{number}s\"")),
+            NumberOrText::Text(text) => duration(&text).map(Self),
+        }
+    }
+}
+
+impl From<Period> for String {
+    fn from(period: Period) -> Self {
+        period.to_string()
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl TryFrom<NumberOrText> for Backoff {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        let wrong = |text: &str| {
+            format!("{text:?} isn't a backoff; write the first and the longest as \"200ms..30s\"")
+        };
+        let text = match value {
+            NumberOrText::Number(number) => return Err(wrong(&number.to_string())),
+            NumberOrText::Text(text) => text,
+        };
+        let (first, longest) = text.split_once("..").ok_or_else(|| wrong(&text))?;
+        let (first, longest) = (duration(first)?, duration(longest)?);
+        if first > longest {
+            return Err(format!("{text:?}: the first delay is longer than the longest; swap them"));
+        }
+        Ok(Self { first, longest })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|_| format!("{text:?} isn't a duration; write it as \"10s\" or \"250ms\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("64MiB", 64 << 20), ("10MB", 10_000_000), ("7", 7), ("2 GiB", 2 << 30), ("1kB", 1_000)]
+        {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+        for text in ["", "MiB", "1.5GiB", "-1", "64mib", "99999999999GiB"] {
+            let error = text.parse::<ByteSize>().unwrap_err();
+            assert!(error.contains("64MiB"), "{error}");
+        }
+        assert_eq!(ByteSize(64 << 20).to_string(), "64MiB");
+        assert_eq!(ByteSize(1_000).to_string(), "1000B");
+    }
+}

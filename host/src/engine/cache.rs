@@ -1,0 +1,123 @@
+//! Compiled components on disk, so that the second start compiles nothing.
+//!
+//! An artifact's name says what it was made from: the component's digest, and wasmtime's own hash of
+//! its version and every setting that shapes code. Native code is trusted as far as the folder is, so
+//! the folder is private to its owner, and a digest beside each artifact shows damage, which the
+//! loader itself wouldn't.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+/// A folder of compiled components.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    dir: PathBuf,
+}
+
+/// Whether a component had to be compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheUse {
+    /// It was in the cache.
+    Hit,
+    /// It was compiled, and is in the cache now.
+    Compiled,
+}
+
+impl Cache {
+    /// A cache in `dir`, which is made when first needed.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// The compiled form of `wasm`.
+    ///
+    /// # Errors
+    /// Where it isn't a component that this engine can run.
+    pub fn component(
+        &self,
+        engine: &wasmtime::Engine,
+        wasm: &[u8],
+    ) -> wasmtime::Result<(Component, CacheUse)> {
+        let path = self.dir.join(artifact_name(engine, wasm));
+        if is_intact(&path)
+            && let Ok(component) = load(engine, &path)
+        {
+            return Ok((component, CacheUse::Hit));
+        }
+        let artifact = engine.precompile_component(wasm)?;
+        if let Err(error) = self.store(&path, &artifact) {
+            tracing::warn!(
+                folder = %self.dir.display(),
+                %error,
+                "compiled components can't be kept, so each start compiles again; pass `--cache-dir`"
+            );
+            return Ok((Component::new(engine, wasm)?, CacheUse::Compiled));
+        }
+        Ok((load(engine, &path)?, CacheUse::Compiled))
+    }
+
+    fn store(&self, path: &Path, artifact: &[u8]) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        // The digest goes last: without it, a half-written artifact counts as absent.
+        replace(path, artifact)?;
+        replace(&digest_path(path), hex(&Sha256::digest(artifact)).as_bytes())
+    }
+}
+
+/// Writes under another name and renames: a host may have the old file mapped.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(content)?;
+    fs::rename(&temporary, path)
+}
+
+fn artifact_name(engine: &wasmtime::Engine, wasm: &[u8]) -> String {
+    let mut settings = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    format!("{}-{:016x}.cwasm", hex(&Sha256::digest(wasm)), settings.finish())
+}
+
+fn digest_path(artifact: &Path) -> PathBuf {
+    artifact.with_extension("sha256")
+}
+
+fn is_intact(path: &Path) -> bool {
+    let (Ok(artifact), Ok(digest)) = (fs::read(path), fs::read_to_string(digest_path(path))) else {
+        return false;
+    };
+    let intact = hex(&Sha256::digest(&artifact)) == digest;
+    if !intact {
+        tracing::warn!(artifact = %path.display(), "a compiled component is damaged; compiling again");
+    }
+    intact
+}
+
+#[expect(unsafe_code, reason = "the only way to load native code; see the comment")]
+fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the artifact must be one that `precompile_component` made, unchanged. It was written by
+    // `store` into a folder that only its owner can write, its digest was compared since, and files in
+    // it are replaced by renames, never changed while mapped. An owner who forges both files already
+    // runs code as this user.
+    unsafe { Component::deserialize_file(engine, path) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,220 @@
+//! From a component's bytes to a function that can be invoked: what it exports must serve what wakes
+//! it, and what it imports must be known.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre};
+
+use super::cache::CacheUse;
+use super::state::State;
+use super::Engine;
+use crate::bindings::batch_function::BatchFunctionPre;
+use crate::bindings::message_function::MessageFunctionPre;
+use crate::bindings::object_function::ObjectFunctionPre;
+use crate::capabilities::Reach;
+use crate::config::{Function, Limits, Source};
+
+const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
+const MESSAGE: &str = "kinglet:events/message@0.1.0";
+const MESSAGE_BATCH: &str = "kinglet:events/message-batch@0.1.0";
+
+/// How a function fails to load.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The pool can't be made.
+    #[error("can't set up room for {instances} instances: {reason}; lower `limits.concurrency`")]
+    Engine {
+        /// How many were wanted.
+        instances: u32,
+        /// Why not.
+        reason: String,
+    },
+    /// The host's own interfaces clash.
+    #[error("can't link the host's interfaces: {reason}")]
+    Link {
+        /// Why not.
+        reason: String,
+    },
+    /// The bytes aren't a component that this engine runs.
+    #[error("function {function:?}: {hint}: {reason}")]
+    Component {
+        /// The function's name.
+        function: String,
+        /// What is likely wrong, and what to do.
+        hint: &'static str,
+        /// What the engine says.
+        reason: String,
+    },
+    /// The component lacks the handler for its trigger.
+    #[error(
+        "function {function:?} is woken by `{trigger}`, but its component exports {exported}; use \
+         `#[kinglet_sdk::{attribute}]`, or change `on`"
+    )]
+    NoHandler {
+        /// The function's name.
+        function: String,
+        /// What the manifest says.
+        trigger: &'static str,
+        /// What there is.
+        exported: String,
+        /// What the SDK calls it.
+        attribute: &'static str,
+    },
+    /// The component asks for something that this host hasn't.
+    #[error(
+        "function {function:?}: {reason}; this host has `kinglet:events@0.1.0`, WASI 0.2, \
+         `wasi:config@0.2.0-rc.1` and `wasi:logging@0.1.0-draft`"
+    )]
+    UnknownImport {
+        /// The function's name.
+        function: String,
+        /// Which import, in the engine's words.
+        reason: String,
+    },
+}
+
+/// A function that can be invoked.
+pub struct LoadedFunction {
+    /// Its name.
+    pub name: String,
+    /// How far each of its events may go.
+    pub limits: Limits,
+    /// What it may reach.
+    pub reach: Reach,
+    /// Whether it had to be compiled.
+    pub cache: CacheUse,
+    /// What it exports and imports, for people.
+    pub handlers: Handlers,
+    pub(super) entry: Entry,
+}
+
+/// What a component offers and asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Handlers {
+    /// The names of its exports.
+    pub exports: Vec<String>,
+    /// The names of its imports.
+    pub imports: Vec<String>,
+}
+
+/// The handler that serves the function's trigger.
+pub(super) enum Entry {
+    Object(ObjectFunctionPre<State>),
+    Message(MessageFunctionPre<State>),
+    Batch(BatchFunctionPre<State>),
+}
+
+impl LoadedFunction {
+    /// Whether one invocation takes several messages.
+    pub fn takes_batches(&self) -> bool {
+        matches!(self.entry, Entry::Batch(_))
+    }
+}
+
+impl Engine {
+    /// Compiles `wasm`, or takes it from the cache, and checks it against what wakes the function.
+    /// Long work: call it off the async threads.
+    ///
+    /// # Errors
+    /// Where the component can't serve the function.
+    pub fn load(
+        &mut self,
+        function: &Function,
+        wasm: &[u8],
+        reach: Reach,
+    ) -> Result<Arc<LoadedFunction>, LoadError> {
+        let name = function.name.clone();
+        let (component, cache) =
+            self.cache.component(&self.engine, wasm).map_err(|error| LoadError::Component {
+                function: name.clone(),
+                hint: hint(wasm),
+                reason: format!("{error:#}"),
+            })?;
+        let handlers = self.describe(&component);
+        let kind = choose(function, &handlers)?;
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
+            LoadError::UnknownImport { function: name.clone(), reason: format!("{error:#}") }
+        })?;
+        let entry = kind.entry(pre).map_err(|error| LoadError::Component {
+            function: name.clone(),
+            hint: "its handler doesn't have the contract's types; build it with this version's SDK",
+            reason: format!("{error:#}"),
+        })?;
+        let loaded = Arc::new(LoadedFunction {
+            name: name.clone(),
+            limits: function.limits.clone(),
+            reach,
+            cache,
+            handlers,
+            entry,
+        });
+        self.functions.insert(name, Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    fn describe(&self, component: &Component) -> Handlers {
+        let ty = component.component_type();
+        let mut handlers = Handlers::default();
+        for (name, item) in ty.exports(&self.engine) {
+            if matches!(item.ty, ComponentItem::ComponentInstance(_)) {
+                handlers.exports.push(name.to_owned());
+            }
+        }
+        handlers.imports = ty.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        handlers
+    }
+}
+
+/// Which handler is called.
+#[derive(Clone, Copy)]
+enum Kind {
+    Object,
+    Message,
+    Batch,
+}
+
+impl Kind {
+    fn entry(self, pre: InstancePre<State>) -> wasmtime::Result<Entry> {
+        Ok(match self {
+            Self::Object => Entry::Object(ObjectFunctionPre::new(pre)?),
+            Self::Message => Entry::Message(MessageFunctionPre::new(pre)?),
+            Self::Batch => Entry::Batch(BatchFunctionPre::new(pre)?),
+        })
+    }
+}
+
+fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
+    let exports = |name: &str| handlers.exports.iter().any(|export| export == name);
+    let wants_batches = function.on.batch_size.is_some() || function.on.batch_window.is_some();
+    let (trigger, attribute) = match function.on.source() {
+        Source::Bucket(_) if exports(OBJECT_CREATED) => return Ok(Kind::Object),
+        Source::Bucket(_) => ("object-created", "object_created"),
+        Source::Topic(_) if exports(MESSAGE_BATCH) && (wants_batches || !exports(MESSAGE)) => {
+            return Ok(Kind::Batch);
+        }
+        Source::Topic(_) if wants_batches => ("message with a batch", "message_batch"),
+        Source::Topic(_) if exports(MESSAGE) => return Ok(Kind::Message),
+        Source::Topic(_) => ("message", "message"),
+    };
+    let exported = match handlers.exports.as_slice() {
+        [] => "no handler at all".to_owned(),
+        names => names.join(", "),
+    };
+    Err(LoadError::NoHandler { function: function.name.clone(), trigger, exported, attribute })
+}
+
+/// What bytes that don't load probably are.
+fn hint(wasm: &[u8]) -> &'static str {
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+            "its file is a core module; build it with `cargo build --target wasm32-wasip2`"
+        }
+        Some([0, b'a', b's', b'm', ..]) => {
+            "its component can't run here; event functions keep to WASI 0.2 and plain functions"
+        }
+        _ => "its file isn't WebAssembly; see `component`",
+    }
+}

@@ -1,0 +1,59 @@
+//! How wasmtime is set up. Each setting that differs would be another pool and another cache, so
+//! there is one engine: for events, without support for concurrent component tasks, which makes its
+//! cycle half as long.
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use super::load::LoadError;
+use super::state::State;
+use crate::capabilities;
+
+/// A component built by cargo has three core instances, one of `cargo component` four; composed ones
+/// have more.
+const CORE_INSTANCES_EACH: u32 = 8;
+const TABLES_EACH: u32 = 6;
+const MEMORIES_EACH: u32 = 2;
+/// What stays in memory between two instances in the same slot: more costs more to reset.
+const KEEP_RESIDENT: usize = 64 << 10;
+/// The native stack of a guest.
+pub(super) const MAX_WASM_STACK: usize = 512 << 10;
+
+pub(super) fn engine(instances: u32) -> Result<wasmtime::Engine, LoadError> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
+        .total_memories(instances.saturating_mul(MEMORIES_EACH))
+        .total_tables(instances.saturating_mul(TABLES_EACH))
+        .total_stacks(instances)
+        .max_core_instances_per_component(CORE_INSTANCES_EACH)
+        .max_memories_per_component(MEMORIES_EACH)
+        .max_tables_per_component(TABLES_EACH)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(pool)
+        .concurrency_support(false)
+        // Fuel carries the deadline too: a guest yields every so many units, and a timer ends it.
+        // Epochs beside it would cost as much again.
+        .consume_fuel(true)
+        .max_wasm_stack(MAX_WASM_STACK)
+        .wasm_memory64(false)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    wasmtime::Engine::new(&config).map_err(|error| LoadError::Engine {
+        instances,
+        reason: format!("{error:#}"),
+    })
+}
+
+pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>, LoadError> {
+    let mut linker = Linker::new(engine);
+    // Files and sockets are linked, since every component that `cargo component` builds imports them,
+    // and closed: there are no preopened folders, and no address is allowed.
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+        .and_then(|()| capabilities::add_to_linker(&mut linker))
+        .map_err(|error| LoadError::Link { reason: format!("{error:#}") })?;
+    Ok(linker)
+}

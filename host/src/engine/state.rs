@@ -1,0 +1,121 @@
+//! What one instance has: its table, its limits, its capabilities, and WASI once it asks.
+
+use std::io;
+use std::pin::Pin;
+use std::task;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::limiter::Limiter;
+use crate::capabilities::{CapabilitiesView, Context, GuestLog, View};
+use crate::ports::Stream;
+
+/// The most handles that an instance may hold at once.
+const MAX_HANDLES: usize = 4_096;
+/// How much a guest may print in one call.
+const PRINT_BYTES: usize = 64 << 10;
+
+pub(super) struct State {
+    /// Made when the guest first asks: most events need no more of WASI than what is linked.
+    wasi: Option<WasiCtx>,
+    table: ResourceTable,
+    pub context: Context,
+    pub limiter: Limiter,
+}
+
+impl State {
+    pub fn new(context: Context, limiter: Limiter) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        Self { wasi: None, table, context, limiter }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let log = &self.context.log;
+        let ctx = self.wasi.get_or_insert_with(|| {
+            WasiCtx::builder()
+                .stdout(Printed { log: log.clone(), stream: Stream::Stdout })
+                .stderr(Printed { log: log.clone(), stream: Stream::Stderr })
+                .build()
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+impl CapabilitiesView for State {
+    fn capabilities(&mut self) -> View<'_> {
+        View { context: &mut self.context, table: &mut self.table }
+    }
+}
+
+/// What a guest prints goes to its log.
+#[derive(Clone)]
+struct Printed {
+    log: GuestLog,
+    stream: Stream,
+}
+
+impl IsTerminal for Printed {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Printed {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Printed {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.log.print(self.stream, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(PRINT_BYTES)
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Printed {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Printed {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+        bytes: &[u8],
+    ) -> task::Poll<io::Result<usize>> {
+        self.log.print(self.stream, bytes);
+        task::Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> task::Poll<io::Result<()>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> task::Poll<io::Result<()>> {
+        task::Poll::Ready(Ok(()))
+    }
+}

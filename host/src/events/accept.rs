@@ -1,0 +1,169 @@
+//! From an outside happening to an accepted event: on disk, for every function that it wakes.
+
+use thiserror::Error;
+
+use super::Events;
+use crate::ports::{
+    Accept, Accepted, Draft, Event, Identity, Message, ObjectInfo, Payload, QueueError, Sighting,
+};
+
+/// A message from outside.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Its id, where its source gives one: a second message of the same id isn't delivered.
+    pub id: Option<String>,
+    /// What is published.
+    pub draft: Draft,
+}
+
+/// How publishing fails.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// No function and no grant names this topic.
+    #[error("there is no topic {topic:?}; {known}")]
+    NoTopic {
+        /// What was asked for.
+        topic: String,
+        /// Which there are.
+        known: String,
+    },
+    /// The event couldn't be accepted.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+impl Events {
+    /// Publishes messages from outside; on return they are on disk.
+    ///
+    /// # Errors
+    /// Where a topic isn't known, or the store fails: then none of them was accepted.
+    pub async fn publish(
+        &self,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<(String, Accepted)>, PublishError> {
+        let known = self.manifest.topic_names();
+        let mut accepts = Vec::with_capacity(messages.len());
+        for NewMessage { id, draft } in messages {
+            if !known.contains(draft.topic.as_str()) {
+                let names: Vec<&str> = known.into_iter().collect();
+                return Err(PublishError::NoTopic {
+                    topic: draft.topic,
+                    known: match names.as_slice() {
+                        [] => "the manifest names none; let a function be woken by it".to_owned(),
+                        names => format!("the manifest names {}", names.join(", ")),
+                    },
+                });
+            }
+            let identity = if id.is_some() { Identity::Id } else { Identity::Unique };
+            let id = id.unwrap_or_else(|| self.clock.new_id());
+            accepts.push(self.message(id, 0, draft, identity));
+        }
+        let ids: Vec<String> = accepts.iter().map(|accept| accept.event.id.clone()).collect();
+        let answers = self.accept(accepts).await?;
+        Ok(ids.into_iter().zip(answers).collect())
+    }
+
+    /// Accepts versions of objects that were seen in a bucket; those accepted before are recognised.
+    /// Returns how many were new.
+    ///
+    /// # Errors
+    /// Where the store fails: then none of them was accepted.
+    pub async fn objects_seen(
+        &self,
+        bucket: &str,
+        objects: Vec<ObjectInfo>,
+    ) -> Result<usize, QueueError> {
+        let accepts = objects
+            .into_iter()
+            .map(|object| {
+                let functions = self.manifest.woken_by_object(bucket, &object.key);
+                self.object(bucket, object, functions, 0)
+            })
+            .collect();
+        let answers = self.accept(accepts).await?;
+        Ok(answers.iter().filter(|answer| **answer == Accepted::New).count())
+    }
+
+    /// Accepts objects for one function, whether or not they were seen before. Their source is `run`,
+    /// by which their outcomes can be told from others.
+    ///
+    /// # Errors
+    /// Where the store fails: then none of them was accepted.
+    pub async fn run_on(
+        &self,
+        function: &str,
+        run: &str,
+        bucket: &str,
+        objects: Vec<ObjectInfo>,
+    ) -> Result<(), QueueError> {
+        let accepts = objects
+            .into_iter()
+            .map(|object| {
+                let mut accept = self.object(bucket, object, vec![function.to_owned()], 0);
+                accept.event.source = run.to_owned();
+                accept.identity = Identity::Unique;
+                accept
+            })
+            .collect();
+        self.accept(accepts).await.map(|_| ())
+    }
+
+    async fn accept(&self, accepts: Vec<Accept>) -> Result<Vec<Accepted>, QueueError> {
+        if accepts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let woken: Vec<String> =
+            accepts.iter().flat_map(|accept| accept.functions.iter().cloned()).collect();
+        let answers = self.queue.accept(accepts).await?;
+        self.wake(woken);
+        Ok(answers)
+    }
+
+    pub(super) fn message(&self, id: String, hops: u32, draft: Draft, identity: Identity) -> Accept {
+        let now = self.clock.now();
+        let event = Event {
+            id,
+            source: format!("topic/{}", draft.topic),
+            accepted: now,
+            hops,
+            payload: Payload::Message(Message {
+                topic: draft.topic,
+                body: draft.body,
+                content_type: draft.content_type,
+                ordering_key: draft.ordering_key,
+                attributes: draft.attributes,
+            }),
+        };
+        let functions = match &event.payload {
+            Payload::Message(message) => self.manifest.woken_by_message(&message.topic),
+            Payload::ObjectCreated { .. } => Vec::new(),
+        };
+        let due = now.saturating_add(draft.delay_ms.unwrap_or(0));
+        Accept { event, functions, due, identity }
+    }
+
+    pub(super) fn object(
+        &self,
+        bucket: &str,
+        object: ObjectInfo,
+        functions: Vec<String>,
+        hops: u32,
+    ) -> Accept {
+        let now = self.clock.now();
+        let sighting = Sighting {
+            bucket: bucket.to_owned(),
+            key: object.key.clone(),
+            etag: object.etag.clone(),
+        };
+        let event = Event {
+            // The version makes the id: the same upload seen twice is the same event.
+            id: format!("{}@{}", object.key, object.etag),
+            source: format!("bucket/{bucket}"),
+            accepted: now,
+            hops,
+            payload: Payload::ObjectCreated { bucket: bucket.to_owned(), object },
+        };
+        Accept { event, functions, due: now, identity: Identity::Object(sighting) }
+    }
+}

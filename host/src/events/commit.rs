@@ -1,0 +1,234 @@
+//! From what a handler staged to what everybody sees: checked, decided, applied.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::Events;
+use crate::ports::{
+    Accept, Change, Condition, Delivery, Discard, HostFault, Identity, IntendedChange, Intent,
+    Journal, Level, ObjectError, Outcome, QueueError, Record, RecordKind, Sighting, Transaction,
+};
+
+/// How often an apply that fails is tried again while the host runs; the next start tries on.
+const APPLY_TRIES: u32 = 5;
+
+/// One lock for each bucket. A conditional write holds its bucket alone from the check to the apply,
+/// other writes share it.
+pub(super) struct BucketLocks(HashMap<String, Arc<RwLock<()>>>);
+
+/// Held until the changes are applied.
+pub(super) enum BucketGuard {
+    Shared(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
+    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
+}
+
+impl BucketLocks {
+    pub fn new<'a>(names: impl Iterator<Item = &'a String>) -> Self {
+        Self(names.map(|name| (name.clone(), Arc::default())).collect())
+    }
+
+    /// Locks the buckets that these transactions change, in the order of their names so that two
+    /// commits never wait for each other.
+    pub async fn lock<'a>(
+        &self,
+        transactions: impl Iterator<Item = &'a Transaction>,
+    ) -> Vec<BucketGuard> {
+        let mut alone: BTreeMap<&str, bool> = BTreeMap::new();
+        for ((bucket, _), change) in transactions.flat_map(|t| &t.objects) {
+            let conditional =
+                matches!(change, Change::Write(object) if object.condition != Condition::None);
+            *alone.entry(bucket).or_default() |= conditional;
+        }
+        let mut guards = Vec::new();
+        for (bucket, alone) in alone {
+            let Some(lock) = self.0.get(bucket).map(Arc::clone) else { continue };
+            guards.push(if alone {
+                BucketGuard::Alone(lock.write_owned().await)
+            } else {
+                BucketGuard::Shared(lock.read_owned().await)
+            });
+        }
+        guards
+    }
+}
+
+/// What a successful handler's transaction comes to.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub intent: Option<Intent>,
+    pub accepts: Vec<Accept>,
+    pub sightings: Vec<Sighting>,
+    /// `bucket/key` of each object, for people.
+    pub outputs: Vec<String>,
+    /// Keep these once the decision is on disk: from then on the staged files are needed.
+    pub discards: Vec<Discard>,
+}
+
+impl Events {
+    /// Finds whether a transaction can be committed, and how. Its buckets are locked.
+    pub(super) async fn plan(
+        &self,
+        delivery: &Delivery,
+        transaction: Transaction,
+    ) -> Result<Plan, Outcome> {
+        let hops = delivery.event.hops.saturating_add(1);
+        let mut plan = Plan::default();
+        let mut changes: BTreeMap<String, Vec<IntendedChange>> = BTreeMap::new();
+        let mut followers = Vec::new();
+        for ((bucket_name, key), change) in transaction.objects {
+            let Some(bucket) = self.buckets.get(&bucket_name) else { continue };
+            let intended = match change {
+                Change::Remove => match bucket.head(&key).await {
+                    Ok(info) => IntendedChange::Remove { key: key.clone(), etag: info.etag },
+                    Err(ObjectError::NotFound { .. }) => continue,
+                    Err(error) => return Err(refused(&error)),
+                },
+                Change::Write(object) => {
+                    let functions = self.manifest.woken_by_object(&bucket_name, &key);
+                    if self.manifest.watched_buckets().contains(bucket_name.as_str()) {
+                        plan.sightings.push(Sighting {
+                            bucket: bucket_name.clone(),
+                            key: key.clone(),
+                            etag: object.info.etag.clone(),
+                        });
+                    }
+                    if !functions.is_empty() {
+                        let mut accept = self.object(&bucket_name, object.info, functions, hops);
+                        accept.identity = Identity::Unique;
+                        followers.push(accept);
+                    }
+                    plan.discards.push(object.discard);
+                    plan.outputs.push(format!("{bucket_name}/{key}"));
+                    let condition = object.condition;
+                    IntendedChange::Write { token: object.token, key: key.clone(), condition }
+                }
+            };
+            bucket.prepare(&intended).await.map_err(|error| refused(&error))?;
+            changes.entry(bucket_name).or_default().push(intended);
+        }
+        for (number, draft) in transaction.messages.into_iter().enumerate() {
+            let id = format!("{}/{}/{number}", delivery.event.id, delivery.function);
+            followers.push(self.message(id, hops, draft, Identity::Unique));
+        }
+        if changes.is_empty() {
+            plan.accepts = followers;
+        } else {
+            let changes = changes.into_iter().collect();
+            plan.intent = Some(Intent { seq: delivery.seq, changes, accepts: followers });
+        }
+        Ok(plan)
+    }
+
+    /// Carries out a decided intent, and wakes whom its events are for.
+    pub(super) async fn apply(&self, intent: Intent) {
+        let woken: Vec<String> =
+            intent.accepts.iter().flat_map(|accept| accept.functions.iter().cloned()).collect();
+        for tried in 1.. {
+            match self.try_apply(&intent).await {
+                Ok(()) => break,
+                Err(error) if tried < APPLY_TRIES => {
+                    tracing::warn!(intent = intent.seq, %error, "applying again");
+                    tokio::time::sleep(Duration::from_millis(100 << tried)).await;
+                }
+                Err(error) => {
+                    self.say(
+                        Level::Error,
+                        format!(
+                            "the effects of a settled event are decided and can't be applied: \
+                             {error}; they are kept, and applied when the host starts again"
+                        ),
+                    );
+                    return;
+                }
+            }
+        }
+        match self.queue.applied(intent.seq, intent.accepts).await {
+            Ok(()) => self.wake(woken),
+            Err(error) => tracing::error!(%error, "an applied intent is applied again at the next start"),
+        }
+    }
+
+    async fn try_apply(&self, intent: &Intent) -> Result<(), ObjectError> {
+        for (name, changes) in &intent.changes {
+            match self.buckets.get(name) {
+                Some(bucket) => bucket.apply(changes).await?,
+                None => {
+                    return Err(ObjectError::Unavailable {
+                        bucket: name.clone(),
+                        reason: "the manifest has it no more; put it back".to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes what an ended host had decided, and removes what it had staged beside that. Call it
+    /// before anything is delivered.
+    ///
+    /// # Errors
+    /// Where the store of events or a bucket can't be read.
+    pub async fn recover(&self) -> Result<(), RecoverError> {
+        for intent in self.queue.intents().await? {
+            self.apply(intent).await;
+        }
+        let keep = self
+            .queue
+            .intents()
+            .await?
+            .into_iter()
+            .flat_map(|intent| intent.changes)
+            .flat_map(|(_, changes)| changes)
+            .filter_map(|change| match change {
+                IntendedChange::Write { token, .. } => Some(token),
+                IntendedChange::Remove { .. } => None,
+            })
+            .collect();
+        for bucket in self.buckets.values() {
+            bucket.sweep(&keep).await?;
+        }
+        Ok(())
+    }
+
+    /// The host's own word in the journal.
+    pub fn say(&self, level: Level, text: String) {
+        let journal: &dyn Journal = &*self.journal;
+        journal.write(Record {
+            time: self.clock.now(),
+            function: None,
+            source: None,
+            event: None,
+            subject: None,
+            attempt: None,
+            kind: RecordKind::Host { level, text },
+        });
+    }
+}
+
+/// How recovery fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// The store of events.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// A bucket.
+    #[error(transparent)]
+    Bucket(#[from] ObjectError),
+}
+
+/// A commit that the bucket refuses is an attempt that failed: by somebody else's write, or by a key
+/// that can't be; else the host's own fault.
+fn refused(error: &ObjectError) -> Outcome {
+    match error {
+        ObjectError::Unavailable { .. } => {
+            Outcome::Fault(HostFault { reason: format!("the effects can't be committed: {error}") })
+        }
+        error => Outcome::Failed(crate::ports::Failure::Other {
+            reason: format!("the effects can't be committed: {error}"),
+        }),
+    }
+}

@@ -1,0 +1,214 @@
+//! Takes what is due, within each function's concurrency, and hands it to the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::Events;
+use crate::config::Function;
+use crate::ports::{
+    Cost, Delivery, Failure, Handled, Handler, Level, ObjectError, Outcome, Payload, QueueError,
+    Taken, Transaction,
+};
+
+/// The most hops an event may make where its function states no bound of its own.
+const MAX_HOPS: u32 = 64;
+/// How long to wait before a failing store is asked again.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Tells when to stop taking events. What runs is finished.
+pub type Stop = watch::Receiver<bool>;
+
+impl Events {
+    /// Delivers until told to stop, and then until what runs is settled.
+    pub async fn deliver<H: Handler>(self: Arc<Self>, handler: Arc<H>, stop: Stop) {
+        let mut functions = JoinSet::new();
+        for function in self.manifest.functions.clone() {
+            let worker = Worker {
+                permits: Arc::new(Semaphore::new(function.limits.concurrency)),
+                function: Arc::new(function),
+                events: Arc::clone(&self),
+                handler: Arc::clone(&handler),
+            };
+            functions.spawn(worker.serve(stop.clone()));
+        }
+        while functions.join_next().await.is_some() {}
+    }
+}
+
+/// Serves one function.
+struct Worker<H> {
+    function: Arc<Function>,
+    events: Arc<Events>,
+    handler: Arc<H>,
+    permits: Arc<Semaphore>,
+}
+
+impl<H: Handler> Worker<H> {
+    async fn serve(self, mut stop: Stop) {
+        let mut running = JoinSet::new();
+        let wake = self.events.wake.get(&self.function.name).map(Arc::clone).unwrap_or_default();
+        loop {
+            // The permit comes first: what can't run stays in the store.
+            let permit = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                permit = Arc::clone(&self.permits).acquire_owned() => match permit {
+                    Ok(permit) => permit,
+                    Err(_) => break,
+                },
+            };
+            while running.try_join_next().is_some() {}
+            let taken = match self.take().await {
+                Ok(taken) => taken,
+                Err(QueueError::Closed) => break,
+                Err(error) => {
+                    self.events.say(Level::Error, error.to_string());
+                    tokio::select! {
+                        () = stopped(&mut stop) => break,
+                        () = tokio::time::sleep(STORE_PAUSE) => continue,
+                    }
+                }
+            };
+            if taken.deliveries.is_empty() {
+                drop(permit);
+                let due = taken.next_due.map(|due| {
+                    Duration::from_millis(due.saturating_sub(self.events.clock.now()).max(1))
+                });
+                tokio::select! {
+                    () = stopped(&mut stop) => break,
+                    () = wake.notified() => {}
+                    () = sleep_until_due(due) => {}
+                }
+                continue;
+            }
+            let attempt = Attempt {
+                function: Arc::clone(&self.function),
+                events: Arc::clone(&self.events),
+                handler: Arc::clone(&self.handler),
+                permit,
+            };
+            running.spawn(attempt.run(taken.deliveries));
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// What is due, up to a batch; a batch waits for more as long as its window is.
+    async fn take(&self) -> Result<Taken, QueueError> {
+        let Events { queue, clock, .. } = &*self.events;
+        let name = &self.function.name;
+        let size = self.function.on.batch_size.unwrap_or(1);
+        let mut taken = queue.take(name, size, clock.now()).await?;
+        if let Some(window) = self.function.on.batch_window
+            && !taken.deliveries.is_empty()
+            && taken.deliveries.len() < size
+        {
+            tokio::time::sleep(window.0).await;
+            let missing = size - taken.deliveries.len();
+            match queue.take(name, missing, clock.now()).await {
+                Ok(more) => taken.deliveries.extend(more.deliveries),
+                Err(error) => {
+                    queue.release(&seqs(&taken.deliveries));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// One attempt at a batch. Dropped unsettled, it gives its deliveries back.
+struct Attempt<H> {
+    function: Arc<Function>,
+    events: Arc<Events>,
+    handler: Arc<H>,
+    #[expect(dead_code, reason = "held while the attempt runs")]
+    permit: OwnedSemaphorePermit,
+}
+
+impl<H: Handler> Attempt<H> {
+    async fn run(self, mut deliveries: Vec<Delivery>) {
+        let events = &self.events;
+        let mut lease = Lease { events: Arc::clone(events), seqs: seqs(&deliveries) };
+        let now = events.clock.now();
+        let queue_ms = deliveries.iter().map(|d| now.saturating_sub(d.due)).max().unwrap_or(0);
+        let handled = match self.settled_beforehand(&mut deliveries).await {
+            Some(outcome) => Handled {
+                outcomes: deliveries
+                    .iter()
+                    .map(|_| (outcome.clone(), Transaction::default()))
+                    .collect(),
+                cost: Cost::default(),
+                log_tail: Vec::new(),
+            },
+            None => self.handler.handle(&self.function.name, &deliveries).await,
+        };
+        match events.settle(&self.function, deliveries, handled, queue_ms).await {
+            // The settlement ended the lease: by now the event may be leased again, for its retry.
+            Ok(()) => lease.seqs.clear(),
+            Err(error) => {
+                events.say(Level::Error, format!("an attempt couldn't be settled: {error}"));
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+        }
+    }
+
+    /// Whether there is anything to run. An object's event takes the metadata that is stored with it.
+    async fn settled_beforehand(&self, deliveries: &mut [Delivery]) -> Option<Outcome> {
+        let [delivery] = deliveries else { return None };
+        let most = self.function.allow_loop.unwrap_or(MAX_HOPS);
+        if delivery.event.hops > most {
+            let reason = format!(
+                "it came here over {} functions, and {most} are allowed: {}; see `allow-loop`",
+                delivery.event.hops, delivery.event.id
+            );
+            return Some(Outcome::Failed(Failure::Reject { reason }));
+        }
+        let Payload::ObjectCreated { bucket, object } = &mut delivery.event.payload else {
+            return None;
+        };
+        let superseded = |reason: &str| Some(Outcome::Superseded { reason: reason.to_owned() });
+        match self.events.buckets.get(bucket)?.head(&object.key).await {
+            Ok(current) if current.etag == object.etag => {
+                *object = current;
+                None
+            }
+            Ok(_) => superseded("a newer version of the object has an event of its own"),
+            Err(ObjectError::NotFound { .. }) => superseded("the object was deleted"),
+            // The handler will meet the same error, and say what it makes of it.
+            Err(_) => None,
+        }
+    }
+}
+
+/// Gives leased deliveries back when dropped, as when a task is ended.
+struct Lease {
+    events: Arc<Events>,
+    seqs: Vec<u64>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.seqs.is_empty() {
+            self.events.queue.release(&self.seqs);
+        }
+    }
+}
+
+fn seqs(deliveries: &[Delivery]) -> Vec<u64> {
+    deliveries.iter().map(|delivery| delivery.seq).collect()
+}
+
+async fn stopped(stop: &mut Stop) {
+    // A sender that is gone can't say stop any more, and means it.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn sleep_until_due(due: Option<Duration>) {
+    match due {
+        Some(delay) => tokio::time::sleep(delay).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,95 @@
+//! Delivery: events are accepted, handed to functions, and settled. Knows no WebAssembly, no files and
+//! no database: only ports.
+
+mod accept;
+mod backoff;
+mod commit;
+mod dispatch;
+mod settle;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+pub use accept::{NewMessage, PublishError};
+pub use dispatch::Stop;
+
+use crate::clock::Clock;
+use crate::config::Manifest;
+use crate::ports::{Bucket, Journal, Queue};
+use commit::BucketLocks;
+
+/// Delivers the events of one application.
+pub struct Events {
+    manifest: Arc<Manifest>,
+    queue: Arc<dyn Queue>,
+    buckets: Arc<HashMap<String, Arc<dyn Bucket>>>,
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+    locks: BucketLocks,
+    /// Wakes a function's dispatcher when something was accepted for it.
+    wake: HashMap<String, Arc<Notify>>,
+}
+
+/// What delivery works with.
+pub struct EventsConfig {
+    /// Who is woken by what.
+    pub manifest: Arc<Manifest>,
+    /// Where events wait.
+    pub queue: Arc<dyn Queue>,
+    /// Every bucket of the manifest.
+    pub buckets: Arc<HashMap<String, Arc<dyn Bucket>>>,
+    /// Where outcomes are written.
+    pub journal: Arc<dyn Journal>,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl Events {
+    /// Delivery for the functions of a manifest; nothing is delivered before `deliver`.
+    pub fn new(config: EventsConfig) -> Self {
+        let wake = config
+            .manifest
+            .functions
+            .iter()
+            .map(|function| (function.name.clone(), Arc::new(Notify::new())))
+            .collect();
+        let locks = BucketLocks::new(config.buckets.keys());
+        let EventsConfig { manifest, queue, buckets, journal, clock } = config;
+        Self { manifest, queue, buckets, journal, clock, locks, wake }
+    }
+
+    /// The queue, for those who ask what waits in it.
+    pub fn queue(&self) -> &Arc<dyn Queue> {
+        &self.queue
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// A bucket of the manifest.
+    pub fn bucket(&self, name: &str) -> Option<&Arc<dyn Bucket>> {
+        self.buckets.get(name)
+    }
+
+    /// The journal, for the host's own words.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
+    /// The clock that all of delivery goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn wake(&self, functions: impl IntoIterator<Item = impl AsRef<str>>) {
+        for function in functions {
+            if let Some(notify) = self.wake.get(function.as_ref()) {
+                notify.notify_one();
+            }
+        }
+    }
+}

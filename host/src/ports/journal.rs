@@ -1,0 +1,116 @@
+//! The outward record: what guests logged, and how each attempt ended.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Outcome};
+use crate::clock::Timestamp;
+
+/// Takes records. Never blocks for long and never fails towards a guest.
+pub trait Journal: Send + Sync {
+    /// Adds a record.
+    fn write(&self, record: Record);
+}
+
+/// One line of `kinglet logs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Unix milliseconds.
+    pub time: Timestamp,
+    /// The function, or absent where the host itself speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// The event's source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The event's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// The object's key or the topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The attempt, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// What is recorded.
+    #[serde(flatten)]
+    pub kind: RecordKind,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum RecordKind {
+    /// A guest's `wasi:logging` call.
+    Log {
+        /// How grave.
+        level: Level,
+        /// The guest's grouping word, often empty.
+        context: String,
+        /// Control characters are escaped.
+        text: String,
+    },
+    /// A line that the guest printed.
+    Output {
+        /// Where to.
+        stream: Stream,
+        /// Control characters are escaped.
+        text: String,
+    },
+    /// The end of an attempt.
+    Outcome {
+        /// How it ended.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// In words.
+        text: String,
+        /// Whether no attempt follows.
+        settled: bool,
+        /// Whether it went to the dead letters.
+        dead: bool,
+        /// Milliseconds until the next attempt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_in_ms: Option<u64>,
+        /// What the invocation cost.
+        cost: Cost,
+        /// From due to taken, in milliseconds.
+        queue_ms: u64,
+        /// The objects that were committed, as `bucket/key`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<String>,
+    },
+    /// The host's own word: a file that can't be an object, a folder that can't be read.
+    Host {
+        /// How grave.
+        level: Level,
+        /// What and what to do.
+        text: String,
+    },
+}
+
+/// How grave a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// The flow of control.
+    Trace,
+    /// For somebody debugging.
+    Debug,
+    /// For somebody watching.
+    Info,
+    /// Something hazardous.
+    Warn,
+    /// Something failed.
+    Error,
+    /// Nothing goes on.
+    Critical,
+}
+
+/// Where a guest printed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}

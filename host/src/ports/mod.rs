@@ -1,0 +1,22 @@
+//! What the rooms agree on, and nothing else: plain data and traits. No room's code lives here.
+
+mod bucket;
+mod event;
+mod handler;
+mod journal;
+mod key;
+mod outcome;
+mod queue;
+mod transaction;
+
+pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
+pub use event::{Event, Message, ObjectInfo, Payload};
+pub use handler::{Handled, Handler};
+pub use journal::{Journal, Level, Record, RecordKind, Stream};
+pub use key::validate_key;
+pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
+pub use queue::{
+    Accept, Accepted, AttemptRecord, Count, DeadLetter, Delivery, Disposition, Identity,
+    IntendedChange, Intent, Queue, QueueError, Settlement, Sighting, Taken,
+};
+pub use transaction::{Change, Condition, Discard, Draft, StagedObject, Transaction};

@@ -1,0 +1,184 @@
+//! How a delivery attempt ends.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How one attempt at one event ended. A guest's own failure, a guest's trap and a fault of the host
+/// are distinct types, since they mean distinct things to the person who reads them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The handler succeeded; its effects are committed.
+    Done,
+    /// There was nothing left to do: the object is gone, or a newer version has its own event.
+    Superseded {
+        /// What happened to the object.
+        reason: String,
+    },
+    /// The handler returned a failure.
+    Failed(Failure),
+    /// A limit of the function was reached.
+    Limit(Limit),
+    /// The guest trapped.
+    Trap(Trap),
+    /// The host couldn't do its part.
+    Fault(HostFault),
+}
+
+impl Outcome {
+    /// The word for it in logs and tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Superseded { .. } => "superseded",
+            Self::Failed(Failure::Reject { .. }) => "rejected",
+            Self::Failed(_) => "failed",
+            Self::Limit(_) => "limit",
+            Self::Trap(_) => "trap",
+            Self::Fault(_) => "fault",
+        }
+    }
+
+    /// Whether the event is finished with, and its effects are to be committed.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Done | Self::Superseded { .. })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Superseded { reason } => write!(f, "superseded: {reason}"),
+            Self::Failed(failure) => write!(f, "{failure}"),
+            Self::Limit(limit) => write!(f, "limit reached: {limit}"),
+            Self::Trap(trap) => write!(f, "{trap}"),
+            Self::Fault(fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
+/// What a handler returned in place of success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "failure", rename_all = "kebab-case")]
+pub enum Failure {
+    /// It asked for another attempt.
+    Retry {
+        /// Its words.
+        reason: String,
+        /// Overrides the backoff, in milliseconds.
+        after_ms: Option<u64>,
+    },
+    /// The event can never succeed.
+    Reject {
+        /// Its words.
+        reason: String,
+    },
+    /// An ordinary error; retried.
+    Other {
+        /// Its words.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retry { reason, after_ms: Some(after) } => {
+                write!(f, "asked for a retry after {after} ms: {reason}")
+            }
+            Self::Retry { reason, after_ms: None } => write!(f, "asked for a retry: {reason}"),
+            Self::Reject { reason } => write!(f, "rejected: {reason}"),
+            Self::Other { reason } => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+/// A limit that was reached, with the figure and how far the guest got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "kebab-case")]
+pub enum Limit {
+    /// Fuel: about one unit for each WebAssembly instruction.
+    Fuel {
+        /// The function's limit.
+        limit: u64,
+    },
+    /// Wall-clock time, blocked host calls included.
+    Deadline {
+        /// The function's limit, in milliseconds.
+        limit_ms: u64,
+    },
+    /// Linear memories and tables together.
+    Memory {
+        /// The function's limit, in bytes.
+        limit: u64,
+        /// What the guest had and asked for, together, in bytes.
+        wanted: u64,
+    },
+    /// The call stack.
+    Stack {
+        /// The engine's limit, in bytes.
+        limit: u64,
+    },
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fuel { limit } => write!(f, "fuel, {limit} units; raise `limits.fuel`"),
+            Self::Deadline { limit_ms } => write!(
+                f,
+                "timeout, {}; raise `limits.timeout`",
+                humantime::format_duration(Duration::from_millis(*limit_ms))
+            ),
+            Self::Memory { limit, wanted } => write!(
+                f,
+                "memory, {limit} bytes where {wanted} were wanted; raise `limits.memory`"
+            ),
+            Self::Stack { limit } => write!(f, "stack, {limit} bytes; recurse less deeply"),
+        }
+    }
+}
+
+/// A guest that trapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trap {
+    /// What the engine says, or the panic's own message where the guest printed one.
+    pub reason: String,
+    /// Function names, innermost first.
+    pub backtrace: Vec<String>,
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "trapped: {}", self.reason)
+    }
+}
+
+/// A fault of the host's own: the event is retried, and the cause is ours to mend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFault {
+    /// The whole chain of causes, for the operator.
+    pub reason: String,
+}
+
+impl fmt::Display for HostFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host fault: {}", self.reason)
+    }
+}
+
+/// What one invocation cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Units burnt.
+    pub fuel: u64,
+    /// The most that memories and tables held together, in bytes.
+    pub peak_memory: u64,
+    /// From the start of making the instance to the call, in microseconds.
+    pub start_us: u64,
+    /// The call itself, in microseconds.
+    pub run_us: u64,
+}

@@ -1,0 +1,283 @@
+//! What delivery asks of the store that holds events.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Cost, Event, Outcome};
+use crate::clock::Timestamp;
+
+/// Holds accepted events until they are settled. What an operation reports as done is on disk.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Accepts events, all of them or none; one answer each, in order.
+    async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, QueueError>;
+
+    /// Leases up to `limit` deliveries of `function` that are due, oldest due first. A lease ends with
+    /// its settlement, its release, or the process.
+    async fn take(
+        &self,
+        function: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Taken, QueueError>;
+
+    /// Gives up leases without settling them: the deliveries are due as they were.
+    fn release(&self, seqs: &[u64]);
+
+    /// Settles deliveries, and writes what they decided, in one step.
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError>;
+
+    /// Notes that an intent is applied, and accepts what follows from it, in one step.
+    async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError>;
+
+    /// Intents that were decided and not noted as applied.
+    async fn intents(&self) -> Result<Vec<Intent>, QueueError>;
+
+    /// The version of an object that was last accepted.
+    async fn sightings(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Sighting>, QueueError>;
+
+    /// Forgets objects that are gone.
+    async fn forget(&self, bucket: &str, keys: Vec<String>) -> Result<(), QueueError>;
+
+    /// How many deliveries of each function wait, and how many are dead letters.
+    async fn counts(&self) -> Result<Vec<Count>, QueueError>;
+
+    /// Dead letters, newest first.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+}
+
+/// An event and whom it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accept {
+    /// What happened.
+    pub event: Event,
+    /// The functions that are woken; may be none.
+    pub functions: Vec<String>,
+    /// Not delivered before.
+    pub due: Timestamp,
+    /// How it is recognised as a duplicate.
+    pub identity: Identity,
+}
+
+/// How a second sight of the same event is recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identity {
+    /// It isn't: the id was made for this event.
+    Unique,
+    /// By the event's source and id, within the window of duplicates.
+    Id,
+    /// By the object's version.
+    Object(Sighting),
+}
+
+/// A version of an object that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// The version.
+    pub etag: String,
+}
+
+/// The answer to an `Accept`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accepted {
+    /// It is on disk.
+    New,
+    /// It was accepted before.
+    Duplicate,
+}
+
+/// Deliveries that were leased.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Oldest due first.
+    pub deliveries: Vec<Delivery>,
+    /// When the next one falls due, where fewer than asked were.
+    pub next_due: Option<Timestamp>,
+}
+
+/// One event on its way to one function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Orders all deliveries of the store by acceptance; also the id of its intent.
+    pub seq: u64,
+    /// The function's name.
+    pub function: String,
+    /// What happened.
+    pub event: Event,
+    /// Not before.
+    pub due: Timestamp,
+    /// How many attempts ended.
+    pub attempted: u32,
+    /// The last of them, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// How many attempts are remembered in full: faults of the host don't count against a function's
+/// attempts, so that there is no other bound.
+const REMEMBERED_ATTEMPTS: usize = 20;
+
+impl Delivery {
+    /// The number of the attempt that comes next, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempted.saturating_add(1)
+    }
+
+    /// Adds an attempt that ended.
+    pub fn record(&mut self, attempt: AttemptRecord) {
+        self.attempted = self.attempted.saturating_add(1);
+        if self.attempts.len() >= REMEMBERED_ATTEMPTS {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(attempt);
+    }
+
+    /// How many attempts failed by the function's own doing.
+    pub fn failures(&self) -> u32 {
+        let failed = self.attempts.iter().filter(|a| !matches!(a.outcome, Outcome::Fault(_)));
+        u32::try_from(failed.count()).unwrap_or(u32::MAX)
+    }
+}
+
+/// An attempt that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// When it ended.
+    pub time: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it cost.
+    pub cost: Cost,
+    /// The last lines that the guest logged.
+    pub log_tail: Vec<String>,
+}
+
+/// The end of an attempt, as the store is to keep it.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The delivery as it was leased.
+    pub delivery: Delivery,
+    /// What becomes of it.
+    pub disposition: Disposition,
+    /// Objects to apply, and what follows from them.
+    pub intent: Option<Intent>,
+    /// Events that are accepted with it.
+    pub accepts: Vec<Accept>,
+    /// Versions that the intent makes: their events are in the intent, so that the source must not
+    /// accept them again.
+    pub sightings: Vec<Sighting>,
+}
+
+/// What becomes of a delivery.
+#[derive(Clone, Debug)]
+pub enum Disposition {
+    /// It is finished with.
+    Done,
+    /// It comes again.
+    Retry {
+        /// Not before.
+        due: Timestamp,
+        /// The attempt that just ended.
+        attempt: AttemptRecord,
+    },
+    /// It goes to the dead letters.
+    Dead {
+        /// The attempt that just ended.
+        attempt: AttemptRecord,
+        /// Why no attempt follows.
+        reason: String,
+    },
+}
+
+/// A decision that is on disk and not yet carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The delivery that decided it.
+    pub seq: u64,
+    /// By bucket.
+    pub changes: Vec<(String, Vec<IntendedChange>)>,
+    /// Accepted once the changes are visible.
+    pub accepts: Vec<Accept>,
+}
+
+/// A change of one object that was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IntendedChange {
+    /// A staged object gets its name.
+    Write {
+        /// The staged object.
+        token: String,
+        /// Its key.
+        key: String,
+        /// What must hold; looked at before the decision only.
+        condition: super::Condition,
+    },
+    /// An object goes.
+    Remove {
+        /// Its key.
+        key: String,
+        /// Only this version: a later one isn't ours to remove when the intent is applied again.
+        etag: String,
+    },
+}
+
+/// A delivery that ended without success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// With all its attempts.
+    pub delivery: Delivery,
+    /// When it was given up.
+    pub time: Timestamp,
+    /// Why no attempt followed.
+    pub reason: String,
+}
+
+/// What the store holds for a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// The function's name.
+    pub function: String,
+    /// Deliveries that wait, are delayed or are running.
+    pub pending: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+/// How the store of events fails.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// Another host has the store open.
+    #[error("the store {path} is in use by another host; stop that one, or use another folder")]
+    InUse {
+        /// The store's folder.
+        path: String,
+    },
+    /// The store can't be read or written.
+    #[error("the store of events failed: {reason}")]
+    Failed {
+        /// The cause.
+        reason: String,
+    },
+    /// The store's content isn't what was written.
+    #[error("the store of events is damaged: {reason}; restore it from a backup, or move it away to start empty")]
+    Damaged {
+        /// What doesn't fit.
+        reason: String,
+    },
+    /// The host is stopping.
+    #[error("the store of events is closed")]
+    Closed,
+}

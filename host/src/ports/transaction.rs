@@ -1,0 +1,121 @@
+//! Effects that wait for the event's acknowledgement.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ObjectInfo;
+
+/// What one event staged. Dropped without a commit, its staged files are removed.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// By bucket and key; the last change of a key wins.
+    pub objects: BTreeMap<(String, String), Change>,
+    /// In the order in which they were published.
+    pub messages: Vec<Draft>,
+}
+
+impl Transaction {
+    /// Whether nothing was staged.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.messages.is_empty()
+    }
+
+    /// Adds what `later` staged after this.
+    pub fn absorb(&mut self, later: Self) {
+        self.objects.extend(later.objects);
+        self.messages.extend(later.messages);
+    }
+}
+
+/// A staged change of one object.
+#[derive(Debug)]
+pub enum Change {
+    /// A new version.
+    Write(StagedObject),
+    /// No object any more.
+    Remove,
+}
+
+/// A new version of an object, complete and synced, waiting for its name.
+#[derive(Debug)]
+pub struct StagedObject {
+    /// What the store calls it while it waits.
+    pub token: String,
+    /// As it will be once committed.
+    pub info: ObjectInfo,
+    /// Checked again at the commit.
+    pub condition: Condition,
+    /// Removes the staged object unless its commit was decided.
+    pub discard: Discard,
+}
+
+/// Undoes something when dropped, unless it is kept.
+pub struct Discard(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Discard {
+    /// Runs `undo` when dropped.
+    pub fn new(undo: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(undo)))
+    }
+
+    /// Never mind.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Discard {
+    fn drop(&mut self) {
+        if let Some(undo) = self.0.take() {
+            undo();
+        }
+    }
+}
+
+impl std::fmt::Debug for Discard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Discard").field(&self.0.is_some()).finish()
+    }
+}
+
+/// What must hold of an object when a write commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Anything.
+    #[default]
+    None,
+    /// There is no such object.
+    Absent,
+    /// Its etag is this.
+    Matches(String),
+}
+
+impl Condition {
+    /// Whether it holds where `etag` is the current version, or there is none.
+    pub fn holds(&self, etag: Option<&str>) -> bool {
+        match self {
+            Self::None => true,
+            Self::Absent => etag.is_none(),
+            Self::Matches(wanted) => etag == Some(wanted),
+        }
+    }
+}
+
+/// A message to be accepted with the acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// The topic's name.
+    pub topic: String,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// A media type.
+    pub content_type: Option<String>,
+    /// Messages of one key are delivered in order.
+    pub ordering_key: Option<String>,
+    /// Name and value pairs.
+    pub attributes: Vec<(String, String)>,
+    /// Not delivered before so many milliseconds after the commit.
+    pub delay_ms: Option<u64>,
+}

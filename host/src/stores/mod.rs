@@ -1,0 +1,5 @@
+//! The ports in plain async Rust: objects, the queue of events, the journal. No WebAssembly here.
+
+pub mod journal;
+pub mod objects;
+pub mod queue;

@@ -1,0 +1,481 @@
+//! A folder as a bucket: a file is an object, its path below the folder the key.
+//!
+//! Every access goes through a directory handle that no path or link leads out of. A written object
+//! is staged as a hidden file in the same file system, synced, and gets its name by a rename, so that
+//! a reader sees the whole old object or the whole new one. A content type that the key's extension
+//! doesn't tell, and metadata, travel with the file as extended attributes.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use async_trait::async_trait;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+
+use super::walk::{Query, walk};
+use crate::clock::{Clock, millis};
+use crate::ports::{
+    Bucket, Condition, Discard, IntendedChange, Listing, ObjectDraft, ObjectError, ObjectInfo,
+    StagedObject, StagedWriter, validate_key,
+};
+
+/// Hidden, so that it is never listed; inside the bucket, so that a rename stays in one file system.
+const STAGING: &str = ".kinglet-staging";
+/// The freedesktop name for a file's media type.
+const CONTENT_TYPE_ATTRIBUTE: &str = "user.mime_type";
+const METADATA_ATTRIBUTE: &str = "user.kinglet.metadata";
+
+/// A bucket in a folder.
+#[derive(Clone, Debug)]
+pub struct FolderBucket {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    path: PathBuf,
+    dir: Dir,
+    staging: Dir,
+    clock: Clock,
+}
+
+impl FolderBucket {
+    /// Opens the folder at `path`, making it where it is missing.
+    ///
+    /// # Errors
+    /// Where the folder can't be made, read or written.
+    pub fn open(name: &str, path: &Path, clock: Clock) -> Result<Self, ObjectError> {
+        let failed = |doing: &str, error: io::Error| ObjectError::Unavailable {
+            bucket: name.to_owned(),
+            reason: format!("can't {doing} {}: {error}", path.display()),
+        };
+        std::fs::create_dir_all(path).map_err(|e| failed("make folder", e))?;
+        let dir = Dir::open_ambient_dir(path, ambient_authority())
+            .map_err(|e| failed("open folder", e))?;
+        dir.create_dir_all(STAGING).map_err(|e| failed("write to folder", e))?;
+        let staging =
+            dir.open_dir(STAGING).map_err(|e| failed("open the staging folder of", e))?;
+        let path = path.canonicalize().map_err(|e| failed("resolve folder", e))?;
+        Ok(Self {
+            inner: Arc::new(Inner { name: name.to_owned(), path, dir, staging, clock }),
+        })
+    }
+
+    /// The folder, with links resolved.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Runs file work off the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, ObjectError> + Send + 'static,
+    ) -> Result<T, ObjectError> {
+        let inner = Arc::clone(&self.inner);
+        let name = inner.name.clone();
+        tokio::task::spawn_blocking(move || work(&inner)).await.unwrap_or_else(|error| {
+            Err(ObjectError::Unavailable { bucket: name, reason: error.to_string() })
+        })
+    }
+}
+
+#[async_trait]
+impl Bucket for FolderBucket {
+    fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectInfo, ObjectError> {
+        let key = key.to_owned();
+        self.blocking(move |bucket| {
+            let file = bucket.open(&key)?;
+            bucket.describe(&key, &file)
+        })
+        .await
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        etag: Option<&str>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, ObjectError> {
+        let (key, etag) = (key.to_owned(), etag.map(str::to_owned));
+        self.blocking(move |bucket| bucket.read(&key, etag.as_deref(), offset, length)).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Listing, ObjectError> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.blocking(move |bucket| {
+            let query = Query { prefix: &prefix, after: after.as_deref(), limit };
+            let found = walk(&bucket.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
+            let mut listing = Listing { objects: Vec::new(), problems: found.problems };
+            for (key, metadata) in found.files {
+                // The attributes of every file would cost an open each; a page tells what names and
+                // metadata tell, and `head` the rest.
+                listing.objects.push(plain_info(key, &metadata));
+            }
+            Ok(listing)
+        })
+        .await
+    }
+
+    async fn stage(&self, draft: ObjectDraft) -> Result<Box<dyn StagedWriter>, ObjectError> {
+        validate_key(&draft.key).map_err(ObjectError::Invalid)?;
+        let bucket = self.clone();
+        self.blocking(move |inner| {
+            let token = inner.clock.new_id();
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            let file = inner
+                .staging
+                .open_with(&token, &options)
+                .map_err(|e| inner.failed("stage", &draft.key, &e))?;
+            let undo = (Arc::clone(&bucket.inner), token.clone());
+            let discard = Discard::new(move || {
+                let (inner, token) = undo;
+                if let Err(error) = inner.staging.remove_file(&token)
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    tracing::warn!(bucket = inner.name, token, %error, "a staged object stays behind");
+                }
+            });
+            Ok(Box::new(Writer { bucket, draft, token, file, discard }) as Box<dyn StagedWriter>)
+        })
+        .await
+    }
+
+    async fn read_staged(
+        &self,
+        token: &str,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, ObjectError> {
+        let token = token.to_owned();
+        self.blocking(move |bucket| {
+            let mut file = bucket
+                .staging
+                .open(&token)
+                .map_err(|e| bucket.failed("read staged object", &token, &e))?;
+            read_range(&mut file, offset, length).map_err(|e| bucket.failed("read", &token, &e))
+        })
+        .await
+    }
+
+    async fn prepare(&self, change: &IntendedChange) -> Result<(), ObjectError> {
+        let change = change.clone();
+        self.blocking(move |bucket| match &change {
+            IntendedChange::Remove { .. } => Ok(()),
+            IntendedChange::Write { key, condition, .. } => bucket.prepare_write(key, condition),
+        })
+        .await
+    }
+
+    async fn apply(&self, changes: &[IntendedChange]) -> Result<(), ObjectError> {
+        let changes = changes.to_vec();
+        self.blocking(move |bucket| bucket.apply(&changes)).await
+    }
+
+    async fn sweep(&self, keep: &HashSet<String>) -> Result<(), ObjectError> {
+        let keep = keep.clone();
+        self.blocking(move |bucket| {
+            let failed = |e: io::Error| bucket.failed("sweep", STAGING, &e);
+            for entry in bucket.staging.entries().map_err(failed)? {
+                let name = entry.map_err(failed)?.file_name();
+                if !name.to_str().is_some_and(|token| keep.contains(token)) {
+                    bucket.staging.remove_file(&name).map_err(failed)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// Opens an object. Never waits, whatever lies at the key: a pipe without a writer would.
+    fn open(&self, key: &str) -> Result<File, ObjectError> {
+        validate_key(key).map_err(ObjectError::Invalid)?;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(nonblock());
+        let file = match self.dir.open_with(key, &options) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Err(self.not_found(key)),
+            Err(error) => return Err(self.failed("open", key, &error)),
+        };
+        match file.metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(file),
+            Ok(_) => Err(self.not_found(key)),
+            Err(error) => Err(self.failed("look at", key, &error)),
+        }
+    }
+
+    fn describe(&self, key: &str, file: &File) -> Result<ObjectInfo, ObjectError> {
+        let metadata = file.metadata().map_err(|e| self.failed("look at", key, &e))?;
+        let mut info = plain_info(key.to_owned(), &metadata);
+        if let Some(content_type) = attribute(file, CONTENT_TYPE_ATTRIBUTE) {
+            info.content_type = Some(content_type);
+        }
+        if let Some(stored) = attribute(file, METADATA_ATTRIBUTE) {
+            info.metadata = serde_json::from_str(&stored).map_err(|error| {
+                ObjectError::Unavailable {
+                    bucket: self.name.clone(),
+                    reason: format!("the metadata stored with {key:?} can't be read: {error}"),
+                }
+            })?;
+        }
+        Ok(info)
+    }
+
+    fn read(
+        &self,
+        key: &str,
+        etag: Option<&str>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, ObjectError> {
+        let changed =
+            || ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() };
+        let mut file = self.open(key)?;
+        let version = |file: &File| {
+            file.metadata().map(|m| etag_of(&m)).map_err(|e| self.failed("look at", key, &e))
+        };
+        if let Some(wanted) = etag
+            && version(&file)? != wanted
+        {
+            return Err(changed());
+        }
+        let body =
+            read_range(&mut file, offset, length).map_err(|e| self.failed("read", key, &e))?;
+        // A writer may have changed the file in place meanwhile: then these bytes are of no version.
+        if let Some(wanted) = etag
+            && version(&file)? != wanted
+        {
+            return Err(changed());
+        }
+        Ok(body)
+    }
+
+    fn prepare_write(&self, key: &str, condition: &Condition) -> Result<(), ObjectError> {
+        let current = match self.open(key) {
+            Ok(file) => Some(self.describe(key, &file)?.etag),
+            Err(ObjectError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if !condition.holds(current.as_deref()) {
+            return Err(ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() });
+        }
+        if current.is_none() && self.dir.symlink_metadata(key).is_ok_and(|found| found.is_dir()) {
+            return Err(ObjectError::Invalid(format!(
+                "key {key:?} is a folder of other objects in bucket {:?}; choose another key",
+                self.name
+            )));
+        }
+        let Some((parents, _)) = key.rsplit_once('/') else { return Ok(()) };
+        if self.dir.is_dir(parents) {
+            return Ok(());
+        }
+        self.dir.create_dir_all(parents).map_err(|e| self.failed("make the folder of", key, &e))?;
+        let mut synced = parents;
+        loop {
+            self.sync_dir(synced)?;
+            match synced.rsplit_once('/') {
+                Some((above, _)) => synced = above,
+                None => return self.sync_dir(""),
+            }
+        }
+    }
+
+    fn apply(&self, changes: &[IntendedChange]) -> Result<(), ObjectError> {
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            let key = match change {
+                IntendedChange::Write { token, key, .. } => {
+                    match self.staging.rename(token, &self.dir, key) {
+                        Ok(()) => {}
+                        // Applied before: the staged file has its name by now.
+                        Err(error)
+                            if error.kind() == io::ErrorKind::NotFound
+                                && self.staging.symlink_metadata(token).is_err() => {}
+                        Err(error) => return Err(self.failed("name", key, &error)),
+                    }
+                    key
+                }
+                IntendedChange::Remove { key, etag } => {
+                    let file = match self.open(key) {
+                        Ok(file) => file,
+                        Err(ObjectError::NotFound { .. }) => continue,
+                        Err(error) => return Err(error),
+                    };
+                    if self.describe(key, &file)?.etag == *etag {
+                        self.dir.remove_file(key).map_err(|e| self.failed("remove", key, &e))?;
+                    }
+                    key
+                }
+            };
+            touched.insert(key.rsplit_once('/').map_or("", |(parents, _)| parents));
+        }
+        for dir in touched {
+            self.sync_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    /// A rename is durable once its directory is synced.
+    fn sync_dir(&self, key: &str) -> Result<(), ObjectError> {
+        let path = if key.is_empty() { "." } else { key };
+        self.dir
+            .open(path)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|e| self.failed("sync the folder", path, &e))
+    }
+
+    fn not_found(&self, key: &str) -> ObjectError {
+        ObjectError::NotFound { bucket: self.name.clone(), key: key.to_owned() }
+    }
+
+    fn failed(&self, doing: &str, what: &str, error: &io::Error) -> ObjectError {
+        ObjectError::Unavailable {
+            bucket: self.name.clone(),
+            reason: format!("can't {doing} {what:?}: {error}"),
+        }
+    }
+}
+
+struct Writer {
+    bucket: FolderBucket,
+    draft: ObjectDraft,
+    token: String,
+    file: File,
+    discard: Discard,
+}
+
+#[async_trait]
+impl StagedWriter for Writer {
+    async fn append(&mut self, chunk: Vec<u8>) -> Result<(), ObjectError> {
+        let key = self.draft.key.clone();
+        let mut file = self
+            .file
+            .try_clone()
+            .map_err(|e| self.bucket.inner.failed("stage", &key, &e))?;
+        self.bucket
+            .blocking(move |bucket| {
+                file.write_all(&chunk).map_err(|e| bucket.failed("stage", &key, &e))
+            })
+            .await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<StagedObject, ObjectError> {
+        let Self { bucket, draft, token, file, discard } = *self;
+        bucket
+            .blocking(move |bucket| {
+                let key = &draft.key;
+                if let Some(content_type) = &draft.content_type
+                    && guess(key).as_ref() != Some(content_type)
+                {
+                    bucket.set_attribute(&file, key, CONTENT_TYPE_ATTRIBUTE, content_type)?;
+                }
+                if !draft.metadata.is_empty() {
+                    let text = serde_json::to_string(&draft.metadata)
+                        .map_err(|e| bucket.failed("store the metadata of", key, &e.into()))?;
+                    bucket.set_attribute(&file, key, METADATA_ATTRIBUTE, &text)?;
+                }
+                file.sync_all().map_err(|e| bucket.failed("sync", key, &e))?;
+                let info = bucket.describe(key, &file)?;
+                Ok(StagedObject { token, info, condition: draft.condition, discard })
+            })
+            .await
+    }
+}
+
+impl Inner {
+    fn set_attribute(
+        &self,
+        file: &File,
+        key: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<(), ObjectError> {
+        rustix::fs::fsetxattr(file, name, value.as_bytes(), rustix::fs::XattrFlags::empty())
+            .map_err(|error| {
+                ObjectError::Invalid(format!(
+                    "the content type or metadata of {key:?} can't be stored with it in bucket \
+                     {:?}: {error}; leave them out, make them shorter, or use a file system with \
+                     extended attributes",
+                    self.name
+                ))
+            })
+    }
+}
+
+fn attribute(file: &File, name: &str) -> Option<String> {
+    // 64 KiB is the most that Linux stores in one attribute.
+    let mut value = vec![0; 65_536];
+    let length = rustix::fs::fgetxattr(file, name, value.as_mut_slice()).ok()?;
+    value.truncate(length);
+    String::from_utf8(value).ok()
+}
+
+fn nonblock() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0)
+}
+
+/// What names and metadata tell, without opening the file.
+fn plain_info(key: String, metadata: &Metadata) -> ObjectInfo {
+    ObjectInfo {
+        size: metadata.len(),
+        etag: etag_of(metadata),
+        content_type: guess(&key),
+        modified: metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.into_std().duration_since(UNIX_EPOCH).ok())
+            .map_or(0, millis),
+        metadata: Vec::new(),
+        key,
+    }
+}
+
+/// A file's version: size, modification time in nanoseconds and inode. Hashing contents would read
+/// every large file, and take a deliberate second upload of the same bytes for the first.
+fn etag_of(metadata: &Metadata) -> String {
+    format!(
+        "{:x}-{:x}.{:x}-{:x}",
+        metadata.len(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ino()
+    )
+}
+
+fn guess(key: &str) -> Option<String> {
+    mime_guess::from_path(key).first().map(|mime| mime.essence_str().to_owned())
+}
+
+fn read_range(file: &mut File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let size = file.metadata()?.len();
+    let expected = size.saturating_sub(offset).min(length);
+    file.seek(SeekFrom::Start(offset))?;
+    let mut body = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    file.take(length).read_to_end(&mut body)?;
+    Ok(body)
+}
+
+/// A path that can't exist is as absent as one that doesn't; one that leaves the folder is too, since
+/// there is no such object in this bucket.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    let escapes = error.kind() == PermissionDenied && error.raw_os_error().is_none();
+    let crosses = error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error());
+    matches!(error.kind(), NotFound | NotADirectory) || escapes || crosses
+}

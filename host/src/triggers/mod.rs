@@ -1,0 +1,4 @@
+//! Sources of events: they turn outside happenings into accepted events, and do nothing else.
+
+mod ignored;
+pub mod objects;

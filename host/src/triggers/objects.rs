@@ -1,0 +1,314 @@
+//! Objects that appear in a folder.
+//!
+//! What the system says about files is only a hint where to look. The truth is what a look at the
+//! folder finds: a version that wasn't accepted before becomes an event. So a lost hint loses nothing,
+//! and the same upload hinted at five times is one event.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::ignored::is_unfinished;
+use crate::events::{Events, Stop};
+use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError};
+
+/// A file without a word of who writes it counts as whole once it stood still for so long.
+const QUIET_MS: u64 = 2_000;
+/// A look at the whole folder, whatever hints came: network file systems give none.
+const RESCAN: Duration = Duration::from_secs(60);
+/// Hints that wait; past that a look at the whole folder takes their place.
+const HINTS: usize = 4_096;
+/// How many objects are accepted in one step.
+const PAGE: usize = 1_000;
+/// Hints are put together for so long before they are looked at.
+const GATHER: Duration = Duration::from_millis(2);
+/// How long to wait before a bucket or a store that failed is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How watching fails.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The system can't watch the folder.
+    #[error(
+        "can't watch folder {path}: {reason}; where it is a limit, raise \
+         `fs.inotify.max_user_watches`"
+    )]
+    Watch {
+        /// The folder.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// How one look at the folder fails.
+#[derive(Debug, Error)]
+enum LookError {
+    #[error(transparent)]
+    Bucket(#[from] ObjectError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// What a hint says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hint {
+    /// A file was closed by its writer, or moved in: it is whole.
+    Whole(String),
+    /// A folder appeared, with whatever is in it already.
+    Folder(String),
+    /// Something is gone.
+    Gone(String),
+    /// Anything may have happened.
+    Everything,
+}
+
+/// Watches one bucket in a folder.
+pub struct ObjectTrigger {
+    events: Arc<Events>,
+    bucket: Arc<dyn Bucket>,
+    hints: mpsc::Receiver<Hint>,
+    overflow: Arc<std::sync::atomic::AtomicBool>,
+    /// Said once each, not at every look.
+    said: HashSet<String>,
+    /// Held: dropped, it stops watching.
+    _watcher: RecommendedWatcher,
+}
+
+impl ObjectTrigger {
+    /// Starts watching `path`, the folder of `bucket`. Hints gather until `run`.
+    ///
+    /// # Errors
+    /// Where the system can't watch the folder.
+    pub fn new(
+        events: Arc<Events>,
+        bucket: Arc<dyn Bucket>,
+        path: &Path,
+    ) -> Result<Self, WatchError> {
+        let failed = |error: notify::Error| WatchError::Watch {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let (sender, hints) = mpsc::channel(HINTS);
+        let overflow = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (root, overflowed) = (path.to_owned(), Arc::clone(&overflow));
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                for hint in hints_of(event, &root) {
+                    if sender.try_send(hint).is_err() {
+                        overflowed.store(true, std::sync::atomic::Ordering::Release);
+                    }
+                }
+            })
+            .map_err(failed)?;
+        watcher.watch(path, RecursiveMode::Recursive).map_err(failed)?;
+        Ok(Self { events, bucket, hints, overflow, said: HashSet::new(), _watcher: watcher })
+    }
+
+    /// Accepts objects until told to stop: first those that are there, then each as it comes.
+    pub async fn run(mut self, mut stop: Stop) {
+        let mut work = BTreeSet::from([Hint::Everything]);
+        loop {
+            let mut later = None;
+            if !work.is_empty() {
+                match self.look(std::mem::take(&mut work)).await {
+                    Ok(unsettled) => later = unsettled,
+                    Err(LookError::Queue(QueueError::Closed)) => return,
+                    Err(error) => {
+                        self.say(Level::Error, format!("looking for objects failed: {error}"));
+                        work.insert(Hint::Everything);
+                        later = Some(PAUSE);
+                    }
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                hint = self.hints.recv() => {
+                    let Some(hint) = hint else { return };
+                    work.insert(hint);
+                    // A burst is looked at as one, so that a thousand files take a few commits.
+                    tokio::time::sleep(GATHER).await;
+                    while let Ok(hint) = self.hints.try_recv() {
+                        work.insert(hint);
+                    }
+                }
+                () = tokio::time::sleep(later.unwrap_or(RESCAN)) => {
+                    work.insert(Hint::Everything);
+                }
+            }
+            if self.overflow.swap(false, std::sync::atomic::Ordering::AcqRel) {
+                work.insert(Hint::Everything);
+            }
+        }
+    }
+
+    /// Looks where the hints say. Returns when to look again, where a file may still be written.
+    async fn look(&mut self, hints: BTreeSet<Hint>) -> Result<Option<Duration>, LookError> {
+        let mut whole = Vec::new();
+        let mut gone = Vec::new();
+        let mut unsettled = None;
+        for hint in &hints {
+            match hint {
+                Hint::Everything => {
+                    unsettled = self.look_below("", &hints).await?.or(unsettled);
+                    self.forget_missing().await?;
+                }
+                Hint::Folder(prefix) => {
+                    unsettled = self.look_below(prefix, &hints).await?.or(unsettled);
+                }
+                Hint::Whole(key) if !is_unfinished(key) => match self.bucket.head(key).await {
+                    Ok(object) => whole.push(object),
+                    Err(ObjectError::NotFound { .. }) => gone.push(key.clone()),
+                    // A name that can't be a key: a look at its folder says so.
+                    Err(ObjectError::Invalid(_)) => {
+                        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+                        self.look_below(folder, &hints).await?;
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+                Hint::Whole(_) => {}
+                Hint::Gone(key) => gone.push(key.clone()),
+            }
+        }
+        self.accept(whole).await?;
+        if !gone.is_empty() {
+            self.events.queue().forget(self.bucket.name(), gone).await?;
+        }
+        Ok(unsettled)
+    }
+
+    /// Accepts what is below a prefix, but for files that changed a moment ago without a word that
+    /// they are whole: those are for the next look.
+    async fn look_below(
+        &mut self,
+        prefix: &str,
+        hints: &BTreeSet<Hint>,
+    ) -> Result<Option<Duration>, LookError> {
+        let mut after: Option<String> = None;
+        let mut unsettled = None;
+        loop {
+            let listing = self.bucket.list(prefix, after.as_deref(), PAGE).await?;
+            for problem in listing.problems {
+                self.say_once(problem);
+            }
+            let last = listing.objects.len() < PAGE;
+            after = listing.objects.last().map(|object| object.key.clone());
+            let now = self.events.clock().now();
+            let (settled, moving): (Vec<_>, Vec<_>) = listing
+                .objects
+                .into_iter()
+                .filter(|object| !is_unfinished(&object.key))
+                .partition(|object| {
+                    // A clock that was set back must not hold files up for ever.
+                    object.modified > now
+                        || now - object.modified >= QUIET_MS
+                        || hints.contains(&Hint::Whole(object.key.clone()))
+                });
+            if !moving.is_empty() {
+                unsettled = Some(Duration::from_millis(QUIET_MS));
+            }
+            self.accept(settled).await?;
+            if last {
+                return Ok(unsettled);
+            }
+        }
+    }
+
+    async fn accept(&self, objects: Vec<ObjectInfo>) -> Result<(), LookError> {
+        for page in objects.chunks(PAGE) {
+            self.events.objects_seen(self.bucket.name(), page.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets accepted versions of objects that are gone, so that what is remembered stays as small as
+    /// the folder.
+    async fn forget_missing(&self) -> Result<(), LookError> {
+        let (queue, name) = (self.events.queue(), self.bucket.name());
+        let mut after: Option<String> = None;
+        loop {
+            let seen = queue.sightings(name, after.as_deref(), PAGE).await?;
+            let Some(last) = seen.last().map(|sighting| sighting.key.clone()) else {
+                return Ok(());
+            };
+            let mut there = BTreeMap::new();
+            let mut from = after.clone();
+            // The objects between the same two keys, however many pages they fill.
+            loop {
+                let page = self.bucket.list("", from.as_deref(), PAGE).await?.objects;
+                let full = page.len() >= PAGE;
+                from = page.last().map(|object| object.key.clone());
+                there.extend(page.into_iter().map(|object| (object.key, object.etag)));
+                if !full || from.as_ref().is_some_and(|from| *from >= last) {
+                    break;
+                }
+            }
+            let gone: Vec<String> = seen
+                .into_iter()
+                .map(|sighting| sighting.key)
+                .filter(|key| !there.contains_key(key))
+                .collect();
+            if !gone.is_empty() {
+                queue.forget(name, gone).await?;
+            }
+            after = Some(last);
+        }
+    }
+
+    fn say(&self, level: Level, text: String) {
+        self.events.say(level, format!("bucket {:?}: {text}", self.bucket.name()));
+    }
+
+    fn say_once(&mut self, problem: String) {
+        if self.said.insert(problem.clone()) {
+            self.say(Level::Warn, problem);
+        }
+    }
+}
+
+/// What an event of the file system means for keys.
+fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
+    let Ok(event) = event else { return vec![Hint::Everything] };
+    if event.need_rescan() {
+        return vec![Hint::Everything];
+    }
+    let hint: fn(String) -> Hint = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Hint::Whole,
+        EventKind::Create(CreateKind::Folder) => Hint::Folder,
+        EventKind::Remove(RemoveKind::File) => Hint::Gone,
+        EventKind::Modify(ModifyKind::Name(_)) => return renamed(&event.paths, root),
+        EventKind::Other | EventKind::Any => return vec![Hint::Everything],
+        _ => return Vec::new(),
+    };
+    event.paths.iter().filter_map(|path| key_of(path, root)).map(hint).collect()
+}
+
+/// A rename names one or two paths, and whether they are files is to be looked up.
+fn renamed(paths: &[PathBuf], root: &Path) -> Vec<Hint> {
+    paths
+        .iter()
+        .filter_map(|path| {
+            let key = key_of(path, root)?;
+            Some(match path.symlink_metadata() {
+                Ok(found) if found.is_dir() => Hint::Folder(key),
+                Ok(_) => Hint::Whole(key),
+                Err(_) => Hint::Gone(key),
+            })
+        })
+        .collect()
+}
+
+/// The key of a path; none for the hidden, and for what can't be one, which a look at the whole folder
+/// will say.
+fn key_of(path: &Path, root: &Path) -> Option<String> {
+    let key = path.strip_prefix(root).ok()?.to_str()?;
+    let hidden = key.split('/').any(|part| part.starts_with('.'));
+    (!hidden && !key.is_empty()).then(|| key.to_owned())
+}
