@@ -1,0 +1,50 @@
+use crate::Rejection;
+
+/// How much a picture may take. Checked against the header, before memory is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most pixels, width times height.
+    pub max_pixels: u64,
+    /// Most bytes that decoding may hold at once, the file itself not counted.
+    pub max_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 50 million pixels and 192 MiB: leaves room for the file and the outputs where a function
+    /// runs within 256 MiB.
+    fn default() -> Self {
+        Self { max_pixels: 50_000_000, max_bytes: 192 << 20 }
+    }
+}
+
+/// What a header declares and decoding it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    pub width: u32,
+    pub height: u32,
+    /// Bytes held at the peak of decoding.
+    pub bytes: u64,
+}
+
+impl Demand {
+    pub fn per_pixel(width: u32, height: u32, bytes_per_pixel: u64) -> Self {
+        let bytes = (u64::from(width) * u64::from(height)).saturating_mul(bytes_per_pixel);
+        Self { width, height, bytes }
+    }
+
+    pub fn check(self, limits: &Limits) -> Result<(), Rejection> {
+        let Self { width, height, bytes } = self;
+        if u64::from(width) * u64::from(height) > limits.max_pixels {
+            return Err(Rejection::TooLarge { width, height, max_pixels: limits.max_pixels });
+        }
+        if bytes > limits.max_bytes {
+            return Err(Rejection::TooMuchMemory {
+                width,
+                height,
+                needed_bytes: bytes,
+                max_bytes: limits.max_bytes,
+            });
+        }
+        Ok(())
+    }
+}
