@@ -193,13 +193,14 @@ fn check(kind: Kind, function: &ItemFn, event: &Type) -> TokenStream {
     };
     // Not a name that the handler itself may have.
     let event = quote_spanned! { event.span() => __event };
-    let call = quote_spanned! { returned => #name(#event) };
+    let outcome = quote_spanned! { returned => __outcome };
     quote! {
         #[allow(dead_code)]
         fn __handle(
             __event: #event_type,
         ) -> ::core::result::Result<(), ::kinglet_sdk::Failure> {
-            ::kinglet_sdk::__private::one(#call)
+            let __outcome = #name(#event);
+            ::kinglet_sdk::__private::one(#outcome)
         }
     }
 }
@@ -224,14 +225,14 @@ fn export(kind: Kind) -> TokenStream {
             fn handle(
                 event: #private::types::ObjectCreatedEvent,
             ) -> ::core::result::Result<(), #private::types::Failure> {
-                __handle(#private::object_created(event)).map_err(#private::failure)
+                #private::done(__handle(#private::object_created(event))).map_err(#private::failure)
             }
         },
         Kind::Message => quote! {
             fn handle(
                 event: #private::types::MessageEvent,
             ) -> ::core::result::Result<(), #private::types::Failure> {
-                __handle(#private::message(event)).map_err(#private::failure)
+                #private::done(__handle(#private::message(event))).map_err(#private::failure)
             }
         },
         Kind::MessageBatch => quote! {
@@ -241,7 +242,7 @@ fn export(kind: Kind) -> TokenStream {
                 ::std::vec::Vec<::core::result::Result<(), #private::types::Failure>>,
                 #private::types::Failure,
             > {
-                match __handle(#private::batch(batch)) {
+                match #private::done(__handle(#private::batch(batch))) {
                     ::core::result::Result::Ok(results) => ::core::result::Result::Ok(
                         results
                             .into_iter()

@@ -1,0 +1,8 @@
+use kinglet_sdk::{Failure, Message};
+
+#[kinglet_sdk::message]
+async fn enrich(_event: Message) -> Result<(), Failure> {
+    Ok(())
+}
+
+fn main() {}

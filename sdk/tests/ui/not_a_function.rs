@@ -1,0 +1,4 @@
+#[kinglet_sdk::message_batch]
+struct Enrich;
+
+fn main() {}

@@ -1,0 +1,17 @@
+use kinglet_sdk::{Failure, Message};
+
+#[kinglet_sdk::message]
+fn enrich(_event: Message) -> Result<(), Failure> {
+    Ok(())
+}
+
+mod elsewhere {
+    use kinglet_sdk::{Failure, Message};
+
+    #[kinglet_sdk::message]
+    fn score(_event: Message) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+fn main() {}
