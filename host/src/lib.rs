@@ -3,10 +3,13 @@
 //!
 //! This library is the host. `ARCHITECTURE.md` maps its rooms and which may use which.
 
+pub mod app;
 pub mod bindings;
 pub mod capabilities;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod events;
 pub mod ports;

@@ -22,10 +22,19 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 pub type Stop = watch::Receiver<bool>;
 
 impl Events {
-    /// Delivers until told to stop, and then until what runs is settled.
-    pub async fn deliver<H: Handler>(self: Arc<Self>, handler: Arc<H>, stop: Stop) {
+    /// Delivers until told to stop, and then until what runs is settled; to one function alone where
+    /// `only` names it.
+    pub async fn deliver<H: Handler>(
+        self: Arc<Self>,
+        handler: Arc<H>,
+        stop: Stop,
+        only: Option<&str>,
+    ) {
         let mut functions = JoinSet::new();
         for function in self.manifest.functions.clone() {
+            if only.is_some_and(|only| only != function.name) {
+                continue;
+            }
             let worker = Worker {
                 permits: Arc::new(Semaphore::new(function.limits.concurrency)),
                 function: Arc::new(function),
@@ -201,7 +210,8 @@ fn seqs(deliveries: &[Delivery]) -> Vec<u64> {
     deliveries.iter().map(|delivery| delivery.seq).collect()
 }
 
-async fn stopped(stop: &mut Stop) {
+/// Ends once it is time to stop.
+pub async fn stopped(stop: &mut Stop) {
     // A sender that is gone can't say stop any more, and means it.
     let _ = stop.wait_for(|stop| *stop).await;
 }

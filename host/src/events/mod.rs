@@ -13,7 +13,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub use accept::{NewMessage, PublishError};
-pub use dispatch::Stop;
+pub use commit::RecoverError;
+pub use dispatch::{Stop, stopped};
 
 use crate::clock::Clock;
 use crate::config::Manifest;

@@ -109,6 +109,7 @@ pub struct Draft {
     /// The topic's name.
     pub topic: String,
     /// The bytes.
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
     /// A media type.
     pub content_type: Option<String>,

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::ignored::is_unfinished;
-use crate::events::{Events, Stop};
+use crate::events::{Events, Stop, stopped};
 use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError};
 
 /// A file without a word of who writes it counts as whole once it stood still for so long.
@@ -129,7 +129,7 @@ impl ObjectTrigger {
                 }
             }
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stop) => return,
                 hint = self.hints.recv() => {
                     let Some(hint) = hint else { return };
                     work.insert(hint);

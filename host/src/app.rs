@@ -1,0 +1,226 @@
+//! Puts the rooms together: a manifest becomes stores, an engine, delivery, and what feeds it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::capabilities::{Buckets, Reach};
+use crate::clock::Clock;
+use crate::config::{Function, Manifest};
+use crate::control::{Control, ControlError};
+use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
+use crate::events::{Events, EventsConfig, RecoverError, Stop};
+use crate::ports::{Bucket, Journal, ObjectError, QueueError};
+use crate::stores::journal::FileJournal;
+use crate::stores::objects::FolderBucket;
+use crate::stores::queue::EmbeddedQueue;
+use crate::triggers::objects::{ObjectTrigger, WatchError};
+
+/// Beside the manifest: events, logs and the control socket.
+const STATE: &str = ".kinglet";
+
+/// How an application fails to start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The store of events.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// A bucket.
+    #[error(transparent)]
+    Bucket(#[from] ObjectError),
+    /// What an ended host left can't be finished.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The folder for logs.
+    #[error("can't write logs to {path}: {reason}; make the folder writable")]
+    Journal {
+        /// The folder.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A component's file.
+    #[error("function {function:?}: can't read {path}: {reason}; {next}")]
+    ReadComponent {
+        /// The function's name.
+        function: String,
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        next: &'static str,
+    },
+    /// A component that can't serve its function.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A folder that can't be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Where an application keeps its state.
+pub fn state_dir(manifest: &Manifest) -> PathBuf {
+    manifest.root.join(STATE)
+}
+
+/// Where an application's logs are.
+pub fn journal_dir(manifest: &Manifest) -> PathBuf {
+    state_dir(manifest).join("logs")
+}
+
+/// The buckets of a manifest, with their folders.
+pub struct OpenBuckets {
+    /// By name.
+    pub buckets: Buckets,
+    folders: HashMap<String, PathBuf>,
+}
+
+/// Opens every bucket of the manifest.
+///
+/// # Errors
+/// Where a folder can't be made, read or written.
+pub fn open_buckets(manifest: &Manifest, clock: &Clock) -> Result<OpenBuckets, AppError> {
+    let mut buckets: HashMap<String, Arc<dyn Bucket>> = HashMap::new();
+    let mut folders = HashMap::new();
+    for name in manifest.buckets.keys() {
+        let bucket = FolderBucket::open(name, &manifest.bucket_path(name), clock.clone())?;
+        folders.insert(name.clone(), bucket.path().to_owned());
+        buckets.insert(name.clone(), Arc::new(bucket));
+    }
+    Ok(OpenBuckets { buckets: Arc::new(buckets), folders })
+}
+
+/// An application whose store this process has.
+pub struct App {
+    events: Arc<Events>,
+    buckets: OpenBuckets,
+    state: PathBuf,
+}
+
+impl App {
+    /// Opens the application's stores, and finishes what an ended host had decided.
+    ///
+    /// # Errors
+    /// Where another host runs it, or its folders can't be used.
+    pub async fn open(manifest: Arc<Manifest>, clock: Clock) -> Result<Self, AppError> {
+        let state = state_dir(&manifest);
+        let queue = EmbeddedQueue::open(&state, clock.clone())?;
+        let logs = journal_dir(&manifest);
+        let journal = FileJournal::open(&logs).map_err(|error| AppError::Journal {
+            path: logs.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let buckets = open_buckets(&manifest, &clock)?;
+        let events = Arc::new(Events::new(EventsConfig {
+            manifest,
+            queue: Arc::new(queue),
+            buckets: Arc::clone(&buckets.buckets),
+            journal: Arc::new(journal),
+            clock,
+        }));
+        events.recover().await?;
+        Ok(Self { events, buckets, state })
+    }
+
+    /// Delivery.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// Loads every function.
+    ///
+    /// # Errors
+    /// Where a component can't be read or can't serve its function.
+    pub fn load(&self, cache: Cache) -> Result<Engine, AppError> {
+        let manifest = self.events.manifest();
+        let mut engine = new_engine(
+            manifest,
+            cache,
+            Arc::clone(self.events.journal()),
+            self.events.clock().clone(),
+        )?;
+        for function in &manifest.functions {
+            load_function(&mut engine, manifest, function, &self.buckets.buckets)?;
+        }
+        Ok(engine)
+    }
+
+    /// Runs until told to stop: watches buckets, answers the control socket, delivers. Calls `ready` once
+    /// all of it listens.
+    ///
+    /// # Errors
+    /// Where a folder can't be watched, or the socket can't be made.
+    pub async fn up(&self, engine: Engine, stop: Stop, ready: impl FnOnce()) -> Result<(), AppError> {
+        let mut tasks = JoinSet::new();
+        for name in self.events.manifest().watched_buckets() {
+            if let (Some(bucket), Some(folder)) =
+                (self.buckets.buckets.get(name), self.buckets.folders.get(name))
+            {
+                let trigger =
+                    ObjectTrigger::new(Arc::clone(&self.events), Arc::clone(bucket), folder)?;
+                tasks.spawn(trigger.run(stop.clone()));
+            }
+        }
+        let control = Control::listen(&self.state, Arc::clone(&self.events))?;
+        tasks.spawn(control.serve(stop.clone()));
+        ready();
+        Arc::clone(&self.events).deliver(Arc::new(engine), stop, None).await;
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// An engine with room for all the manifest's functions at once.
+///
+/// # Errors
+/// Where the system can't give the address space for it.
+pub fn new_engine(
+    manifest: &Manifest,
+    cache: Cache,
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+) -> Result<Engine, AppError> {
+    let wanted: usize = manifest.functions.iter().map(|f| f.limits.concurrency).sum();
+    let instances = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, 10_000);
+    Ok(Engine::new(EngineConfig { instances, cache, journal, clock })?)
+}
+
+/// Loads one function of the manifest.
+///
+/// # Errors
+/// Where its component can't be read or can't serve it.
+pub fn load_function(
+    engine: &mut Engine,
+    manifest: &Manifest,
+    function: &Function,
+    buckets: &Buckets,
+) -> Result<Arc<LoadedFunction>, AppError> {
+    let path = manifest.root.join(&function.component);
+    let wasm = read_component(function, &path)?;
+    let reach = Reach {
+        buckets: Arc::clone(buckets),
+        grants: Arc::new(function.grants.clone()),
+        config: Arc::new(function.config.clone()),
+    };
+    Ok(engine.load(function, &wasm, reach)?)
+}
+
+fn read_component(function: &Function, path: &Path) -> Result<Vec<u8>, AppError> {
+    std::fs::read(path).map_err(|error| AppError::ReadComponent {
+        function: function.name.clone(),
+        path: path.display().to_string(),
+        reason: error.to_string(),
+        next: match &function.source {
+            Some(_) => "run `kinglet build` first",
+            None => "build the component, or correct `component`",
+        },
+    })
+}

@@ -1,0 +1,91 @@
+//! `kinglet check`
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::output::{print_json, print_line, table};
+use super::{AppArgs, CacheArgs, Verdict};
+use crate::app::{load_function, new_engine};
+use crate::clock::Clock;
+use crate::ports::{Journal, Record};
+
+/// Check the manifest and the components without running anything.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json")]
+pub(super) struct Check {
+    #[command(flatten)]
+    app: AppArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    /// A JSON object for each function.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found of one function.
+#[derive(serde::Serialize)]
+struct Finding {
+    function: String,
+    problem: Option<String>,
+    exports: Vec<String>,
+    imports: Vec<String>,
+}
+
+/// Nothing runs, so nothing logs.
+struct Nowhere;
+
+impl Journal for Nowhere {
+    fn write(&self, _: Record) {}
+}
+
+impl Check {
+    pub fn execute(self) -> anyhow::Result<Verdict> {
+        let manifest = self.app.load()?;
+        let clock = Clock::system();
+        let mut engine = new_engine(&manifest, self.cache.cache(), Arc::new(Nowhere), clock)?;
+        let buckets = Arc::new(HashMap::new());
+        let findings: Vec<Finding> = manifest
+            .functions
+            .iter()
+            .map(|function| {
+                let name = function.name.clone();
+                match load_function(&mut engine, &manifest, function, &buckets) {
+                    Ok(loaded) => Finding {
+                        function: name,
+                        problem: None,
+                        exports: loaded.handlers.exports.clone(),
+                        imports: loaded.handlers.imports.clone(),
+                    },
+                    Err(error) => Finding {
+                        function: name,
+                        problem: Some(error.to_string()),
+                        exports: Vec::new(),
+                        imports: Vec::new(),
+                    },
+                }
+            })
+            .collect();
+        self.report(&findings)?;
+        let good = findings.iter().all(|finding| finding.problem.is_none());
+        Ok(if good { Verdict::Good } else { Verdict::Bad })
+    }
+
+    fn report(&self, findings: &[Finding]) -> anyhow::Result<()> {
+        if self.json {
+            return findings.iter().try_for_each(print_json);
+        }
+        let rows: Vec<Vec<String>> = findings
+            .iter()
+            .map(|finding| {
+                let verdict = match &finding.problem {
+                    None => format!("good: serves {}", finding.exports.join(", ")),
+                    Some(problem) => problem.clone(),
+                };
+                vec![finding.function.clone(), verdict]
+            })
+            .collect();
+        print_line(&table(&["FUNCTION", "RESULT"], &rows))
+    }
+}

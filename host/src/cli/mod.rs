@@ -1,0 +1,173 @@
+//! The command line: one file for each command. Results go to standard output, all else to standard
+//! error. The environment is read here and nowhere else.
+
+mod build;
+mod check;
+mod invoke;
+mod logs;
+mod new;
+mod output;
+mod publish;
+mod run;
+mod up;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::state_dir;
+use crate::config::Manifest;
+use crate::control::Client;
+use crate::engine::Cache;
+
+/// Runs small WebAssembly functions on events: one fresh instance each, hard limits, nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "kinglet", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Start with `kinglet new hello --on object-created`.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    New(new::New),
+    Build(build::Build),
+    Up(up::Up),
+    Invoke(invoke::Invoke),
+    Run(run::Run),
+    Publish(publish::Publish),
+    Logs(logs::Logs),
+    Check(check::Check),
+}
+
+/// How a command ended that ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// As wished: exit status 0.
+    Good,
+    /// With a negative result: exit status 1.
+    Bad,
+}
+
+impl Cli {
+    /// Runs the command. The exit status is 0, 1 for a negative result, 2 for an error; a closed pipe is
+    /// no error.
+    pub fn run(self) -> ExitCode {
+        init_diagnostics();
+        let result = match self.command {
+            Command::New(command) => command.execute(),
+            Command::Build(command) => command.execute(),
+            Command::Up(command) => on_runtime(command.execute()),
+            Command::Invoke(command) => on_runtime(command.execute()),
+            Command::Run(command) => on_runtime(command.execute()),
+            Command::Publish(command) => on_runtime(command.execute()),
+            Command::Logs(command) => on_runtime(command.execute()),
+            Command::Check(command) => command.execute(),
+        };
+        match result {
+            Ok(Verdict::Good) => ExitCode::SUCCESS,
+            Ok(Verdict::Bad) => ExitCode::from(1),
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+/// Which application a command is about.
+#[derive(Clone, Debug, Args)]
+struct AppArgs {
+    /// The application's manifest, or the folder that has it.
+    #[arg(short, long, value_name = "FILE", default_value = "kinglet.toml", env = "KINGLET_MANIFEST")]
+    manifest: PathBuf,
+}
+
+/// Where compiled components are kept.
+#[derive(Clone, Debug, Args)]
+struct CacheArgs {
+    /// Where compiled components are kept [default: `kinglet` in the user's cache folder].
+    #[arg(long, value_name = "DIR", env = "KINGLET_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+}
+
+impl AppArgs {
+    fn load(&self) -> anyhow::Result<Arc<Manifest>> {
+        let path = if self.manifest.is_dir() {
+            self.manifest.join("kinglet.toml")
+        } else {
+            self.manifest.clone()
+        };
+        Ok(Arc::new(Manifest::load(&path)?))
+    }
+}
+
+impl CacheArgs {
+    fn cache(&self) -> Cache {
+        let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let dir = self.cache_dir.clone().or_else(|| {
+            let user = from("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| from("HOME").map(|home| Path::new(&home).join(".cache")))?;
+            Some(user.join("kinglet").join("components"))
+        });
+        Cache::new(dir.unwrap_or_else(|| std::env::temp_dir().join("kinglet-components")))
+    }
+}
+
+/// A connection to the host that runs the application, where one does.
+async fn running_host(manifest: &Manifest) -> anyhow::Result<Option<Client>> {
+    Ok(Client::connect(&state_dir(manifest)).await?)
+}
+
+fn on_runtime(
+    command: impl Future<Output = anyhow::Result<Verdict>>,
+) -> anyhow::Result<Verdict> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")?
+        .block_on(command)
+}
+
+fn init_diagnostics() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KINGLET_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Every command has help and an example, and every argument has help.
+    #[test]
+    fn the_command_tree_is_whole() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands() {
+            let name = subcommand.get_name();
+            assert!(subcommand.get_about().is_some(), "{name} has no help");
+            let example = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(example.contains(&format!("kinglet {name}")), "{name} has no example");
+            for argument in subcommand.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name} {} has no help", argument.get_id());
+            }
+        }
+    }
+}

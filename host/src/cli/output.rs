@@ -1,0 +1,141 @@
+//! Records and figures as people read them.
+
+use std::io::Write;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::ports::{Cost, Level, Outcome, Record, RecordKind, Stream};
+
+/// A record as one or more lines.
+pub(super) fn record_text(record: &Record) -> String {
+    let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(record.time));
+    let mut scope = record.function.clone().unwrap_or_else(|| "kinglet".to_owned());
+    if let Some(subject) = &record.subject {
+        scope = format!("{scope} {subject}");
+    }
+    if let Some(attempt) = record.attempt.filter(|attempt| *attempt > 1) {
+        scope = format!("{scope} (attempt {attempt})");
+    }
+    let text = match &record.kind {
+        RecordKind::Log { level, context, text } if context.is_empty() => {
+            format!("{}: {text}", level_word(*level))
+        }
+        RecordKind::Log { level, context, text } => {
+            format!("{} {context}: {text}", level_word(*level))
+        }
+        RecordKind::Output { stream: Stream::Stdout, text } => format!("stdout: {text}"),
+        RecordKind::Output { stream: Stream::Stderr, text } => format!("stderr: {text}"),
+        RecordKind::Host { level, text } => format!("{}: {text}", level_word(*level)),
+        RecordKind::Outcome { .. } => outcome_text(&record.kind),
+    };
+    // Lines that follow are indented, so that a record is seen as one.
+    format!("{time} {scope}: {}", text.replace('\n', "\n    "))
+}
+
+fn outcome_text(kind: &RecordKind) -> String {
+    let RecordKind::Outcome { outcome, text, dead, retry_in_ms, cost, outputs, .. } = kind else {
+        return String::new();
+    };
+    let mut line = text.clone();
+    if let Outcome::Trap(trap) = outcome {
+        for frame in trap.backtrace.iter().take(5) {
+            line = format!("{line}\nin {frame}");
+        }
+    }
+    if *outcome != Outcome::Done || cost.run_us > 0 {
+        line = format!("{line}{}{}", if line.contains('\n') { "\n" } else { ", " }, cost_text(cost));
+    }
+    if let Some(delay) = retry_in_ms {
+        line = format!("{line}; again in {}", millis(*delay));
+    }
+    if *dead {
+        line = format!("{line}; dead-lettered");
+    }
+    if !outputs.is_empty() {
+        line = format!("{line} -> {}", outputs.join(", "));
+    }
+    line
+}
+
+pub(super) fn cost_text(cost: &Cost) -> String {
+    format!(
+        "start {}, run {}, fuel {}, memory {}",
+        micros(cost.start_us),
+        micros(cost.run_us),
+        count(cost.fuel),
+        bytes(cost.peak_memory)
+    )
+}
+
+fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warning",
+        Level::Error => "error",
+        Level::Critical => "critical",
+    }
+}
+
+/// Microseconds with a fitting unit.
+pub(super) fn micros(value: u64) -> String {
+    match value {
+        0..1_000 => format!("{value} us"),
+        1_000..1_000_000 => format!("{:.1} ms", value as f64 / 1e3),
+        _ => format!("{:.2} s", value as f64 / 1e6),
+    }
+}
+
+fn millis(value: u64) -> String {
+    micros(value.saturating_mul(1_000))
+}
+
+/// A large number with a fitting unit.
+pub(super) fn count(value: u64) -> String {
+    match value {
+        0..10_000 => value.to_string(),
+        10_000..10_000_000 => format!("{:.0}k", value as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.0}M", value as f64 / 1e6),
+        _ => format!("{:.1}G", value as f64 / 1e9),
+    }
+}
+
+/// Bytes with a fitting unit.
+pub(super) fn bytes(value: u64) -> String {
+    match value {
+        0..1_024 => format!("{value} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", value as f64 / 1024.0),
+        _ => format!("{:.1} MiB", value as f64 / 1_048_576.0),
+    }
+}
+
+/// Prints a line of results; a closed pipe comes back as an error, which ends the command quietly.
+pub(super) fn print_line(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints a value as a line of JSON.
+pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print_line(&serde_json::to_string(value)?)
+}
+
+/// Rows under a heading, their columns aligned.
+pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> =
+            cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(&mut heading.iter().copied())];
+    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.join("\n")
+}

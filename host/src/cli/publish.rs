@@ -1,0 +1,119 @@
+//! `kinglet publish`
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::output::{print_json, print_line};
+use super::{AppArgs, Verdict, running_host};
+use crate::app::App;
+use crate::clock::{Clock, millis};
+use crate::control::{Request, Response, answer};
+use crate::ports::{Accepted, Draft};
+
+/// Publish a message to a topic. It is on disk when this returns, whether or not a host runs.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kinglet publish orders --body '{\"id\": 7}' --content-type application/json\n  kinglet publish orders --file order.json --id order-7\n  generate | kinglet publish orders --lines")]
+pub(super) struct Publish {
+    #[command(flatten)]
+    app: AppArgs,
+    /// The topic's name.
+    topic: String,
+    /// The message's body, as text.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "lines"])]
+    body: Option<String>,
+    /// A file with the message's body; without this and `--body` it is read from standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "lines")]
+    file: Option<PathBuf>,
+    /// A message for each line of standard input.
+    #[arg(long, conflicts_with = "id")]
+    lines: bool,
+    /// The message's id: a second message of the same id within a day isn't delivered.
+    #[arg(long)]
+    id: Option<String>,
+    /// The body's media type.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Messages of one key are delivered in order.
+    #[arg(long, value_name = "KEY")]
+    ordering_key: Option<String>,
+    /// An attribute, as `name=value`; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_attribute)]
+    attribute: Vec<(String, String)>,
+    /// Not delivered before so long, as `10s`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    delay: Option<Duration>,
+    /// The ids as JSON, an object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Publish {
+    pub async fn execute(self) -> anyhow::Result<Verdict> {
+        let manifest = self.app.load()?;
+        let messages = self.bodies()?.into_iter().map(|body| (self.id.clone(), self.draft(body)));
+        let request = Request::Publish { messages: messages.collect() };
+        let response = match running_host(&manifest).await? {
+            Some(mut host) => host.ask(&request).await?,
+            None => {
+                let app = App::open(manifest.clone(), Clock::system()).await?;
+                answer(app.events(), request).await
+            }
+        };
+        let published = match response {
+            Response::Published(published) => published,
+            Response::Failed(reason) => anyhow::bail!(reason),
+            other => anyhow::bail!("the running host gave another answer: {other:?}"),
+        };
+        if manifest.woken_by_message(&self.topic).is_empty() {
+            eprintln!("note: no function is woken by topic {:?}", self.topic);
+        }
+        for (id, accepted) in published {
+            if self.json {
+                print_json(&serde_json::json!({ "id": id, "accepted": accepted }))?;
+            } else if accepted == Accepted::Duplicate {
+                print_line(&format!("{id} (a duplicate: it was accepted before)"))?;
+            } else {
+                print_line(&id)?;
+            }
+        }
+        Ok(Verdict::Good)
+    }
+
+    fn bodies(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        if let Some(text) = &self.body {
+            return Ok(vec![text.clone().into_bytes()]);
+        }
+        if let Some(path) = &self.file {
+            let body = std::fs::read(path).with_context(|| format!("can't read {}", path.display()));
+            return Ok(vec![body?]);
+        }
+        let mut input = Vec::new();
+        std::io::stdin().read_to_end(&mut input).context("can't read standard input")?;
+        if !self.lines {
+            return Ok(vec![input]);
+        }
+        let lines = input.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        Ok(lines.map(<[u8]>::to_vec).collect())
+    }
+
+    fn draft(&self, body: Vec<u8>) -> Draft {
+        Draft {
+            topic: self.topic.clone(),
+            body,
+            content_type: self.content_type.clone(),
+            ordering_key: self.ordering_key.clone(),
+            attributes: self.attribute.clone(),
+            delay_ms: self.delay.map(millis),
+        }
+    }
+}
+
+pub(super) fn parse_attribute(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("{text:?} has no `=`; write name=value"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,141 @@
+//! The host's side.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::{ControlError, Request, Response, SOCKET, SocketPath, receive, send};
+use crate::events::{Events, NewMessage, Stop, stopped};
+
+/// Connections at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 64;
+/// How many objects are accepted in one step.
+const PAGE: usize = 1_000;
+
+/// Listens for the command line.
+pub struct Control {
+    listener: UnixListener,
+    events: Arc<Events>,
+}
+
+impl Control {
+    /// Makes the socket in `state`. Who has the store has the socket: an old one is left over.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub fn listen(state: &Path, events: Arc<Events>) -> Result<Self, ControlError> {
+        let failed = |error: io::Error| ControlError::Listen {
+            path: state.join(SOCKET).display().to_string(),
+            reason: error.to_string(),
+        };
+        // The folder is closed to others before the socket is there, so that nobody gets in between.
+        std::fs::set_permissions(state, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
+        match std::fs::remove_file(state.join(SOCKET)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let socket = SocketPath::new(state).map_err(failed)?;
+        let listener = UnixListener::bind(&socket.path).map_err(failed)?;
+        Ok(Self { listener, events })
+    }
+
+    /// Answers until told to stop; answers that are under way are finished.
+    pub async fn serve(self, mut stop: Stop) {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+            while connections.try_join_next().is_some() {}
+            let stream = tokio::select! {
+                () = stopped(&mut stop) => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "a control connection failed");
+                        continue;
+                    }
+                },
+            };
+            let (events, stop) = (Arc::clone(&self.events), stop.clone());
+            connections.spawn(async move {
+                converse(stream, &events, stop).await;
+                drop(permit);
+            });
+        }
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+async fn converse(mut stream: UnixStream, events: &Events, mut stop: Stop) {
+    loop {
+        let request = tokio::select! {
+            () = stopped(&mut stop) => return,
+            request = receive::<Request>(&mut stream) => request,
+        };
+        let response = match request {
+            Ok(request) => answer(events, request).await,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+            Err(error) => Response::Failed(format!("the request can't be read: {error}")),
+        };
+        if send(&mut stream, &response).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Does what is asked. The command line calls it as well, where no host runs and the stores are its own.
+pub async fn answer(events: &Events, request: Request) -> Response {
+    let answered = match request {
+        Request::Publish { messages } => {
+            let messages =
+                messages.into_iter().map(|(id, draft)| NewMessage { id, draft }).collect();
+            events.publish(messages).await.map(Response::Published).map_err(|e| e.to_string())
+        }
+        Request::Run { function, bucket, prefix, run } => {
+            run_on(events, &function, &bucket, &prefix, &run).await.map(Response::Running)
+        }
+        Request::Status => {
+            events.queue().counts().await.map(Response::Status).map_err(|e| e.to_string())
+        }
+    };
+    answered.unwrap_or_else(Response::Failed)
+}
+
+async fn run_on(
+    events: &Events,
+    function: &str,
+    bucket: &str,
+    prefix: &str,
+    run: &str,
+) -> Result<u64, String> {
+    let store = events
+        .bucket(bucket)
+        .ok_or_else(|| format!("there is no bucket {bucket:?} in the manifest"))?;
+    let wanted = events
+        .manifest()
+        .function(function)
+        .ok_or_else(|| format!("there is no function {function:?} in the manifest"))?;
+    let mut total = 0;
+    let mut after: Option<String> = None;
+    loop {
+        let page = store
+            .list(prefix, after.as_deref(), PAGE)
+            .await
+            .map_err(|error| error.to_string())?
+            .objects;
+        let full = page.len() >= PAGE;
+        after = page.last().map(|object| object.key.clone());
+        let objects: Vec<_> =
+            page.into_iter().filter(|object| wanted.on.matches_key(&object.key)).collect();
+        total += objects.len() as u64;
+        events.run_on(function, run, bucket, objects).await.map_err(|error| error.to_string())?;
+        if !full {
+            return Ok(total);
+        }
+    }
+}
