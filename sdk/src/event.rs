@@ -260,6 +260,20 @@ impl Attributes {
     }
 }
 
+impl<'a> IntoIterator for &'a Attributes {
+    type Item = (&'a str, &'a str);
+    type IntoIter = std::iter::Map<
+        std::slice::Iter<'a, (String, String)>,
+        fn(&'a (String, String)) -> (&'a str, &'a str),
+    >;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
 /// The contract's timestamps: milliseconds since 1970-01-01T00:00:00Z.
 pub(crate) fn time_from_millis(millis: u64) -> SystemTime {
     UNIX_EPOCH

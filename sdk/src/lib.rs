@@ -100,8 +100,49 @@ pub use config::Config;
 pub use error::Error;
 pub use event::{Attributes, Batch, Delivery, Message, ObjectCreated};
 pub use failure::Failure;
-pub use kinglet_sdk_macros::{message, message_batch, object_created};
+/// The attribute of a handler of messages, one at a time.
+///
+/// ```
+/// use kinglet_sdk::{Failure, Message};
+///
+/// #[kinglet_sdk::message]
+/// fn enrich(event: Message) -> Result<(), Failure> {
+///     kinglet_sdk::info!("{} bytes on {}", event.body().len(), event.topic());
+///     Ok(())
+/// }
+/// ```
+pub use kinglet_sdk_macros::message;
+/// The attribute of a handler of messages that come several at once.
+///
+/// ```
+/// use kinglet_sdk::{Failure, Message, Topic};
+///
+/// #[kinglet_sdk::message_batch]
+/// fn enrich(event: Message) -> Result<(), Failure> {
+///     Topic::open("enriched")?.publish(event.body())?;
+///     Ok(())
+/// }
+/// ```
+///
+/// [`Batch`] has an example of the other shape.
+pub use kinglet_sdk_macros::message_batch;
+/// The attribute of a handler of created objects.
+///
+/// ```
+/// use kinglet_sdk::{Bucket, ObjectCreated};
+///
+/// #[kinglet_sdk::object_created]
+/// fn backup(event: ObjectCreated) -> Result<(), kinglet_sdk::Error> {
+///     let body = event.object().read()?;
+///     Bucket::open("backup")?.put(event.key(), body, "application/octet-stream")
+/// }
+/// ```
+pub use kinglet_sdk_macros::object_created;
 pub use log::{Level, log};
 pub use object::{Object, ObjectInfo, Reader};
 pub use topic::{Draft, Topic};
 pub use writer::Writer;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,11 +8,6 @@ use handler::Kind;
 
 /// Makes a function the crate's handler of created objects.
 ///
-/// ```ignore
-/// #[kinglet_sdk::object_created]
-/// fn thumbnail(event: ObjectCreated) -> Result<(), Failure> { .. }
-/// ```
-///
 /// The function stays as it is. In a component it is exported as `kinglet:events/object-created`;
 /// natively nothing is exported.
 #[proc_macro_attribute]
@@ -21,11 +16,6 @@ pub fn object_created(arguments: TokenStream, item: TokenStream) -> TokenStream 
 }
 
 /// Makes a function the crate's handler of messages, one at a time.
-///
-/// ```ignore
-/// #[kinglet_sdk::message]
-/// fn enrich(event: Message) -> Result<(), Failure> { .. }
-/// ```
 ///
 /// The function stays as it is. In a component it is exported as `kinglet:events/message`; natively
 /// nothing is exported.
@@ -37,20 +27,11 @@ pub fn message(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a function the crate's handler of messages that come several at once.
 ///
 /// Where the messages have nothing to do with each other, it takes one of them, and is called for each
-/// in turn. What it stages belongs to that message alone, and fails or commits with it:
-///
-/// ```ignore
-/// #[kinglet_sdk::message_batch]
-/// fn enrich(event: Message) -> Result<(), Failure> { .. }
-/// ```
+/// in turn: `fn(Message) -> Result<(), Failure>`. What it stages belongs to that message alone, and
+/// commits or is discarded with it.
 ///
 /// Where they are worked on together, it takes the `Batch` and returns one result per message, in the
-/// batch's order, or a failure of them all:
-///
-/// ```ignore
-/// #[kinglet_sdk::message_batch]
-/// fn infer(batch: Batch) -> Result<Vec<Result<(), Failure>>, Failure> { .. }
-/// ```
+/// batch's order, or a failure of them all: `fn(Batch) -> Result<Vec<Result<(), Failure>>, Failure>`.
 ///
 /// The function stays as it is. In a component it is exported as `kinglet:events/message-batch`;
 /// natively nothing is exported.

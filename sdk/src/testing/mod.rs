@@ -28,6 +28,7 @@
 //! assert_eq!(host.topic("counted").messages()[0].text(), "cat.jpg");
 //! ```
 
+mod rules;
 mod state;
 
 use std::cell::RefCell;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
+use super::rules::{check_condition, guess_content_type, valid_key};
 use super::{Log, Published};
 use crate::bucket::{Condition, WriteOptions};
 use crate::event::time_from_millis;
@@ -14,9 +15,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<RefCell<State>>>> = const { RefCell::new(None) };
 }
 
-/// The contract's bounds.
+/// The contract's bound.
 const PAGE: usize = 1000;
-const MAX_KEY_BYTES: usize = 1024;
 
 /// 2026-01-01T00:00:00Z: the clock starts there, and every event and write takes a second.
 const START_MILLIS: u64 = 1_767_225_600_000;
@@ -44,6 +44,12 @@ struct Bucket {
 pub(crate) struct Stored {
     pub info: ObjectInfo,
     pub body: Rc<[u8]>,
+}
+
+impl Stored {
+    fn etag(&self) -> &str {
+        &self.info.etag
+    }
 }
 
 /// A handler at work: its effects in the order in which it made them.
@@ -121,12 +127,18 @@ impl State {
         }
     }
 
+    /// A handler sees what it staged, whatever it may read.
     pub fn read(&self, bucket: &str, key: &str, etag: Option<&str>) -> Result<Stored, Error> {
         valid_key(key)?;
-        self.check_readable(bucket)?;
-        let object = self
-            .seen(bucket, key)
-            .ok_or_else(|| Error::NotFound(format!("`{key}` in bucket `{bucket}`")))?;
+        let object = match self.staged_for(bucket, key) {
+            Some(staged) => staged,
+            None => {
+                self.check_readable(bucket)?;
+                self.stored(bucket, key)
+            }
+        };
+        let object =
+            object.ok_or_else(|| Error::NotFound(format!("`{key}` in bucket `{bucket}`")))?;
         match etag {
             Some(etag) if etag != object.info.etag => {
                 Err(Error::Changed(format!("`{key}` in bucket `{bucket}`")))
@@ -145,7 +157,12 @@ impl State {
                 )));
             }
         }
-        check_condition(condition, bucket, key, self.seen(bucket, key))
+        check_condition(
+            condition,
+            bucket,
+            key,
+            self.seen(bucket, key).map(Stored::etag),
+        )
     }
 
     pub fn write(
@@ -368,25 +385,27 @@ impl State {
 
     /// An object as the handler sees it: the last staged effect on it, or what is stored.
     fn seen(&self, bucket: &str, key: &str) -> Option<&Stored> {
-        for (_, effect) in self.staged().iter().rev() {
-            match effect {
+        self.staged_for(bucket, key)
+            .unwrap_or_else(|| self.stored(bucket, key))
+    }
+
+    /// What the last staged effect on an object leaves of it; `None` where there is no such effect.
+    fn staged_for(&self, bucket: &str, key: &str) -> Option<Option<&Stored>> {
+        self.staged()
+            .iter()
+            .rev()
+            .find_map(|(_, effect)| match effect {
                 Effect::Write {
                     bucket: own,
                     object,
                     ..
-                } if own == bucket && object.info.key == key => {
-                    return Some(object);
-                }
+                } => (own == bucket && object.info.key == key).then_some(Some(object)),
                 Effect::Remove {
                     bucket: own,
                     key: removed,
-                } if own == bucket && removed == key => {
-                    return None;
-                }
-                _ => {}
-            }
-        }
-        self.stored(bucket, key)
+                } => (own == bucket && removed == key).then_some(None),
+                Effect::Publish { .. } => None,
+            })
     }
 
     fn check_readable(&self, bucket: &str) -> Result<(), Error> {
@@ -417,7 +436,12 @@ impl State {
                 condition,
             } => {
                 let key = &object.info.key;
-                check_condition(condition, bucket, key, self.stored(bucket, key))?;
+                check_condition(
+                    condition,
+                    bucket,
+                    key,
+                    self.stored(bucket, key).map(Stored::etag),
+                )?;
                 if let Some(bucket) = self.buckets.get_mut(bucket) {
                     bucket.objects.insert(key.clone(), object.clone());
                 }
@@ -452,66 +476,4 @@ impl State {
         self.ticks += 1;
         (self.ticks, START_MILLIS + self.ticks * 1000)
     }
-}
-
-fn check_condition(
-    condition: &Condition,
-    bucket: &str,
-    key: &str,
-    now: Option<&Stored>,
-) -> Result<(), Error> {
-    let holds = match condition {
-        Condition::None => true,
-        Condition::Absent => now.is_none(),
-        Condition::Matches(etag) => now.is_some_and(|object| object.info.etag == *etag),
-    };
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::Changed(format!("`{key}` in bucket `{bucket}`")))
-    }
-}
-
-fn valid_key(key: &str) -> Result<(), Error> {
-    let fault = if key.is_empty() {
-        "is empty"
-    } else if key.len() > MAX_KEY_BYTES {
-        "is longer than 1024 bytes"
-    } else if key.chars().any(char::is_control) {
-        "has a control character"
-    } else if key.split('/').any(str::is_empty) {
-        "has an empty part"
-    } else if key.split('/').any(|part| part.starts_with('.')) {
-        "has a part that begins with a dot"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Invalid(format!("key {key:?} {fault}")))
-}
-
-fn guess_content_type(key: &str) -> Option<String> {
-    let (_, extension) = key.rsplit('/').next()?.rsplit_once('.')?;
-    let guess = match extension.to_ascii_lowercase().as_str() {
-        "txt" => "text/plain",
-        "md" => "text/markdown",
-        "html" | "htm" => "text/html",
-        "css" => "text/css",
-        "csv" => "text/csv",
-        "js" => "text/javascript",
-        "json" => "application/json",
-        "xml" => "text/xml",
-        "pdf" => "application/pdf",
-        "zip" => "application/zip",
-        "wasm" => "application/wasm",
-        "jpg" | "jpeg" => "image/jpeg",
-        "png" => "image/png",
-        "gif" => "image/gif",
-        "webp" => "image/webp",
-        "svg" => "image/svg+xml",
-        "mp3" => "audio/mpeg",
-        "wav" => "audio/wav",
-        "mp4" => "video/mp4",
-        _ => return None,
-    };
-    Some(guess.to_owned())
 }

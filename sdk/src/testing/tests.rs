@@ -1,5 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use anyhow::Context;
+
 use super::Host;
 use crate::{Batch, Bucket, Config, Draft, Error, Failure, Message, ObjectCreated, Topic};
 
@@ -324,4 +326,37 @@ fn a_failing_batch_fails_every_message() {
         vec![Err(Failure::Other("down".into())); 2]
     );
     assert!(host.bucket("b").keys().is_empty());
+}
+
+#[test]
+fn a_handler_reads_what_it_staged_where_it_may_only_write() {
+    let host = Host::new();
+    host.bucket("out").write_only().put("other", "x");
+    let handler = |_: Message| -> Result<(), Failure> {
+        let out = Bucket::open("out")?;
+        out.put("k", "mine", "text/plain")?;
+        assert_eq!(out.read("k")?, b"mine");
+        assert!(matches!(out.read("other"), Err(Error::Denied(_))));
+        Ok(())
+    };
+    assert_eq!(host.run(handler, host.message("in", "")), Ok(()));
+}
+
+#[test]
+fn a_handler_may_return_any_error_or_nothing() {
+    let host = Host::new();
+    let any = |event: Message| -> anyhow::Result<()> {
+        let number: u8 = event.text()?.parse().context("a small number")?;
+        anyhow::ensure!(number < 9, "{number} is too large");
+        Ok(())
+    };
+    for (body, outcome) in [
+        ("8", Ok(())),
+        ("9", Err("9 is too large")),
+        ("x", Err("a small number: invalid digit found in string")),
+    ] {
+        let outcome = outcome.map_err(|text: &str| Failure::Other(text.to_owned()));
+        assert_eq!(host.run(any, host.message("in", body)), outcome);
+    }
+    assert_eq!(host.run(|_: Message| (), host.message("in", "")), Ok(()));
 }

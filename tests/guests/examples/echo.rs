@@ -15,7 +15,7 @@ fn echo(event: Message) -> Result<(), Failure> {
     if let Some(key) = event.ordering_key() {
         draft = draft.ordering_key(key);
     }
-    for (name, value) in event.attributes().iter() {
+    for (name, value) in event.attributes() {
         draft = draft.attribute(name, value);
     }
     Topic::open(to)?.publish(draft)?;

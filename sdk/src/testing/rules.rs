@@ -1,0 +1,69 @@
+//! The contract's rules that need no state: keys, conditions, content types.
+
+use crate::Error;
+use crate::bucket::Condition;
+
+/// The contract's bound.
+const MAX_KEY_BYTES: usize = 1024;
+
+pub fn check_condition(
+    condition: &Condition,
+    bucket: &str,
+    key: &str,
+    etag: Option<&str>,
+) -> Result<(), Error> {
+    let holds = match condition {
+        Condition::None => true,
+        Condition::Absent => etag.is_none(),
+        Condition::Matches(wanted) => etag == Some(wanted),
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Changed(format!("`{key}` in bucket `{bucket}`")))
+    }
+}
+
+pub fn valid_key(key: &str) -> Result<(), Error> {
+    let fault = if key.is_empty() {
+        "is empty"
+    } else if key.len() > MAX_KEY_BYTES {
+        "is longer than 1024 bytes"
+    } else if key.chars().any(char::is_control) {
+        "has a control character"
+    } else if key.split('/').any(str::is_empty) {
+        "has an empty part"
+    } else if key.split('/').any(|part| part.starts_with('.')) {
+        "has a part that begins with a dot"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Invalid(format!("key {key:?} {fault}")))
+}
+
+pub fn guess_content_type(key: &str) -> Option<String> {
+    let (_, extension) = key.rsplit('/').next()?.rsplit_once('.')?;
+    let guess = match extension.to_ascii_lowercase().as_str() {
+        "txt" => "text/plain",
+        "md" => "text/markdown",
+        "html" | "htm" => "text/html",
+        "css" => "text/css",
+        "csv" => "text/csv",
+        "js" => "text/javascript",
+        "json" => "application/json",
+        "xml" => "text/xml",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        "wasm" => "application/wasm",
+        "jpg" | "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "svg" => "image/svg+xml",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wav",
+        "mp4" => "video/mp4",
+        _ => return None,
+    };
+    Some(guess.to_owned())
+}
