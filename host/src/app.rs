@@ -95,7 +95,10 @@ pub fn open_buckets(manifest: &Manifest, clock: &Clock) -> Result<OpenBuckets, A
         folders.insert(name.clone(), bucket.path().to_owned());
         buckets.insert(name.clone(), Arc::new(bucket));
     }
-    Ok(OpenBuckets { buckets: Arc::new(buckets), folders })
+    Ok(OpenBuckets {
+        buckets: Arc::new(buckets),
+        folders,
+    })
 }
 
 /// An application whose store this process has.
@@ -127,7 +130,11 @@ impl App {
             clock,
         }));
         events.recover().await?;
-        Ok(Self { events, buckets, state })
+        Ok(Self {
+            events,
+            buckets,
+            state,
+        })
     }
 
     /// Delivery.
@@ -158,12 +165,18 @@ impl App {
     ///
     /// # Errors
     /// Where a folder can't be watched, or the socket can't be made.
-    pub async fn up(&self, engine: Engine, stop: Stop, ready: impl FnOnce()) -> Result<(), AppError> {
+    pub async fn up(
+        &self,
+        engine: Engine,
+        stop: Stop,
+        ready: impl FnOnce(),
+    ) -> Result<(), AppError> {
         let mut tasks = JoinSet::new();
         for name in self.events.manifest().watched_buckets() {
-            if let (Some(bucket), Some(folder)) =
-                (self.buckets.buckets.get(name), self.buckets.folders.get(name))
-            {
+            if let (Some(bucket), Some(folder)) = (
+                self.buckets.buckets.get(name),
+                self.buckets.folders.get(name),
+            ) {
                 let trigger =
                     ObjectTrigger::new(Arc::clone(&self.events), Arc::clone(bucket), folder)?;
                 tasks.spawn(trigger.run(stop.clone()));
@@ -172,7 +185,9 @@ impl App {
         let control = Control::listen(&self.state, Arc::clone(&self.events))?;
         tasks.spawn(control.serve(stop.clone()));
         ready();
-        Arc::clone(&self.events).deliver(Arc::new(engine), stop, None).await;
+        Arc::clone(&self.events)
+            .deliver(Arc::new(engine), stop, None)
+            .await;
         while tasks.join_next().await.is_some() {}
         Ok(())
     }
@@ -188,9 +203,18 @@ pub fn new_engine(
     journal: Arc<dyn Journal>,
     clock: Clock,
 ) -> Result<Engine, AppError> {
-    let wanted: usize = manifest.functions.iter().map(|f| f.limits.concurrency).sum();
+    let wanted: usize = manifest
+        .functions
+        .iter()
+        .map(|f| f.limits.concurrency)
+        .sum();
     let instances = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, 10_000);
-    Ok(Engine::new(EngineConfig { instances, cache, journal, clock })?)
+    Ok(Engine::new(EngineConfig {
+        instances,
+        cache,
+        journal,
+        clock,
+    })?)
 }
 
 /// Loads one function of the manifest.

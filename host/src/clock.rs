@@ -21,7 +21,9 @@ impl Clock {
 
     /// A clock that stands at `now` until it is advanced, for tests.
     pub fn manual(now: Timestamp) -> Self {
-        Self { manual: Some(Arc::new(AtomicU64::new(now))) }
+        Self {
+            manual: Some(Arc::new(AtomicU64::new(now))),
+        }
     }
 
     /// Moves a manual clock on; the system's clock isn't ours to move.

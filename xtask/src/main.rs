@@ -1,2 +1,45 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands. Each does all the set-up it needs, so that a fresh clone and Rust are
+//! enough.
+
+mod bench;
+mod corpus;
+mod demo;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Commands of the Kinglet project.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make thumbnails and tensors of the example's photos, and show what each cost.
+    Demo(demo::Demo),
+    /// Run every test.
+    Test(test::Test),
+    /// Measure ours and a rival in turn, on the same work.
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(command) => command.execute(),
+        Command::Test(command) => command.execute(),
+        Command::Bench(command) => command.execute(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

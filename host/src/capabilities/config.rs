@@ -11,6 +11,9 @@ impl Host for View<'_> {
 
     async fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, Error>> {
         let config = &self.context.reach.config;
-        Ok(Ok(config.iter().map(|(key, value)| (key.clone(), value.clone())).collect()))
+        Ok(Ok(config
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()))
     }
 }

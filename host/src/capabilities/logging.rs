@@ -75,7 +75,14 @@ impl GuestLog {
             stderr: Vec::new(),
             tail: VecDeque::new(),
         };
-        Self { shared: Arc::new(Shared { scope, journal, clock, state: Mutex::new(state) }) }
+        Self {
+            shared: Arc::new(Shared {
+                scope,
+                journal,
+                clock,
+                state: Mutex::new(state),
+            }),
+        }
     }
 
     /// Takes what the guest printed; whole lines go on at once.
@@ -115,7 +122,10 @@ impl GuestLog {
     /// The message of the last panic that the guest printed, as Rust's own hook words it.
     pub fn panic_message(&self) -> Option<String> {
         let state = self.state();
-        let from = state.tail.iter().rposition(|line| line.contains("panicked at"))?;
+        let from = state
+            .tail
+            .iter()
+            .rposition(|line| line.contains("panicked at"))?;
         let lines: Vec<&str> = state
             .tail
             .iter()
@@ -128,14 +138,20 @@ impl GuestLog {
     }
 
     fn log(&self, level: Level, context: &str, message: &str) {
-        let taken = self.state().take(message.len().saturating_add(context.len()));
+        let taken = self
+            .state()
+            .take(message.len().saturating_add(context.len()));
         if taken < message.len() + context.len() {
             self.say_when_full();
             return;
         }
         let (context, text) = (escape(context), escape(message));
         self.keep(text.clone());
-        self.write(RecordKind::Log { level, context, text });
+        self.write(RecordKind::Log {
+            level,
+            context,
+            text,
+        });
     }
 
     fn line(&self, stream: Stream, line: &[u8]) {
@@ -167,7 +183,12 @@ impl GuestLog {
     }
 
     fn write(&self, kind: RecordKind) {
-        let Shared { scope, journal, clock, .. } = &*self.shared;
+        let Shared {
+            scope,
+            journal,
+            clock,
+            ..
+        } = &*self.shared;
         journal.write(Record {
             time: clock.now(),
             function: Some(scope.function.clone()),
@@ -180,7 +201,10 @@ impl GuestLog {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -253,7 +277,10 @@ mod tests {
     fn log(limit: u64) -> (GuestLog, Arc<Kept>) {
         let kept = Arc::new(Kept::default());
         let scope = LogScope::of("f", &[]);
-        (GuestLog::new(scope, kept.clone(), Clock::manual(1), limit), kept)
+        (
+            GuestLog::new(scope, kept.clone(), Clock::manual(1), limit),
+            kept,
+        )
     }
 
     fn texts(kept: &Kept) -> Vec<String> {
@@ -288,7 +315,13 @@ mod tests {
         log.finish();
         let texts = texts(&kept);
         assert_eq!(texts.first().map(String::as_str), Some("12345678"));
-        assert_eq!(texts.iter().filter(|text| text.contains("limits.log")).count(), 1);
+        assert_eq!(
+            texts
+                .iter()
+                .filter(|text| text.contains("limits.log"))
+                .count(),
+            1
+        );
         assert!(texts.len() <= 3, "{texts:?}");
     }
 

@@ -24,7 +24,11 @@ impl wit::Host for View<'_> {}
 impl wit::HostBucket for View<'_> {
     async fn open(&mut self, name: String) -> Answer<Resource<OpenBucket>> {
         let grants = &self.context.reach.grants;
-        let granted = grants.read.iter().chain(&grants.write).any(|grant| grant.bucket == name);
+        let granted = grants
+            .read
+            .iter()
+            .chain(&grants.write)
+            .any(|grant| grant.bucket == name);
         if !granted || !self.context.reach.buckets.contains_key(&name) {
             return Ok(Err(Error::Denied(format!(
                 "bucket {name:?} isn't granted to this function; add it to `grants`"
@@ -46,7 +50,10 @@ impl wit::HostBucket for View<'_> {
         etag: Option<String>,
     ) -> Answer<Vec<u8>> {
         let bucket = self.bucket(&bucket)?;
-        Ok(self.context.read_of(&*bucket, &key, etag, 0, u64::MAX).await)
+        Ok(self
+            .context
+            .read_of(&*bucket, &key, etag, 0, u64::MAX)
+            .await)
     }
 
     async fn read_range(
@@ -58,7 +65,10 @@ impl wit::HostBucket for View<'_> {
         length: u32,
     ) -> Answer<Vec<u8>> {
         let bucket = self.bucket(&bucket)?;
-        Ok(self.context.read_of(&*bucket, &key, etag, offset, length.into()).await)
+        Ok(self
+            .context
+            .read_of(&*bucket, &key, etag, offset, length.into())
+            .await)
     }
 
     async fn write(
@@ -118,7 +128,9 @@ impl wit::HostWriter for View<'_> {
             return Ok(Err(Error::Limit(full.to_string())));
         }
         let Some(writer) = self.context.staging.writer(id) else {
-            return Ok(Err(Error::Invalid("this writer is finished; create another".to_owned())));
+            return Ok(Err(Error::Invalid(
+                "this writer is finished; create another".to_owned(),
+            )));
         };
         Ok(writer.append(chunk).await.map_err(object_error))
     }
@@ -126,7 +138,9 @@ impl wit::HostWriter for View<'_> {
     async fn finish(&mut self, writer: Resource<OpenWriter>) -> Answer<()> {
         let id = self.table.delete(writer)?.id;
         let Some((bucket, writer)) = self.context.staging.take_writer(id) else {
-            return Ok(Err(Error::Invalid("this writer is finished; create another".to_owned())));
+            return Ok(Err(Error::Invalid(
+                "this writer is finished; create another".to_owned(),
+            )));
         };
         match writer.finish().await {
             Ok(object) => {
@@ -156,15 +170,24 @@ impl Context {
     fn check_read(&self, bucket: &str, key: &str) -> Result<(), Error> {
         let granted = self.reach.grants.read.iter().any(|g| g.covers(bucket, key));
         granted.then_some(()).ok_or_else(|| {
-            Error::Denied(format!("reading {key:?} of bucket {bucket:?} isn't granted"))
+            Error::Denied(format!(
+                "reading {key:?} of bucket {bucket:?} isn't granted"
+            ))
         })
     }
 
     fn check_write(&self, bucket: &str, key: &str) -> Result<(), Error> {
         validate_key(key).map_err(Error::Invalid)?;
-        let granted = self.reach.grants.write.iter().any(|g| g.covers(bucket, key));
+        let granted = self
+            .reach
+            .grants
+            .write
+            .iter()
+            .any(|g| g.covers(bucket, key));
         granted.then_some(()).ok_or_else(|| {
-            Error::Denied(format!("writing {key:?} of bucket {bucket:?} isn't granted"))
+            Error::Denied(format!(
+                "writing {key:?} of bucket {bucket:?} isn't granted"
+            ))
         })
     }
 
@@ -198,7 +221,10 @@ impl Context {
                 if etag.is_some_and(|etag| etag != object.info.etag) {
                     return Err(Error::Changed);
                 }
-                bucket.read_staged(&object.token, offset, length).await.map_err(object_error)
+                bucket
+                    .read_staged(&object.token, offset, length)
+                    .await
+                    .map_err(object_error)
             }
             None => {
                 self.check_read(bucket.name(), key)?;
@@ -212,7 +238,10 @@ impl Context {
                         self.room
                     )));
                 }
-                bucket.read(key, etag.as_deref(), offset, length).await.map_err(object_error)
+                bucket
+                    .read(key, etag.as_deref(), offset, length)
+                    .await
+                    .map_err(object_error)
             }
         }
     }
@@ -224,7 +253,9 @@ impl Context {
         options: wit::WriteOptions,
     ) -> Result<Box<dyn StagedWriter>, Error> {
         self.check_write(bucket.name(), &key)?;
-        let condition = self.checked_condition(bucket, &key, options.condition).await?;
+        let condition = self
+            .checked_condition(bucket, &key, options.condition)
+            .await?;
         let draft = ObjectDraft {
             key,
             content_type: options.content_type,
@@ -259,7 +290,11 @@ impl Context {
                 Err(error) => return Err(object_error(error)),
             },
         };
-        if condition.holds(current.as_deref()) { Ok(at_commit) } else { Err(Error::Changed) }
+        if condition.holds(current.as_deref()) {
+            Ok(at_commit)
+        } else {
+            Err(Error::Changed)
+        }
     }
 
     async fn write_of(
@@ -269,7 +304,9 @@ impl Context {
         body: Vec<u8>,
         options: wit::WriteOptions,
     ) -> Result<(), Error> {
-        self.staging.charge(body.len()).map_err(|full| Error::Limit(full.to_string()))?;
+        self.staging
+            .charge(body.len())
+            .map_err(|full| Error::Limit(full.to_string()))?;
         let mut writer = self.stage(bucket, key, options).await?;
         writer.append(body).await.map_err(object_error)?;
         let object = writer.finish().await.map_err(object_error)?;
@@ -289,8 +326,11 @@ impl Context {
         let mut page = BTreeMap::new();
         let mut seen = after.clone();
         let whole = loop {
-            let objects =
-                bucket.list(prefix, seen.as_deref(), PAGE).await.map_err(object_error)?.objects;
+            let objects = bucket
+                .list(prefix, seen.as_deref(), PAGE)
+                .await
+                .map_err(object_error)?
+                .objects;
             let full = objects.len() >= PAGE;
             seen = objects.last().map(|object| object.key.clone()).or(seen);
             page.extend(

@@ -53,7 +53,9 @@ impl Staging {
 
     pub(super) fn enter(&mut self, index: u32) -> Result<(), NoSuchMessage> {
         let messages = self.scoped.len();
-        let entered = usize::try_from(index).ok().filter(|entered| *entered < messages);
+        let entered = usize::try_from(index)
+            .ok()
+            .filter(|entered| *entered < messages);
         self.entered = Some(entered.ok_or(NoSuchMessage { index, messages })?);
         Ok(())
     }
@@ -81,7 +83,9 @@ impl Staging {
     }
 
     pub(super) fn remove(&mut self, bucket: &str, key: &str) {
-        self.current().objects.insert((bucket.to_owned(), key.to_owned()), Change::Remove);
+        self.current()
+            .objects
+            .insert((bucket.to_owned(), key.to_owned()), Change::Remove);
     }
 
     pub(super) fn publish(&mut self, drafts: Vec<Draft>) {
@@ -102,8 +106,10 @@ impl Staging {
         let scoped = self.entered.and_then(|index| self.scoped.get(index));
         let mut changes = BTreeMap::new();
         for transaction in [Some(&self.shared), scoped].into_iter().flatten() {
-            for ((_, key), change) in
-                transaction.objects.iter().filter(|((in_bucket, _), _)| in_bucket == bucket)
+            for ((_, key), change) in transaction
+                .objects
+                .iter()
+                .filter(|((in_bucket, _), _)| in_bucket == bucket)
             {
                 let info = match change {
                     Change::Write(object) => Some(&object.info),

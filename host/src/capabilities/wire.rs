@@ -14,11 +14,7 @@ fn delivery(delivery: &Delivery) -> wit::Delivery {
 }
 
 /// The event for an `object-created` handler.
-pub fn object_event(
-    from: &Delivery,
-    bucket: &str,
-    object: &ObjectInfo,
-) -> wit::ObjectCreatedEvent {
+pub fn object_event(from: &Delivery, bucket: &str, object: &ObjectInfo) -> wit::ObjectCreatedEvent {
     wit::ObjectCreatedEvent {
         delivery: delivery(from),
         bucket: bucket.to_owned(),
@@ -41,9 +37,10 @@ pub fn message_event(from: &Delivery, message: &Message) -> wit::MessageEvent {
 /// What a handler returned in place of success.
 pub fn failure_from(failure: wit::Failure) -> Failure {
     match failure {
-        wit::Failure::Retry(request) => {
-            Failure::Retry { reason: request.reason, after_ms: request.after_ms }
-        }
+        wit::Failure::Retry(request) => Failure::Retry {
+            reason: request.reason,
+            after_ms: request.after_ms,
+        },
         wit::Failure::Reject(reason) => Failure::Reject { reason },
         wit::Failure::Other(reason) => Failure::Other { reason },
     }

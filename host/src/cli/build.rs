@@ -61,7 +61,11 @@ impl Build {
                     artifact
                 }
             };
-            self.install(function, &artifact, &manifest.root.join(&function.component))?;
+            self.install(
+                function,
+                &artifact,
+                &manifest.root.join(&function.component),
+            )?;
         }
         if !skipped.is_empty() {
             eprintln!("no `source`, so nothing to build: {}", skipped.join(", "));
@@ -69,7 +73,12 @@ impl Build {
         Ok(Verdict::Good)
     }
 
-    fn install(&self, function: &Function, artifact: &Path, component: &Path) -> anyhow::Result<()> {
+    fn install(
+        &self,
+        function: &Function,
+        artifact: &Path,
+        component: &Path,
+    ) -> anyhow::Result<()> {
         if let Some(parent) = component.parent() {
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("can't make {}", parent.display()))?;
@@ -82,7 +91,12 @@ impl Build {
             });
             return print_json(&built);
         }
-        print_line(&format!("{}: {} ({})", function.name, component.display(), bytes(size)))
+        print_line(&format!(
+            "{}: {} ({})",
+            function.name,
+            component.display(),
+            bytes(size)
+        ))
     }
 }
 
@@ -101,7 +115,10 @@ fn build_crate(source: &Path) -> anyhow::Result<PathBuf> {
         .output()
         .context("can't run cargo; install Rust")?;
     if !output.status.success() {
-        bail!("cargo failed in {}; where the target is missing, `rustup target add {TARGET}`", source.display());
+        bail!(
+            "cargo failed in {}; where the target is missing, `rustup target add {TARGET}`",
+            source.display()
+        );
     }
     let wanted = manifest
         .canonicalize()
@@ -111,7 +128,9 @@ fn build_crate(source: &Path) -> anyhow::Result<PathBuf> {
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
         .filter(|message| {
-            let made_from = message.get("manifest_path").and_then(serde_json::Value::as_str);
+            let made_from = message
+                .get("manifest_path")
+                .and_then(serde_json::Value::as_str);
             made_from.is_some_and(|path| Path::new(path) == wanted)
         })
         .filter_map(|message| {
@@ -123,6 +142,9 @@ fn build_crate(source: &Path) -> anyhow::Result<PathBuf> {
         })
         .next_back()
         .with_context(|| {
-            format!("cargo made no component; {} needs `[lib] crate-type = [\"cdylib\"]`", manifest.display())
+            format!(
+                "cargo made no component; {} needs `[lib] crate-type = [\"cdylib\"]`",
+                manifest.display()
+            )
         })
 }

@@ -13,7 +13,9 @@ use crate::ports::{Journal, Record};
 
 /// Check the manifest and the components without running anything.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json")]
+#[command(
+    after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json"
+)]
 pub(super) struct Check {
     #[command(flatten)]
     app: AppArgs,

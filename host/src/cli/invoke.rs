@@ -29,7 +29,9 @@ const SAMPLE_IMAGE: &[u8] = include_bytes!("sample.png");
 /// The event doesn't go through the queue, isn't retried, and its effects are shown and discarded.
 /// Without a flag that makes an event, a built-in sample is used: a small PNG image, or a small message.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet invoke thumbnail --file cat.jpg --save out\n  kinglet invoke thumbnail --object photos/cat.jpg\n  kinglet invoke order --body '{\"id\": 7}'\n  kinglet invoke order --event event.json\n\nAn event file is {\"object\": \"BUCKET/KEY\"} or {\"message\": {\"body\": TEXT, \"content-type\": TEXT,\n\"ordering-key\": TEXT, \"attributes\": {NAME: TEXT}}}, all of a message's members optional.")]
+#[command(
+    after_help = "Examples:\n  kinglet invoke thumbnail --file cat.jpg --save out\n  kinglet invoke thumbnail --object photos/cat.jpg\n  kinglet invoke order --body '{\"id\": 7}'\n  kinglet invoke order --event event.json\n\nAn event file is {\"object\": \"BUCKET/KEY\"} or {\"message\": {\"body\": TEXT, \"content-type\": TEXT,\n\"ordering-key\": TEXT, \"attributes\": {NAME: TEXT}}}, all of a message's members optional."
+)]
 pub(super) struct Invoke {
     #[command(flatten)]
     app: AppArgs,
@@ -79,9 +81,21 @@ struct Report {
 #[derive(Serialize)]
 #[serde(tag = "effect", rename_all = "kebab-case")]
 enum Effect {
-    Write { bucket: String, key: String, size: u64, content_type: Option<String> },
-    Remove { bucket: String, key: String },
-    Publish { topic: String, size: usize, text: Option<String> },
+    Write {
+        bucket: String,
+        key: String,
+        size: u64,
+        content_type: Option<String>,
+    },
+    Remove {
+        bucket: String,
+        key: String,
+    },
+    Publish {
+        topic: String,
+        size: usize,
+        text: Option<String>,
+    },
 }
 
 /// An event as a file has it.
@@ -115,16 +129,24 @@ impl Invoke {
         let manifest = self.app.load()?;
         let Some(function) = manifest.function(&self.function) else {
             let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
-            bail!("there is no function {:?}; the manifest has {}", self.function, names.join(", "));
+            bail!(
+                "there is no function {:?}; the manifest has {}",
+                self.function,
+                names.join(", ")
+            );
         };
         let clock = Clock::system();
         let buckets = open_buckets(&manifest, &clock)?.buckets;
-        let (payload, buckets) = self.event(&manifest, function.on.source(), buckets, &clock).await?;
-        let mut engine =
-            new_engine(&manifest, self.cache.cache(), Arc::new(Shown), clock.clone())?;
-        tokio::task::block_in_place(|| {
-            load_function(&mut engine, &manifest, function, &buckets)
-        })?;
+        let (payload, buckets) = self
+            .event(&manifest, function.on.source(), buckets, &clock)
+            .await?;
+        let mut engine = new_engine(
+            &manifest,
+            self.cache.cache(),
+            Arc::new(Shown),
+            clock.clone(),
+        )?;
+        tokio::task::block_in_place(|| load_function(&mut engine, &manifest, function, &buckets))?;
         let delivery = Delivery {
             seq: 0,
             function: function.name.clone(),
@@ -148,7 +170,12 @@ impl Invoke {
         }
         let good = outcome.is_success();
         let text = outcome.to_string();
-        self.show(&Report { outcome, text, cost, effects: effects(transaction) })?;
+        self.show(&Report {
+            outcome,
+            text,
+            cost,
+            effects: effects(transaction),
+        })?;
         Ok(if good { Verdict::Good } else { Verdict::Bad })
     }
 
@@ -165,7 +192,10 @@ impl Invoke {
                 let text = std::fs::read(path)
                     .with_context(|| format!("can't read {}", path.display()))?;
                 Some(serde_json::from_slice::<EventFile>(&text).with_context(|| {
-                    format!("{} isn't an event; see `kinglet invoke --help`", path.display())
+                    format!(
+                        "{} isn't an event; see `kinglet invoke --help`",
+                        path.display()
+                    )
                 })?)
             }
             None => None,
@@ -176,7 +206,10 @@ impl Invoke {
             }
             (Source::Topic(topic), None) => {
                 if self.object.is_some() {
-                    bail!("{:?} is woken by messages; use `--body` or `--file`", self.function);
+                    bail!(
+                        "{:?} is woken by messages; use `--body` or `--file`",
+                        self.function
+                    );
                 }
                 let body = match (&self.body, &self.file) {
                     (Some(text), _) => text.clone().into_bytes(),
@@ -192,7 +225,9 @@ impl Invoke {
                 Ok((payload, buckets))
             }
             (Source::Bucket(_), Some(EventFile::Object(object))) => {
-                existing_object(manifest, &buckets, &object).await.map(|event| (event, buckets))
+                existing_object(manifest, &buckets, &object)
+                    .await
+                    .map(|event| (event, buckets))
             }
             (Source::Bucket(bucket), None) => match &self.object {
                 Some(object) => existing_object(manifest, &buckets, object)
@@ -201,10 +236,16 @@ impl Invoke {
                 None => self.object_from_file(bucket, buckets, clock),
             },
             (Source::Topic(_), Some(EventFile::Object(_))) => {
-                bail!("{:?} is woken by messages; the event file has an object", self.function)
+                bail!(
+                    "{:?} is woken by messages; the event file has an object",
+                    self.function
+                )
             }
             (Source::Bucket(_), Some(EventFile::Message(_))) => {
-                bail!("{:?} is woken by objects; the event file has a message", self.function)
+                bail!(
+                    "{:?} is woken by objects; the event file has a message",
+                    self.function
+                )
             }
         }
     }
@@ -217,7 +258,10 @@ impl Invoke {
         clock: &Clock,
     ) -> anyhow::Result<(Payload, Buckets)> {
         if self.body.is_some() {
-            bail!("{:?} is woken by objects; use `--file` or `--object`", self.function);
+            bail!(
+                "{:?} is woken by objects; use `--file` or `--object`",
+                self.function
+            );
         }
         let (key, body) = match &self.file {
             Some(path) => {
@@ -234,17 +278,23 @@ impl Invoke {
             None => ("sample.png".to_owned(), SAMPLE_IMAGE.to_vec()),
         };
         crate::ports::validate_key(&key).map_err(anyhow::Error::msg)?;
-        let below = buckets.get(bucket).context("the bucket isn't in the manifest")?;
+        let below = buckets
+            .get(bucket)
+            .context("the bucket isn't in the manifest")?;
         let object = ObjectInfo {
             size: body.len() as u64,
             etag: "invoked".to_owned(),
-            content_type: mime_guess::from_path(&key).first().map(|m| m.essence_str().to_owned()),
+            content_type: mime_guess::from_path(&key)
+                .first()
+                .map(|m| m.essence_str().to_owned()),
             modified: clock.now(),
             metadata: Vec::new(),
             key,
         };
-        let payload =
-            Payload::ObjectCreated { bucket: bucket.to_owned(), object: object.clone() };
+        let payload = Payload::ObjectCreated {
+            bucket: bucket.to_owned(),
+            object: object.clone(),
+        };
         let overlay: Arc<dyn Bucket> =
             Arc::new(OverlayBucket::new(Arc::clone(below), object, body));
         let mut buckets: HashMap<_, _> = (*buckets).clone();
@@ -258,11 +308,18 @@ impl Invoke {
         }
         print_line(&format!("{} ({})", report.text, cost_text(&report.cost)))?;
         if let Outcome::Trap(trap) = &report.outcome {
-            trap.backtrace.iter().try_for_each(|frame| print_line(&format!("  in {frame}")))?;
+            trap.backtrace
+                .iter()
+                .try_for_each(|frame| print_line(&format!("  in {frame}")))?;
         }
         for effect in &report.effects {
             print_line(&match effect {
-                Effect::Write { bucket, key, size, content_type } => format!(
+                Effect::Write {
+                    bucket,
+                    key,
+                    size,
+                    content_type,
+                } => format!(
                     "would write {bucket}/{key}, {}, {}",
                     bytes(*size),
                     content_type.as_deref().unwrap_or("of no known type")
@@ -299,19 +356,23 @@ async fn existing_object(
         .with_context(|| format!("{object:?} has no slash; write BUCKET/KEY"))?;
     let Some(bucket) = buckets.get(name) else {
         let names: Vec<&str> = manifest.buckets.keys().map(String::as_str).collect();
-        bail!("there is no bucket {name:?}; the manifest has {}", names.join(", "));
+        bail!(
+            "there is no bucket {name:?}; the manifest has {}",
+            names.join(", ")
+        );
     };
     let object = bucket.head(key).await?;
-    Ok(Payload::ObjectCreated { bucket: name.to_owned(), object })
+    Ok(Payload::ObjectCreated {
+        bucket: name.to_owned(),
+        object,
+    })
 }
 
-async fn save(
-    folder: &Path,
-    buckets: &Buckets,
-    transaction: &Transaction,
-) -> anyhow::Result<()> {
+async fn save(folder: &Path, buckets: &Buckets, transaction: &Transaction) -> anyhow::Result<()> {
     for ((bucket, key), change) in &transaction.objects {
-        let (Change::Write(object), Some(store)) = (change, buckets.get(bucket)) else { continue };
+        let (Change::Write(object), Some(store)) = (change, buckets.get(bucket)) else {
+            continue;
+        };
         let body = store.read_staged(&object.token, 0, u64::MAX).await?;
         let path = folder.join(bucket).join(key);
         if let Some(parent) = path.parent() {
@@ -325,19 +386,25 @@ async fn save(
 }
 
 fn effects(transaction: Transaction) -> Vec<Effect> {
-    let objects = transaction.objects.into_iter().map(|((bucket, key), change)| match change {
-        Change::Write(object) => Effect::Write {
-            bucket,
-            key,
-            size: object.info.size,
-            content_type: object.info.content_type,
-        },
-        Change::Remove => Effect::Remove { bucket, key },
-    });
-    let messages = transaction.messages.into_iter().map(|draft| Effect::Publish {
-        topic: draft.topic,
-        size: draft.body.len(),
-        text: String::from_utf8(draft.body).ok(),
-    });
+    let objects = transaction
+        .objects
+        .into_iter()
+        .map(|((bucket, key), change)| match change {
+            Change::Write(object) => Effect::Write {
+                bucket,
+                key,
+                size: object.info.size,
+                content_type: object.info.content_type,
+            },
+            Change::Remove => Effect::Remove { bucket, key },
+        });
+    let messages = transaction
+        .messages
+        .into_iter()
+        .map(|draft| Effect::Publish {
+            topic: draft.topic,
+            size: draft.body.len(),
+            text: String::from_utf8(draft.body).ok(),
+        });
     objects.chain(messages).collect()
 }

@@ -16,7 +16,9 @@ pub(super) const FOLLOW: Duration = Duration::from_millis(50);
 
 /// Show what functions logged and how their events ended.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet logs\n  kinglet logs -f --function thumbnail\n  kinglet logs --since 10m --failed")]
+#[command(
+    after_help = "Examples:\n  kinglet logs\n  kinglet logs -f --function thumbnail\n  kinglet logs --since 10m --failed"
+)]
 pub(super) struct Logs {
     #[command(flatten)]
     app: AppArgs,
@@ -47,9 +49,14 @@ impl Logs {
             && manifest.function(name).is_none()
         {
             let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
-            anyhow::bail!("there is no function {name:?}; the manifest has {}", names.join(", "));
+            anyhow::bail!(
+                "there is no function {name:?}; the manifest has {}",
+                names.join(", ")
+            );
         }
-        let oldest = self.since.map(|since| Clock::system().now().saturating_sub(millis(since)));
+        let oldest = self
+            .since
+            .map(|since| Clock::system().now().saturating_sub(millis(since)));
         let dir = journal_dir(&manifest);
         if !dir.exists() && !self.follow {
             eprintln!("no logs yet; run `kinglet up`");
@@ -73,11 +80,15 @@ impl Logs {
     }
 
     fn wants(&self, record: &Record, oldest: Option<u64>) -> bool {
-        let failed = || {
-            matches!(&record.kind, RecordKind::Outcome { outcome, .. } if !outcome.is_success())
-        };
-        self.function.as_ref().is_none_or(|name| record.function.as_ref() == Some(name))
-            && self.event.as_ref().is_none_or(|id| record.event.as_ref() == Some(id))
+        let failed =
+            || matches!(&record.kind, RecordKind::Outcome { outcome, .. } if !outcome.is_success());
+        self.function
+            .as_ref()
+            .is_none_or(|name| record.function.as_ref() == Some(name))
+            && self
+                .event
+                .as_ref()
+                .is_none_or(|id| record.event.as_ref() == Some(id))
             && oldest.is_none_or(|oldest| record.time >= oldest)
             && (!self.failed || failed())
     }

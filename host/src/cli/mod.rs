@@ -25,7 +25,12 @@ use crate::engine::Cache;
 
 /// Runs small WebAssembly functions on events: one fresh instance each, hard limits, nothing lost.
 #[derive(Debug, Parser)]
-#[command(name = "kinglet", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "kinglet",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 #[command(after_help = "Start with `kinglet new hello --on object-created`.")]
 pub struct Cli {
     #[command(subcommand)]
@@ -84,7 +89,13 @@ impl Cli {
 #[derive(Clone, Debug, Args)]
 struct AppArgs {
     /// The application's manifest, or the folder that has it.
-    #[arg(short, long, value_name = "FILE", default_value = "kinglet.toml", env = "KINGLET_MANIFEST")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "kinglet.toml",
+        env = "KINGLET_MANIFEST"
+    )]
     manifest: PathBuf,
 }
 
@@ -125,9 +136,7 @@ async fn running_host(manifest: &Manifest) -> anyhow::Result<Option<Client>> {
     Ok(Client::connect(&state_dir(manifest)).await?)
 }
 
-fn on_runtime(
-    command: impl Future<Output = anyhow::Result<Verdict>>,
-) -> anyhow::Result<Verdict> {
+fn on_runtime(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Result<Verdict> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -138,7 +147,10 @@ fn on_runtime(
 fn init_diagnostics() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KINGLET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -163,10 +175,20 @@ mod tests {
         for subcommand in command.get_subcommands() {
             let name = subcommand.get_name();
             assert!(subcommand.get_about().is_some(), "{name} has no help");
-            let example = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(example.contains(&format!("kinglet {name}")), "{name} has no example");
+            let example = subcommand
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                example.contains(&format!("kinglet {name}")),
+                "{name} has no example"
+            );
             for argument in subcommand.get_arguments() {
-                assert!(argument.get_help().is_some(), "{name} {} has no help", argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{name} {} has no help",
+                    argument.get_id()
+                );
             }
         }
     }

@@ -8,7 +8,10 @@ use crate::ports::{Cost, Level, Outcome, Record, RecordKind, Stream};
 /// A record as one or more lines.
 pub(super) fn record_text(record: &Record) -> String {
     let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(record.time));
-    let mut scope = record.function.clone().unwrap_or_else(|| "kinglet".to_owned());
+    let mut scope = record
+        .function
+        .clone()
+        .unwrap_or_else(|| "kinglet".to_owned());
     if let Some(subject) = &record.subject {
         scope = format!("{scope} {subject}");
     }
@@ -16,14 +19,28 @@ pub(super) fn record_text(record: &Record) -> String {
         scope = format!("{scope} (attempt {attempt})");
     }
     let text = match &record.kind {
-        RecordKind::Log { level, context, text } if context.is_empty() => {
+        RecordKind::Log {
+            level,
+            context,
+            text,
+        } if context.is_empty() => {
             format!("{}: {text}", level_word(*level))
         }
-        RecordKind::Log { level, context, text } => {
+        RecordKind::Log {
+            level,
+            context,
+            text,
+        } => {
             format!("{} {context}: {text}", level_word(*level))
         }
-        RecordKind::Output { stream: Stream::Stdout, text } => format!("stdout: {text}"),
-        RecordKind::Output { stream: Stream::Stderr, text } => format!("stderr: {text}"),
+        RecordKind::Output {
+            stream: Stream::Stdout,
+            text,
+        } => format!("stdout: {text}"),
+        RecordKind::Output {
+            stream: Stream::Stderr,
+            text,
+        } => format!("stderr: {text}"),
         RecordKind::Host { level, text } => format!("{}: {text}", level_word(*level)),
         RecordKind::Outcome { .. } => outcome_text(&record.kind),
     };
@@ -32,7 +49,16 @@ pub(super) fn record_text(record: &Record) -> String {
 }
 
 fn outcome_text(kind: &RecordKind) -> String {
-    let RecordKind::Outcome { outcome, text, dead, retry_in_ms, cost, outputs, .. } = kind else {
+    let RecordKind::Outcome {
+        outcome,
+        text,
+        dead,
+        retry_in_ms,
+        cost,
+        outputs,
+        ..
+    } = kind
+    else {
         return String::new();
     };
     let mut line = text.clone();
@@ -42,7 +68,11 @@ fn outcome_text(kind: &RecordKind) -> String {
         }
     }
     if *outcome != Outcome::Done || cost.run_us > 0 {
-        line = format!("{line}{}{}", if line.contains('\n') { "\n" } else { ", " }, cost_text(cost));
+        line = format!(
+            "{line}{}{}",
+            if line.contains('\n') { "\n" } else { ", " },
+            cost_text(cost)
+        );
     }
     if let Some(delay) = retry_in_ms {
         line = format!("{line}; again in {}", millis(*delay));
@@ -131,11 +161,16 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(&mut heading.iter().copied())];
-    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.extend(
+        rows.iter()
+            .map(|row| line(&mut row.iter().map(String::as_str))),
+    );
     lines.join("\n")
 }

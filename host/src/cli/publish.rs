@@ -16,7 +16,9 @@ use crate::ports::{Accepted, Draft};
 
 /// Publish a message to a topic. It is on disk when this returns, whether or not a host runs.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet publish orders --body '{\"id\": 7}' --content-type application/json\n  kinglet publish orders --file order.json --id order-7\n  generate | kinglet publish orders --lines")]
+#[command(
+    after_help = "Examples:\n  kinglet publish orders --body '{\"id\": 7}' --content-type application/json\n  kinglet publish orders --file order.json --id order-7\n  generate | kinglet publish orders --lines"
+)]
 pub(super) struct Publish {
     #[command(flatten)]
     app: AppArgs,
@@ -54,8 +56,13 @@ pub(super) struct Publish {
 impl Publish {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        let messages = self.bodies()?.into_iter().map(|body| (self.id.clone(), self.draft(body)));
-        let request = Request::Publish { messages: messages.collect() };
+        let messages = self
+            .bodies()?
+            .into_iter()
+            .map(|body| (self.id.clone(), self.draft(body)));
+        let request = Request::Publish {
+            messages: messages.collect(),
+        };
         let response = match running_host(&manifest).await? {
             Some(mut host) => host.ask(&request).await?,
             None => {
@@ -88,15 +95,20 @@ impl Publish {
             return Ok(vec![text.clone().into_bytes()]);
         }
         if let Some(path) = &self.file {
-            let body = std::fs::read(path).with_context(|| format!("can't read {}", path.display()));
+            let body =
+                std::fs::read(path).with_context(|| format!("can't read {}", path.display()));
             return Ok(vec![body?]);
         }
         let mut input = Vec::new();
-        std::io::stdin().read_to_end(&mut input).context("can't read standard input")?;
+        std::io::stdin()
+            .read_to_end(&mut input)
+            .context("can't read standard input")?;
         if !self.lines {
             return Ok(vec![input]);
         }
-        let lines = input.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let lines = input
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
         Ok(lines.map(<[u8]>::to_vec).collect())
     }
 
@@ -113,7 +125,8 @@ impl Publish {
 }
 
 pub(super) fn parse_attribute(text: &str) -> Result<(String, String), String> {
-    let (name, value) =
-        text.split_once('=').ok_or_else(|| format!("{text:?} has no `=`; write name=value"))?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} has no `=`; write name=value"))?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -22,7 +22,9 @@ use crate::stores::journal::JournalReader;
 /// The objects go through the same queue as any event: retried, limited, and kept if this is
 /// interrupted. Where no host runs the application, it is run for this function until all are settled.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet run thumbnail photos\n  kinglet run thumbnail photos/2026/")]
+#[command(
+    after_help = "Examples:\n  kinglet run thumbnail photos\n  kinglet run thumbnail photos/2026/"
+)]
 pub(super) struct Run {
     #[command(flatten)]
     app: AppArgs,
@@ -71,7 +73,12 @@ impl Run {
         if self.json {
             print_json(&tally)?;
         } else {
-            let Tally { total, done, superseded, dead } = &tally;
+            let Tally {
+                total,
+                done,
+                superseded,
+                dead,
+            } = &tally;
             let mut line = format!("{total} objects: {done} done, {dead} dead-lettered");
             if *superseded > 0 {
                 line = format!("{line}, {superseded} gone or replaced meanwhile");
@@ -79,7 +86,10 @@ impl Run {
             print_line(&line)?;
         }
         if tally.dead > 0 {
-            eprintln!("see why with `kinglet logs --function {} --failed`", self.function);
+            eprintln!(
+                "see why with `kinglet logs --function {} --failed`",
+                self.function
+            );
             return Ok(Verdict::Bad);
         }
         Ok(Verdict::Good)
@@ -101,7 +111,9 @@ impl Run {
         let function = self.function.clone();
         let events = Arc::clone(app.events());
         let delivery = tokio::spawn(async move {
-            events.deliver(Arc::new(engine), stop, Some(&function)).await;
+            events
+                .deliver(Arc::new(engine), stop, Some(&function))
+                .await;
         });
         let tally = tokio::select! {
             tally = await_outcomes(journal, run, total) => tally,
@@ -118,14 +130,22 @@ impl Run {
 fn check(manifest: &Manifest, function: &str, bucket: &str) -> anyhow::Result<()> {
     let Some(found) = manifest.function(function) else {
         let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
-        anyhow::bail!("there is no function {function:?}; the manifest has {}", names.join(", "));
+        anyhow::bail!(
+            "there is no function {function:?}; the manifest has {}",
+            names.join(", ")
+        );
     };
     if let Source::Topic(topic) = found.on.source() {
-        anyhow::bail!("{function:?} is woken by messages on {topic:?}, not by objects; use `kinglet publish {topic}`");
+        anyhow::bail!(
+            "{function:?} is woken by messages on {topic:?}, not by objects; use `kinglet publish {topic}`"
+        );
     }
     if !manifest.buckets.contains_key(bucket) {
         let names: Vec<&str> = manifest.buckets.keys().map(String::as_str).collect();
-        anyhow::bail!("there is no bucket {bucket:?}; the manifest has {}", names.join(", "));
+        anyhow::bail!(
+            "there is no bucket {bucket:?}; the manifest has {}",
+            names.join(", ")
+        );
     }
     Ok(())
 }
@@ -145,10 +165,19 @@ async fn await_outcomes(
 ) -> anyhow::Result<Tally> {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} {eta}")?;
     let progress = ProgressBar::new(total).with_style(style);
-    let mut tally = Tally { total, ..Tally::default() };
+    let mut tally = Tally {
+        total,
+        ..Tally::default()
+    };
     while tally.done + tally.superseded + tally.dead < total {
         while let Some(record) = journal.next_record()? {
-            let RecordKind::Outcome { outcome, settled: true, dead, .. } = &record.kind else {
+            let RecordKind::Outcome {
+                outcome,
+                settled: true,
+                dead,
+                ..
+            } = &record.kind
+            else {
                 continue;
             };
             if record.source.as_deref() != Some(run) {

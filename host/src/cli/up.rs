@@ -66,7 +66,11 @@ impl Up {
 /// What is about to run, for the person who starts it.
 fn introduce(engine: &Engine, app: &App) -> String {
     let manifest = app.events().manifest();
-    let mut text = format!("{}: {} functions\n", manifest.app.name, manifest.functions.len());
+    let mut text = format!(
+        "{}: {} functions\n",
+        manifest.app.name,
+        manifest.functions.len()
+    );
     for function in &manifest.functions {
         let woken_by = match function.on.source() {
             Source::Bucket(bucket) => {
@@ -74,7 +78,10 @@ fn introduce(engine: &Engine, app: &App) -> String {
             }
             Source::Topic(topic) => format!("messages on {topic}"),
         };
-        let compiled = match engine.functions().find(|loaded| loaded.name == function.name) {
+        let compiled = match engine
+            .functions()
+            .find(|loaded| loaded.name == function.name)
+        {
             Some(loaded) if loaded.cache == CacheUse::Hit => "from the cache",
             _ => "compiled",
         };
@@ -116,8 +123,11 @@ async fn follow(
         // Asked before the look: what was written until then is seen by it.
         let stopping = ended.has_changed().is_err();
         while let Some(record) = journal.next_record()? {
-            let printed =
-                if json { print_json(&record) } else { print_line(&record_text(&record)) };
+            let printed = if json {
+                print_json(&record)
+            } else {
+                print_line(&record_text(&record))
+            };
             if printed.is_err() {
                 return Ok(());
             }

@@ -24,10 +24,14 @@ impl Grant {
 impl From<String> for Grant {
     fn from(text: String) -> Self {
         match text.split_once('/') {
-            Some((bucket, prefix)) => {
-                Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() }
-            }
-            None => Self { bucket: text, prefix: String::new() },
+            Some((bucket, prefix)) => Self {
+                bucket: bucket.to_owned(),
+                prefix: prefix.to_owned(),
+            },
+            None => Self {
+                bucket: text,
+                prefix: String::new(),
+            },
         }
     }
 }
@@ -35,7 +39,11 @@ impl From<String> for Grant {
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.bucket)?;
-        if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix) }
+        if self.prefix.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "/{}", self.prefix)
+        }
     }
 }
 
@@ -52,7 +60,11 @@ mod tests {
             ("photos/2026/", "photos", "2025/a.jpg", false),
             ("photos/2026/", "photos", "2026", false),
         ] {
-            assert_eq!(Grant::from(grant.to_owned()).covers(bucket, key), covers, "{grant} {key}");
+            assert_eq!(
+                Grant::from(grant.to_owned()).covers(bucket, key),
+                covers,
+                "{grant} {key}"
+            );
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use grants::Grant;
+pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, Period};
 
 /// A whole application.
@@ -129,7 +130,9 @@ impl Trigger {
                     .get(key.len() - suffix.len()..)
                     .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
         };
-        self.prefix.as_deref().is_none_or(|prefix| key.starts_with(prefix))
+        self.prefix
+            .as_deref()
+            .is_none_or(|prefix| key.starts_with(prefix))
             && (self.suffix.is_empty() || self.suffix.iter().any(suffixed))
     }
 }
@@ -178,7 +181,10 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 5, backoff: Backoff::default() }
+        Self {
+            attempts: 5,
+            backoff: Backoff::default(),
+        }
     }
 }
 
@@ -199,7 +205,9 @@ pub struct Grants {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read {path}: {error}; name the manifest with `--manifest`, or run in its folder")]
+    #[error(
+        "can't read {path}: {error}; name the manifest with `--manifest`, or run in its folder"
+    )]
     Read {
         /// The file.
         path: String,
@@ -231,9 +239,14 @@ impl Manifest {
     /// Where it can't be read or isn't a valid manifest: every problem at once.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read { path: shown.clone(), error })?;
-        let root = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: shown.clone(),
+            error,
+        })?;
+        let root = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         Self::parse(&text, root, &shown)
     }
 
@@ -252,7 +265,10 @@ impl Manifest {
         if problems.is_empty() {
             Ok(manifest)
         } else {
-            Err(ConfigError::Invalid { path: name.to_owned(), problems })
+            Err(ConfigError::Invalid {
+                path: name.to_owned(),
+                problems,
+            })
         }
     }
 
@@ -263,7 +279,10 @@ impl Manifest {
 
     /// The folder of a bucket.
     pub fn bucket_path(&self, name: &str) -> PathBuf {
-        let path = self.buckets.get(name).and_then(|bucket| bucket.path.as_deref());
+        let path = self
+            .buckets
+            .get(name)
+            .and_then(|bucket| bucket.path.as_deref());
         self.root.join(path.unwrap_or(Path::new(name)))
     }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Function, Manifest, Source};
 
-/// Names go into paths, sources and keys, so they keep to what all of these can hold.
-const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, beginning with a letter";
+/// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
+/// can hold.
+pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, beginning with a letter";
 
 impl Manifest {
     pub(super) fn problems(&self) -> Vec<String> {
@@ -16,14 +17,22 @@ impl Manifest {
             }
         };
         check_name("app.name", &self.app.name);
-        self.buckets.keys().for_each(|name| check_name("bucket", name));
-        self.topics.keys().for_each(|name| check_name("topic", name));
+        self.buckets
+            .keys()
+            .for_each(|name| check_name("bucket", name));
+        self.topics
+            .keys()
+            .for_each(|name| check_name("topic", name));
         for function in &self.functions {
             check_name("function", &function.name);
             if let Some(topic) = &function.on.message {
                 check_name("topic", topic);
             }
-            function.grants.publish.iter().for_each(|name| check_name("topic", name));
+            function
+                .grants
+                .publish
+                .iter()
+                .for_each(|name| check_name("topic", name));
         }
         for (name, bucket) in &self.buckets {
             if let Some(url) = &bucket.url {
@@ -66,10 +75,16 @@ impl Manifest {
         }
         let grants = &function.grants;
         let named = on.object_created.iter();
-        let granted = grants.read.iter().chain(&grants.write).map(|grant| &grant.bucket);
+        let granted = grants
+            .read
+            .iter()
+            .chain(&grants.write)
+            .map(|grant| &grant.bucket);
         for bucket in named.chain(granted) {
             if !self.buckets.contains_key(bucket) {
-                say(format!("there is no bucket {bucket:?}; add `[buckets.{bucket}]`"));
+                say(format!(
+                    "there is no bucket {bucket:?}; add `[buckets.{bucket}]`"
+                ));
             }
         }
         let limits = &function.limits;
@@ -99,14 +114,17 @@ impl Manifest {
             .filter(|function| function.allow_loop.is_none())
             .filter_map(|start| {
                 let mut path = vec![start];
-                self.find_way_back(start, &mut path).then(|| self.describe_loop(&path))
+                self.find_way_back(start, &mut path)
+                    .then(|| self.describe_loop(&path))
             })
             .take(1)
             .collect()
     }
 
     fn find_way_back<'a>(&'a self, start: &Function, path: &mut Vec<&'a Function>) -> bool {
-        let Some(last) = path.last().copied() else { return false };
+        let Some(last) = path.last().copied() else {
+            return false;
+        };
         for next in self.functions.iter().filter(|next| wakes(last, next)) {
             if next.name == start.name {
                 return true;
@@ -135,10 +153,12 @@ impl Manifest {
                 format!("{source} wakes {:?}", function.name)
             })
             .collect();
-        let back = path.first().map_or(String::new(), |first| match first.on.source() {
-            Source::Bucket(bucket) => format!(", which may write to bucket {bucket:?}"),
-            Source::Topic(topic) => format!(", which may publish to topic {topic:?}"),
-        });
+        let back = path
+            .first()
+            .map_or(String::new(), |first| match first.on.source() {
+                Source::Bucket(bucket) => format!(", which may write to bucket {bucket:?}"),
+                Source::Topic(topic) => format!(", which may publish to topic {topic:?}"),
+            });
         format!(
             "an event would never come to rest: {}{back}; narrow the grant or the prefix, or allow it \
              with `allow-loop = HOPS`",
@@ -150,7 +170,11 @@ impl Manifest {
 /// Whether effects of `function` can wake `next`.
 fn wakes(function: &Function, next: &Function) -> bool {
     match next.on.source() {
-        Source::Topic(topic) => function.grants.publish.iter().any(|granted| granted == topic),
+        Source::Topic(topic) => function
+            .grants
+            .publish
+            .iter()
+            .any(|granted| granted == topic),
         Source::Bucket(bucket) => {
             let watched = next.on.prefix.as_deref().unwrap_or_default();
             function.grants.write.iter().any(|grant| {
@@ -162,10 +186,12 @@ fn wakes(function: &Function, next: &Function) -> bool {
 }
 
 /// Whether this can be the name of an application, bucket, topic or function.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 #[cfg(test)]
@@ -212,7 +238,11 @@ mod tests {
         for (old, new, says) in [
             (r#"name = "photos""#, r#"name = "my photos""#, "my photos"),
             (r#"name = "photos""#, r#"nmae = "photos""#, "line 3"),
-            (r#"memory = "64MiB""#, r#"memory = "64 potatoes""#, "64 potatoes"),
+            (
+                r#"memory = "64MiB""#,
+                r#"memory = "64 potatoes""#,
+                "64 potatoes",
+            ),
             (r#"memory = "64MiB""#, r#"memory = "8GiB""#, "limits.memory"),
             (r#"timeout = "10s""#, r#"timeout = 10"#, "\"10s\""),
             (r#"timeout = "10s""#, r#"timeout = "0s""#, "limits.timeout"),
@@ -221,14 +251,42 @@ mod tests {
             ("attempts = 5", "attempts = 0", "retry.attempts"),
             ("200ms..30s", "30s..200ms", "swap"),
             ("200ms..30s", "soon", "200ms..30s"),
-            (r#"read = ["photos"]"#, r#"read = ["photo"]"#, "[buckets.photo]"),
-            (r#"object-created = "photos""#, r#"object-created = "inbox""#, "[buckets.inbox]"),
-            (r#"object-created = "photos""#, r#"message = "t""#, "`suffix`"),
+            (
+                r#"read = ["photos"]"#,
+                r#"read = ["photo"]"#,
+                "[buckets.photo]",
+            ),
+            (
+                r#"object-created = "photos""#,
+                r#"object-created = "inbox""#,
+                "[buckets.inbox]",
+            ),
+            (
+                r#"object-created = "photos""#,
+                r#"message = "t""#,
+                "`suffix`",
+            ),
             (r#"object-created = "photos", "#, "", "exactly one"),
-            (r#"write = ["thumbs"]"#, r#"write = ["photos"]"#, "never come to rest"),
-            (r#"write = ["thumbs"]"#, r#"write = ["thumbs", "photos/x"]"#, "never come to rest"),
-            (r#"path = "out/thumbs""#, r#"url = "s3://thumbs""#, "s3://thumbs"),
-            (r#"config = { width = "256" }"#, r#"config = { width = 256 }"#, "width"),
+            (
+                r#"write = ["thumbs"]"#,
+                r#"write = ["photos"]"#,
+                "never come to rest",
+            ),
+            (
+                r#"write = ["thumbs"]"#,
+                r#"write = ["thumbs", "photos/x"]"#,
+                "never come to rest",
+            ),
+            (
+                r#"path = "out/thumbs""#,
+                r#"url = "s3://thumbs""#,
+                "s3://thumbs",
+            ),
+            (
+                r#"config = { width = "256" }"#,
+                r#"config = { width = 256 }"#,
+                "width",
+            ),
         ] {
             assert!(GOOD.contains(old), "{old}");
             let error = parse(&GOOD.replacen(old, new, 1)).unwrap_err();

@@ -27,7 +27,10 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(200), longest: Duration::from_secs(30) }
+        Self {
+            first: Duration::from_millis(200),
+            longest: Duration::from_secs(30),
+        }
     }
 }
 
@@ -63,7 +66,9 @@ impl std::str::FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} isn't a size; write it as \"64MiB\" or \"10MB\"");
         let trimmed = text.trim();
-        let split = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let split = trimmed
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(trimmed.len());
         let (digits, unit) = trimmed.split_at(split);
         let number: u64 = digits.parse().map_err(|_| wrong())?;
         let factor: u64 = match unit.trim() {
@@ -102,7 +107,9 @@ impl TryFrom<NumberOrText> for Period {
 
     fn try_from(value: NumberOrText) -> Result<Self, String> {
         match value {
-            NumberOrText::Number(number) => Err(format!("{number} has no unit; write \"{number}s\"")),
+            NumberOrText::Number(number) => {
+                Err(format!("{number} has no unit; write \"{number}s\""))
+            }
             NumberOrText::Text(text) => duration(&text).map(Self),
         }
     }
@@ -134,7 +141,9 @@ impl TryFrom<NumberOrText> for Backoff {
         let (first, longest) = text.split_once("..").ok_or_else(|| wrong(&text))?;
         let (first, longest) = (duration(first)?, duration(longest)?);
         if first > longest {
-            return Err(format!("{text:?}: the first delay is longer than the longest; swap them"));
+            return Err(format!(
+                "{text:?}: the first delay is longer than the longest; swap them"
+            ));
         }
         Ok(Self { first, longest })
     }
@@ -151,9 +160,13 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in
-            [("64MiB", 64 << 20), ("10MB", 10_000_000), ("7", 7), ("2 GiB", 2 << 30), ("1kB", 1_000)]
-        {
+        for (text, bytes) in [
+            ("64MiB", 64 << 20),
+            ("10MB", 10_000_000),
+            ("7", 7),
+            ("2 GiB", 2 << 30),
+            ("1kB", 1_000),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
         for text in ["", "MiB", "1.5GiB", "-1", "64mib", "99999999999GiB"] {

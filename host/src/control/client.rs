@@ -17,14 +17,23 @@ impl Client {
     /// # Errors
     /// Where there is a host that can't be reached.
     pub async fn connect(state: &Path) -> Result<Option<Self>, ControlError> {
-        let Ok(socket) = SocketPath::new(state) else { return Ok(None) };
+        let Ok(socket) = SocketPath::new(state) else {
+            return Ok(None);
+        };
         match UnixStream::connect(&socket.path).await {
             Ok(stream) => Ok(Some(Self(stream))),
             // A socket that nobody listens on is what an ended host left.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
                 Ok(None)
             }
-            Err(error) => Err(ControlError::Broken { reason: error.to_string() }),
+            Err(error) => Err(ControlError::Broken {
+                reason: error.to_string(),
+            }),
         }
     }
 
@@ -33,8 +42,9 @@ impl Client {
     /// # Errors
     /// Where the host goes away.
     pub async fn ask(&mut self, request: &Request) -> Result<Response, ControlError> {
-        let broken =
-            |error: std::io::Error| ControlError::Broken { reason: error.to_string() };
+        let broken = |error: std::io::Error| ControlError::Broken {
+            reason: error.to_string(),
+        };
         send(&mut self.0, request).await.map_err(broken)?;
         receive(&mut self.0).await.map_err(broken)
     }

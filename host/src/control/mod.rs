@@ -105,7 +105,9 @@ async fn send<T: Serialize>(
 ) -> std::io::Result<()> {
     use tokio::io::AsyncWriteExt;
     let body = rmp_serde::to_vec_named(value).map_err(std::io::Error::other)?;
-    let length = u32::try_from(body.len()).ok().filter(|length| *length <= MAX_FRAME);
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|length| *length <= MAX_FRAME);
     let length = length.ok_or_else(|| std::io::Error::other("more than 256 MiB at once"))?;
     stream.write_all(&length.to_le_bytes()).await?;
     stream.write_all(&body).await?;

@@ -49,7 +49,9 @@ impl Control {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                break;
+            };
             while connections.try_join_next().is_some() {}
             let stream = tokio::select! {
                 () = stopped(&mut stop) => break,
@@ -92,16 +94,30 @@ async fn converse(mut stream: UnixStream, events: &Events, mut stop: Stop) {
 pub async fn answer(events: &Events, request: Request) -> Response {
     let answered = match request {
         Request::Publish { messages } => {
-            let messages =
-                messages.into_iter().map(|(id, draft)| NewMessage { id, draft }).collect();
-            events.publish(messages).await.map(Response::Published).map_err(|e| e.to_string())
+            let messages = messages
+                .into_iter()
+                .map(|(id, draft)| NewMessage { id, draft })
+                .collect();
+            events
+                .publish(messages)
+                .await
+                .map(Response::Published)
+                .map_err(|e| e.to_string())
         }
-        Request::Run { function, bucket, prefix, run } => {
-            run_on(events, &function, &bucket, &prefix, &run).await.map(Response::Running)
-        }
-        Request::Status => {
-            events.queue().counts().await.map(Response::Status).map_err(|e| e.to_string())
-        }
+        Request::Run {
+            function,
+            bucket,
+            prefix,
+            run,
+        } => run_on(events, &function, &bucket, &prefix, &run)
+            .await
+            .map(Response::Running),
+        Request::Status => events
+            .queue()
+            .counts()
+            .await
+            .map(Response::Status)
+            .map_err(|e| e.to_string()),
     };
     answered.unwrap_or_else(Response::Failed)
 }
@@ -130,10 +146,15 @@ async fn run_on(
             .objects;
         let full = page.len() >= PAGE;
         after = page.last().map(|object| object.key.clone());
-        let objects: Vec<_> =
-            page.into_iter().filter(|object| wanted.on.matches_key(&object.key)).collect();
+        let objects: Vec<_> = page
+            .into_iter()
+            .filter(|object| wanted.on.matches_key(&object.key))
+            .collect();
         total += objects.len() as u64;
-        events.run_on(function, run, bucket, objects).await.map_err(|error| error.to_string())?;
+        events
+            .run_on(function, run, bucket, objects)
+            .await
+            .map_err(|error| error.to_string())?;
         if !full {
             return Ok(total);
         }

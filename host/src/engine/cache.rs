@@ -64,10 +64,16 @@ impl Cache {
     }
 
     fn store(&self, path: &Path, artifact: &[u8]) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)?;
         // The digest goes last: without it, a half-written artifact counts as absent.
         replace(path, artifact)?;
-        replace(&digest_path(path), hex(&Sha256::digest(artifact)).as_bytes())
+        replace(
+            &digest_path(path),
+            hex(&Sha256::digest(artifact)).as_bytes(),
+        )
     }
 }
 
@@ -87,7 +93,11 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 fn artifact_name(engine: &wasmtime::Engine, wasm: &[u8]) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
-    format!("{}-{:016x}.cwasm", hex(&Sha256::digest(wasm)), settings.finish())
+    format!(
+        "{}-{:016x}.cwasm",
+        hex(&Sha256::digest(wasm)),
+        settings.finish()
+    )
 }
 
 fn digest_path(artifact: &Path) -> PathBuf {
@@ -105,7 +115,10 @@ fn is_intact(path: &Path) -> bool {
     intact
 }
 
-#[expect(unsafe_code, reason = "the only way to load native code; see the comment")]
+#[expect(
+    unsafe_code,
+    reason = "the only way to load native code; see the comment"
+)]
 fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the artifact must be one that `precompile_component` made, unchanged. It was written by
     // `store` into a folder that only its owner can write, its digest was compared since, and files in

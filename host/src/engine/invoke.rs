@@ -5,11 +5,11 @@ use std::time::Duration;
 use wasmtime::{Store, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::Engine;
 use super::limiter::{Limiter, MemoryExceeded};
 use super::load::{Entry, LoadedFunction};
 use super::settings::MAX_WASM_STACK;
 use super::state::State;
-use super::Engine;
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
     Context, GuestLog, LogScope, Staging, failure_from, message_event, object_event,
@@ -55,7 +55,10 @@ impl Engine {
         let run = watch.elapsed().saturating_sub(started);
         let log_tail = log.finish();
         let cost = Cost {
-            fuel: function.limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
+            fuel: function
+                .limits
+                .fuel
+                .saturating_sub(store.get_fuel().unwrap_or(0)),
             peak_memory: store.data().limiter.peak(),
             start_us: micros(started),
             run_us: micros(run),
@@ -66,23 +69,36 @@ impl Engine {
             Ok(Answer::Each(results)) => outcomes_of_batch(results, batch, shared, scoped),
             Err(cut) => {
                 let outcome = explain(cut, function, &log);
-                batch.iter().map(|_| (outcome.clone(), Transaction::default())).collect()
+                batch
+                    .iter()
+                    .map(|_| (outcome.clone(), Transaction::default()))
+                    .collect()
             }
         };
-        Handled { outcomes, cost, log_tail }
+        Handled {
+            outcomes,
+            cost,
+            log_tail,
+        }
     }
 
     fn store(&self, function: &LoadedFunction, messages: usize, log: GuestLog) -> Store<State> {
         let limits = &function.limits;
-        let scopes = if function.takes_batches() { messages } else { 0 };
+        let scopes = if function.takes_batches() {
+            messages
+        } else {
+            0
+        };
         let context = Context {
             reach: function.reach.clone(),
             staging: Staging::new(scopes, limits.staging.0),
             log,
             room: limits.memory.0,
         };
-        let mut store =
-            Store::new(&self.engine, State::new(context, Limiter::new(limits.memory.0)));
+        let mut store = Store::new(
+            &self.engine,
+            State::new(context, Limiter::new(limits.memory.0)),
+        );
         store.limiter(|state| &mut state.limiter);
         store
     }
@@ -167,11 +183,17 @@ fn outcomes_of_batch(
                 batch.len()
             );
             let outcome = Outcome::Failed(Failure::Other { reason });
-            return batch.iter().map(|_| (outcome.clone(), Transaction::default())).collect();
+            return batch
+                .iter()
+                .map(|_| (outcome.clone(), Transaction::default()))
+                .collect();
         }
         Err(failure) => {
             let outcome = Outcome::Failed(failure_from(failure));
-            return batch.iter().map(|_| (outcome.clone(), Transaction::default())).collect();
+            return batch
+                .iter()
+                .map(|_| (outcome.clone(), Transaction::default()))
+                .collect();
         }
     };
     let mut shared = Some(shared).filter(|_| results.iter().all(Result::is_ok));
@@ -191,7 +213,9 @@ fn explain(cut: Cut, function: &LoadedFunction, log: &GuestLog) -> Outcome {
     let limits = &function.limits;
     let error = match cut {
         Cut::Deadline => {
-            return Outcome::Limit(Limit::Deadline { limit_ms: millis(limits.timeout.0) });
+            return Outcome::Limit(Limit::Deadline {
+                limit_ms: millis(limits.timeout.0),
+            });
         }
         Cut::Ended(error) => error,
     };
@@ -204,17 +228,22 @@ fn explain(cut: Cut, function: &LoadedFunction, log: &GuestLog) -> Outcome {
             "the guest ended itself with exit status {} in place of returning from its handler",
             exit.0
         );
-        return Outcome::Trap(Trap { reason, backtrace: Vec::new() });
+        return Outcome::Trap(Trap {
+            reason,
+            backtrace: Vec::new(),
+        });
     }
     let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
-        return Outcome::Fault(HostFault { reason: format!("{error:#}") });
+        return Outcome::Fault(HostFault {
+            reason: format!("{error:#}"),
+        });
     };
     let backtrace = backtrace(&error);
     match trap {
         wasmtime::Trap::OutOfFuel => Outcome::Limit(Limit::Fuel { limit: limits.fuel }),
-        wasmtime::Trap::StackOverflow => {
-            Outcome::Limit(Limit::Stack { limit: MAX_WASM_STACK as u64 })
-        }
+        wasmtime::Trap::StackOverflow => Outcome::Limit(Limit::Stack {
+            limit: MAX_WASM_STACK as u64,
+        }),
         wasmtime::Trap::UnreachableCodeReached => {
             let reason = log.panic_message().unwrap_or_else(|| trap.to_string());
             Outcome::Trap(Trap { reason, backtrace })
@@ -227,12 +256,17 @@ fn explain(cut: Cut, function: &LoadedFunction, log: &GuestLog) -> Outcome {
             ),
             backtrace,
         }),
-        trap => Outcome::Trap(Trap { reason: trap.to_string(), backtrace }),
+        trap => Outcome::Trap(Trap {
+            reason: trap.to_string(),
+            backtrace,
+        }),
     }
 }
 
 fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
         Some(name) => demangle(name),
         None => format!("function {}", frame.func_index()),
@@ -246,9 +280,9 @@ fn demangle(name: &str) -> String {
 }
 
 fn recurses(backtrace: &[String]) -> bool {
-    backtrace
-        .first()
-        .is_some_and(|first| backtrace.iter().filter(|name| *name == first).count() >= RECURSION_FRAMES)
+    backtrace.first().is_some_and(|first| {
+        backtrace.iter().filter(|name| *name == first).count() >= RECURSION_FRAMES
+    })
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -260,7 +294,10 @@ impl Handled {
     pub(super) fn fault(batch: &[Delivery], reason: String) -> Self {
         let outcome = Outcome::Fault(HostFault { reason });
         Self {
-            outcomes: batch.iter().map(|_| (outcome.clone(), Transaction::default())).collect(),
+            outcomes: batch
+                .iter()
+                .map(|_| (outcome.clone(), Transaction::default()))
+                .collect(),
             cost: Cost::default(),
             log_tail: Vec::new(),
         }

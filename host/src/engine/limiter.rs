@@ -22,7 +22,11 @@ pub(super) struct Limiter {
 
 impl Limiter {
     pub fn new(limit: u64) -> Self {
-        Self { limit, used: 0, peak: 0 }
+        Self {
+            limit,
+            used: 0,
+            peak: 0,
+        }
     }
 
     /// The most that was in use at once, in bytes.
@@ -33,7 +37,10 @@ impl Limiter {
     fn grow(&mut self, by: u64) -> Result<bool, MemoryExceeded> {
         let wanted = self.used.saturating_add(by);
         if wanted > self.limit {
-            return Err(MemoryExceeded { limit: self.limit, wanted });
+            return Err(MemoryExceeded {
+                limit: self.limit,
+                wanted,
+            });
         }
         self.used = wanted;
         self.peak = self.peak.max(wanted);

@@ -7,9 +7,9 @@ use thiserror::Error;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
+use super::Engine;
 use super::cache::CacheUse;
 use super::state::State;
-use super::Engine;
 use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
@@ -128,16 +128,22 @@ impl Engine {
     ) -> Result<Arc<LoadedFunction>, LoadError> {
         let name = function.name.clone();
         let (component, cache) =
-            self.cache.component(&self.engine, wasm).map_err(|error| LoadError::Component {
-                function: name.clone(),
-                hint: hint(wasm),
-                reason: format!("{error:#}"),
-            })?;
+            self.cache
+                .component(&self.engine, wasm)
+                .map_err(|error| LoadError::Component {
+                    function: name.clone(),
+                    hint: hint(wasm),
+                    reason: format!("{error:#}"),
+                })?;
         let handlers = self.describe(&component);
         let kind = choose(function, &handlers)?;
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
-            LoadError::UnknownImport { function: name.clone(), reason: format!("{error:#}") }
-        })?;
+        let pre =
+            self.linker
+                .instantiate_pre(&component)
+                .map_err(|error| LoadError::UnknownImport {
+                    function: name.clone(),
+                    reason: format!("{error:#}"),
+                })?;
         let entry = kind.entry(pre).map_err(|error| LoadError::Component {
             function: name.clone(),
             hint: "its handler doesn't have the contract's types; build it with this version's SDK",
@@ -163,7 +169,10 @@ impl Engine {
                 handlers.exports.push(name.to_owned());
             }
         }
-        handlers.imports = ty.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        handlers.imports = ty
+            .imports(&self.engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
         handlers
     }
 }
@@ -203,7 +212,12 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
         [] => "no handler at all".to_owned(),
         names => names.join(", "),
     };
-    Err(LoadError::NoHandler { function: function.name.clone(), trigger, exported, attribute })
+    Err(LoadError::NoHandler {
+        function: function.name.clone(),
+        trigger,
+        exported,
+        attribute,
+    })
 }
 
 /// What bytes that don't load probably are.

@@ -54,6 +54,8 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>, LoadErr
     // and closed: there are no preopened folders, and no address is allowed.
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)
         .and_then(|()| capabilities::add_to_linker(&mut linker))
-        .map_err(|error| LoadError::Link { reason: format!("{error:#}") })?;
+        .map_err(|error| LoadError::Link {
+            reason: format!("{error:#}"),
+        })?;
     Ok(linker)
 }

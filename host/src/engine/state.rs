@@ -32,7 +32,12 @@ impl State {
     pub fn new(context: Context, limiter: Limiter) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        Self { wasi: None, table, context, limiter }
+        Self {
+            wasi: None,
+            table,
+            context,
+            limiter,
+        }
     }
 }
 
@@ -41,17 +46,29 @@ impl WasiView for State {
         let log = &self.context.log;
         let ctx = self.wasi.get_or_insert_with(|| {
             WasiCtx::builder()
-                .stdout(Printed { log: log.clone(), stream: Stream::Stdout })
-                .stderr(Printed { log: log.clone(), stream: Stream::Stderr })
+                .stdout(Printed {
+                    log: log.clone(),
+                    stream: Stream::Stdout,
+                })
+                .stderr(Printed {
+                    log: log.clone(),
+                    stream: Stream::Stderr,
+                })
                 .build()
         });
-        WasiCtxView { ctx, table: &mut self.table }
+        WasiCtxView {
+            ctx,
+            table: &mut self.table,
+        }
     }
 }
 
 impl CapabilitiesView for State {
     fn capabilities(&mut self) -> View<'_> {
-        View { context: &mut self.context, table: &mut self.table }
+        View {
+            context: &mut self.context,
+            table: &mut self.table,
+        }
     }
 }
 

@@ -55,11 +55,18 @@ impl Events {
                     },
                 });
             }
-            let identity = if id.is_some() { Identity::Id } else { Identity::Unique };
+            let identity = if id.is_some() {
+                Identity::Id
+            } else {
+                Identity::Unique
+            };
             let id = id.unwrap_or_else(|| self.clock.new_id());
             accepts.push(self.message(id, 0, draft, identity));
         }
-        let ids: Vec<String> = accepts.iter().map(|accept| accept.event.id.clone()).collect();
+        let ids: Vec<String> = accepts
+            .iter()
+            .map(|accept| accept.event.id.clone())
+            .collect();
         let answers = self.accept(accepts).await?;
         Ok(ids.into_iter().zip(answers).collect())
     }
@@ -82,7 +89,10 @@ impl Events {
             })
             .collect();
         let answers = self.accept(accepts).await?;
-        Ok(answers.iter().filter(|answer| **answer == Accepted::New).count())
+        Ok(answers
+            .iter()
+            .filter(|answer| **answer == Accepted::New)
+            .count())
     }
 
     /// Accepts objects for one function, whether or not they were seen before. Their source is `run`,
@@ -113,14 +123,22 @@ impl Events {
         if accepts.is_empty() {
             return Ok(Vec::new());
         }
-        let woken: Vec<String> =
-            accepts.iter().flat_map(|accept| accept.functions.iter().cloned()).collect();
+        let woken: Vec<String> = accepts
+            .iter()
+            .flat_map(|accept| accept.functions.iter().cloned())
+            .collect();
         let answers = self.queue.accept(accepts).await?;
         self.wake(woken);
         Ok(answers)
     }
 
-    pub(super) fn message(&self, id: String, hops: u32, draft: Draft, identity: Identity) -> Accept {
+    pub(super) fn message(
+        &self,
+        id: String,
+        hops: u32,
+        draft: Draft,
+        identity: Identity,
+    ) -> Accept {
         let now = self.clock.now();
         let event = Event {
             id,
@@ -140,7 +158,12 @@ impl Events {
             Payload::ObjectCreated { .. } => Vec::new(),
         };
         let due = now.saturating_add(draft.delay_ms.unwrap_or(0));
-        Accept { event, functions, due, identity }
+        Accept {
+            event,
+            functions,
+            due,
+            identity,
+        }
     }
 
     pub(super) fn object(
@@ -162,8 +185,16 @@ impl Events {
             source: format!("bucket/{bucket}"),
             accepted: now,
             hops,
-            payload: Payload::ObjectCreated { bucket: bucket.to_owned(), object },
+            payload: Payload::ObjectCreated {
+                bucket: bucket.to_owned(),
+                object,
+            },
         };
-        Accept { event, functions, due: now, identity: Identity::Object(sighting) }
+        Accept {
+            event,
+            functions,
+            due: now,
+            identity: Identity::Object(sighting),
+        }
     }
 }

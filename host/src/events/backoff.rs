@@ -28,8 +28,10 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_longest() {
-        let backoff =
-            Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
+        let backoff = Backoff {
+            first: Duration::from_millis(200),
+            longest: Duration::from_secs(30),
+        };
         for (failures, fraction, expected) in [
             (0, 0.0, 200),
             (1, 0.0, 200),
@@ -40,7 +42,11 @@ mod tests {
             (9, 0.0, 30_000),
             (u32::MAX, 0.0, 30_000),
         ] {
-            assert_eq!(delay_ms(backoff, failures, fraction), expected, "{failures} {fraction}");
+            assert_eq!(
+                delay_ms(backoff, failures, fraction),
+                expected,
+                "{failures} {fraction}"
+            );
         }
         assert_eq!(asked_ms(backoff, 5), 5);
         assert_eq!(asked_ms(backoff, u64::MAX), 30_000);

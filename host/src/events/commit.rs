@@ -44,7 +44,9 @@ impl BucketLocks {
         }
         let mut guards = Vec::new();
         for (bucket, alone) in alone {
-            let Some(lock) = self.0.get(bucket).map(Arc::clone) else { continue };
+            let Some(lock) = self.0.get(bucket).map(Arc::clone) else {
+                continue;
+            };
             guards.push(if alone {
                 BucketGuard::Alone(lock.write_owned().await)
             } else {
@@ -79,16 +81,25 @@ impl Events {
         let mut changes: BTreeMap<String, Vec<IntendedChange>> = BTreeMap::new();
         let mut followers = Vec::new();
         for ((bucket_name, key), change) in transaction.objects {
-            let Some(bucket) = self.buckets.get(&bucket_name) else { continue };
+            let Some(bucket) = self.buckets.get(&bucket_name) else {
+                continue;
+            };
             let intended = match change {
                 Change::Remove => match bucket.head(&key).await {
-                    Ok(info) => IntendedChange::Remove { key: key.clone(), etag: info.etag },
+                    Ok(info) => IntendedChange::Remove {
+                        key: key.clone(),
+                        etag: info.etag,
+                    },
                     Err(ObjectError::NotFound { .. }) => continue,
                     Err(error) => return Err(refused(&error)),
                 },
                 Change::Write(object) => {
                     let functions = self.manifest.woken_by_object(&bucket_name, &key);
-                    if self.manifest.watched_buckets().contains(bucket_name.as_str()) {
+                    if self
+                        .manifest
+                        .watched_buckets()
+                        .contains(bucket_name.as_str())
+                    {
                         plan.sightings.push(Sighting {
                             bucket: bucket_name.clone(),
                             key: key.clone(),
@@ -103,10 +114,17 @@ impl Events {
                     plan.discards.push(object.discard);
                     plan.outputs.push(format!("{bucket_name}/{key}"));
                     let condition = object.condition;
-                    IntendedChange::Write { token: object.token, key: key.clone(), condition }
+                    IntendedChange::Write {
+                        token: object.token,
+                        key: key.clone(),
+                        condition,
+                    }
                 }
             };
-            bucket.prepare(&intended).await.map_err(|error| refused(&error))?;
+            bucket
+                .prepare(&intended)
+                .await
+                .map_err(|error| refused(&error))?;
             changes.entry(bucket_name).or_default().push(intended);
         }
         for (number, draft) in transaction.messages.into_iter().enumerate() {
@@ -117,15 +135,22 @@ impl Events {
             plan.accepts = followers;
         } else {
             let changes = changes.into_iter().collect();
-            plan.intent = Some(Intent { seq: delivery.seq, changes, accepts: followers });
+            plan.intent = Some(Intent {
+                seq: delivery.seq,
+                changes,
+                accepts: followers,
+            });
         }
         Ok(plan)
     }
 
     /// Carries out a decided intent, and wakes whom its events are for.
     pub(super) async fn apply(&self, intent: Intent) {
-        let woken: Vec<String> =
-            intent.accepts.iter().flat_map(|accept| accept.functions.iter().cloned()).collect();
+        let woken: Vec<String> = intent
+            .accepts
+            .iter()
+            .flat_map(|accept| accept.functions.iter().cloned())
+            .collect();
         for tried in 1.. {
             match self.try_apply(&intent).await {
                 Ok(()) => break,
@@ -147,7 +172,9 @@ impl Events {
         }
         match self.queue.applied(intent.seq, intent.accepts).await {
             Ok(()) => self.wake(woken),
-            Err(error) => tracing::error!(%error, "an applied intent is applied again at the next start"),
+            Err(error) => {
+                tracing::error!(%error, "an applied intent is applied again at the next start")
+            }
         }
     }
 
@@ -224,9 +251,9 @@ pub enum RecoverError {
 /// that can't be; else the host's own fault.
 fn refused(error: &ObjectError) -> Outcome {
     match error {
-        ObjectError::Unavailable { .. } => {
-            Outcome::Fault(HostFault { reason: format!("the effects can't be committed: {error}") })
-        }
+        ObjectError::Unavailable { .. } => Outcome::Fault(HostFault {
+            reason: format!("the effects can't be committed: {error}"),
+        }),
         error => Outcome::Failed(crate::ports::Failure::Other {
             reason: format!("the effects can't be committed: {error}"),
         }),

@@ -58,7 +58,12 @@ struct Worker<H> {
 impl<H: Handler> Worker<H> {
     async fn serve(self, mut stop: Stop) {
         let mut running = JoinSet::new();
-        let wake = self.events.wake.get(&self.function.name).map(Arc::clone).unwrap_or_default();
+        let wake = self
+            .events
+            .wake
+            .get(&self.function.name)
+            .map(Arc::clone)
+            .unwrap_or_default();
         loop {
             // The permit comes first: what can't run stays in the store.
             let permit = tokio::select! {
@@ -140,9 +145,16 @@ struct Attempt<H> {
 impl<H: Handler> Attempt<H> {
     async fn run(self, mut deliveries: Vec<Delivery>) {
         let events = &self.events;
-        let mut lease = Lease { events: Arc::clone(events), seqs: seqs(&deliveries) };
+        let mut lease = Lease {
+            events: Arc::clone(events),
+            seqs: seqs(&deliveries),
+        };
         let now = events.clock.now();
-        let queue_ms = deliveries.iter().map(|d| now.saturating_sub(d.due)).max().unwrap_or(0);
+        let queue_ms = deliveries
+            .iter()
+            .map(|d| now.saturating_sub(d.due))
+            .max()
+            .unwrap_or(0);
         let handled = match self.settled_beforehand(&mut deliveries).await {
             Some(outcome) => Handled {
                 outcomes: deliveries
@@ -154,11 +166,17 @@ impl<H: Handler> Attempt<H> {
             },
             None => self.handler.handle(&self.function.name, &deliveries).await,
         };
-        match events.settle(&self.function, deliveries, handled, queue_ms).await {
+        match events
+            .settle(&self.function, deliveries, handled, queue_ms)
+            .await
+        {
             // The settlement ended the lease: by now the event may be leased again, for its retry.
             Ok(()) => lease.seqs.clear(),
             Err(error) => {
-                events.say(Level::Error, format!("an attempt couldn't be settled: {error}"));
+                events.say(
+                    Level::Error,
+                    format!("an attempt couldn't be settled: {error}"),
+                );
                 tokio::time::sleep(STORE_PAUSE).await;
             }
         }
@@ -178,7 +196,11 @@ impl<H: Handler> Attempt<H> {
         let Payload::ObjectCreated { bucket, object } = &mut delivery.event.payload else {
             return None;
         };
-        let superseded = |reason: &str| Some(Outcome::Superseded { reason: reason.to_owned() });
+        let superseded = |reason: &str| {
+            Some(Outcome::Superseded {
+                reason: reason.to_owned(),
+            })
+        };
         match self.events.buckets.get(bucket)?.head(&object.key).await {
             Ok(current) if current.etag == object.etag => {
                 *object = current;

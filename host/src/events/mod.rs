@@ -57,8 +57,22 @@ impl Events {
             .map(|function| (function.name.clone(), Arc::new(Notify::new())))
             .collect();
         let locks = BucketLocks::new(config.buckets.keys());
-        let EventsConfig { manifest, queue, buckets, journal, clock } = config;
-        Self { manifest, queue, buckets, journal, clock, locks, wake }
+        let EventsConfig {
+            manifest,
+            queue,
+            buckets,
+            journal,
+            clock,
+        } = config;
+        Self {
+            manifest,
+            queue,
+            buckets,
+            journal,
+            clock,
+            locks,
+            wake,
+        }
     }
 
     /// The queue, for those who ask what waits in it.

@@ -26,9 +26,16 @@ impl Events {
         handled: Handled,
         queue_ms: u64,
     ) -> Result<(), QueueError> {
-        let Handled { outcomes, cost, log_tail } = handled;
+        let Handled {
+            outcomes,
+            cost,
+            log_tail,
+        } = handled;
         let now = self.clock.now();
-        let guards = self.locks.lock(outcomes.iter().map(|(_, transaction)| transaction)).await;
+        let guards = self
+            .locks
+            .lock(outcomes.iter().map(|(_, transaction)| transaction))
+            .await;
         let mut settlements = Vec::with_capacity(deliveries.len());
         let mut records = Vec::with_capacity(deliveries.len());
         let mut discards = Vec::new();
@@ -45,19 +52,41 @@ impl Events {
             let outputs = std::mem::take(&mut plan.outputs);
             records.push(self.outcome_record(&delivery, &outcome, &next, cost, queue_ms, outputs));
             discards.append(&mut plan.discards);
-            let attempt =
-                || AttemptRecord { time: now, outcome, cost, log_tail: log_tail.clone() };
+            let attempt = || AttemptRecord {
+                time: now,
+                outcome,
+                cost,
+                log_tail: log_tail.clone(),
+            };
             let disposition = match next {
                 Next::Finished => Disposition::Done,
-                Next::Again { delay_ms } => {
-                    Disposition::Retry { due: now.saturating_add(delay_ms), attempt: attempt() }
-                }
-                Next::Never { reason } => Disposition::Dead { attempt: attempt(), reason },
+                Next::Again { delay_ms } => Disposition::Retry {
+                    due: now.saturating_add(delay_ms),
+                    attempt: attempt(),
+                },
+                Next::Never { reason } => Disposition::Dead {
+                    attempt: attempt(),
+                    reason,
+                },
             };
-            let Plan { intent, accepts, sightings, .. } = plan;
-            settlements.push(Settlement { delivery, disposition, intent, accepts, sightings });
+            let Plan {
+                intent,
+                accepts,
+                sightings,
+                ..
+            } = plan;
+            settlements.push(Settlement {
+                delivery,
+                disposition,
+                intent,
+                accepts,
+                sightings,
+            });
         }
-        let intents: Vec<_> = settlements.iter().filter_map(|s| s.intent.clone()).collect();
+        let intents: Vec<_> = settlements
+            .iter()
+            .filter_map(|s| s.intent.clone())
+            .collect();
         let woken: Vec<String> = settlements
             .iter()
             .flat_map(|settlement| &settlement.accepts)
@@ -73,7 +102,9 @@ impl Events {
         }
         drop(guards);
         self.wake(woken);
-        records.into_iter().for_each(|record| self.journal.write(record));
+        records
+            .into_iter()
+            .for_each(|record| self.journal.write(record));
         Ok(())
     }
 
@@ -82,21 +113,26 @@ impl Events {
         let failures = delivery.failures().saturating_add(1);
         match outcome {
             Outcome::Done | Outcome::Superseded { .. } => Next::Finished,
-            Outcome::Failed(Failure::Reject { .. }) => {
-                Next::Never { reason: "the function rejected it".to_owned() }
-            }
+            Outcome::Failed(Failure::Reject { .. }) => Next::Never {
+                reason: "the function rejected it".to_owned(),
+            },
             // A fault is ours: it doesn't use up the function's attempts.
             Outcome::Fault(_) => {
                 let delay_ms = delay_ms(backoff, delivery.attempt(), self.clock.fraction());
                 Next::Again { delay_ms }
             }
-            _ if failures >= function.retry.attempts => {
-                Next::Never { reason: format!("all {failures} attempts failed") }
-            }
-            Outcome::Failed(Failure::Retry { after_ms: Some(after), .. }) => {
-                Next::Again { delay_ms: asked_ms(backoff, *after) }
-            }
-            _ => Next::Again { delay_ms: delay_ms(backoff, failures, self.clock.fraction()) },
+            _ if failures >= function.retry.attempts => Next::Never {
+                reason: format!("all {failures} attempts failed"),
+            },
+            Outcome::Failed(Failure::Retry {
+                after_ms: Some(after),
+                ..
+            }) => Next::Again {
+                delay_ms: asked_ms(backoff, *after),
+            },
+            _ => Next::Again {
+                delay_ms: delay_ms(backoff, failures, self.clock.fraction()),
+            },
         }
     }
 

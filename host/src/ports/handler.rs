@@ -6,11 +6,7 @@ use super::{Cost, Delivery, Outcome, Transaction};
 pub trait Handler: Send + Sync + 'static {
     /// Runs `function` on a batch of one or more deliveries, in a fresh instance. Never fails: what
     /// goes wrong is each delivery's outcome.
-    fn handle(
-        &self,
-        function: &str,
-        batch: &[Delivery],
-    ) -> impl Future<Output = Handled> + Send;
+    fn handle(&self, function: &str, batch: &[Delivery]) -> impl Future<Output = Handled> + Send;
 }
 
 /// What came of a batch.

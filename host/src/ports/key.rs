@@ -48,7 +48,15 @@ mod tests {
 
     #[test]
     fn keys() {
-        for good in ["a", "a/b.jpg", "Zoë/猫 & dog.png", "a b", "x..y", "back\\slash", "-rf"] {
+        for good in [
+            "a",
+            "a/b.jpg",
+            "Zoë/猫 & dog.png",
+            "a b",
+            "x..y",
+            "back\\slash",
+            "-rf",
+        ] {
             assert_eq!(validate_key(good), Ok(()), "{good:?}");
         }
         let long = "x".repeat(1_025);

@@ -86,10 +86,16 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retry { reason, after_ms: Some(after) } => {
+            Self::Retry {
+                reason,
+                after_ms: Some(after),
+            } => {
                 write!(f, "asked for a retry after {after} ms: {reason}")
             }
-            Self::Retry { reason, after_ms: None } => write!(f, "asked for a retry: {reason}"),
+            Self::Retry {
+                reason,
+                after_ms: None,
+            } => write!(f, "asked for a retry: {reason}"),
             Self::Reject { reason } => write!(f, "rejected: {reason}"),
             Self::Other { reason } => write!(f, "failed: {reason}"),
         }

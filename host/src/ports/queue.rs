@@ -15,12 +15,8 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Leases up to `limit` deliveries of `function` that are due, oldest due first. A lease ends with
     /// its settlement, its release, or the process.
-    async fn take(
-        &self,
-        function: &str,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Taken, QueueError>;
+    async fn take(&self, function: &str, limit: usize, now: Timestamp)
+    -> Result<Taken, QueueError>;
 
     /// Gives up leases without settling them: the deliveries are due as they were.
     fn release(&self, seqs: &[u64]);
@@ -145,7 +141,10 @@ impl Delivery {
 
     /// How many attempts failed by the function's own doing.
     pub fn failures(&self) -> u32 {
-        let failed = self.attempts.iter().filter(|a| !matches!(a.outcome, Outcome::Fault(_)));
+        let failed = self
+            .attempts
+            .iter()
+            .filter(|a| !matches!(a.outcome, Outcome::Fault(_)));
         u32::try_from(failed.count()).unwrap_or(u32::MAX)
     }
 }
@@ -272,7 +271,9 @@ pub enum QueueError {
         reason: String,
     },
     /// The store's content isn't what was written.
-    #[error("the store of events is damaged: {reason}; restore it from a backup, or move it away to start empty")]
+    #[error(
+        "the store of events is damaged: {reason}; restore it from a backup, or move it away to start empty"
+    )]
     Damaged {
         /// What doesn't fit.
         reason: String,

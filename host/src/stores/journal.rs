@@ -36,8 +36,15 @@ impl FileJournal {
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let (file, bytes) = open_current(dir)?;
-        let state = State { file, bytes, failing: false };
-        Ok(Self { dir: dir.to_owned(), state: Mutex::new(state) })
+        let state = State {
+            file,
+            bytes,
+            failing: false,
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            state: Mutex::new(state),
+        })
     }
 
     fn append(&self, line: &[u8]) -> io::Result<()> {
@@ -55,10 +62,12 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn write(&self, record: Record) {
-        let line = serde_json::to_vec(&record).map_err(io::Error::from).map(|mut line| {
-            line.push(b'\n');
-            line
-        });
+        let line = serde_json::to_vec(&record)
+            .map_err(io::Error::from)
+            .map(|mut line| {
+                line.push(b'\n');
+                line
+            });
         if let Err(error) = line.and_then(|line| self.append(&line)) {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if !std::mem::replace(&mut state.failing, true) {
@@ -69,7 +78,10 @@ impl Journal for FileJournal {
 }
 
 fn open_current(dir: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(dir.join(CURRENT))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.join(CURRENT))?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
 }
@@ -102,9 +114,15 @@ pub struct JournalReader {
 impl JournalReader {
     /// From the oldest record that is kept.
     pub fn from_start(dir: &Path) -> Self {
-        let older =
-            (1..=KEPT_FILES).map(|number| rotated(dir, number)).filter(|path| path.exists());
-        Self { dir: dir.to_owned(), older: older.collect(), current: None, partial: Vec::new() }
+        let older = (1..=KEPT_FILES)
+            .map(|number| rotated(dir, number))
+            .filter(|path| path.exists());
+        Self {
+            dir: dir.to_owned(),
+            older: older.collect(),
+            current: None,
+            partial: Vec::new(),
+        }
     }
 
     /// Only what is written from now on.
@@ -112,8 +130,12 @@ impl JournalReader {
     /// # Errors
     /// Where the journal is there and can't be read.
     pub fn from_end(dir: &Path) -> io::Result<Self> {
-        let mut reader =
-            Self { dir: dir.to_owned(), older: Vec::new(), current: None, partial: Vec::new() };
+        let mut reader = Self {
+            dir: dir.to_owned(),
+            older: Vec::new(),
+            current: None,
+            partial: Vec::new(),
+        };
         if reader.open_next()?
             && let Some((file, _)) = &mut reader.current
         {
@@ -132,7 +154,9 @@ impl JournalReader {
             if self.current.is_none() && !self.open_next()? {
                 return Ok(None);
             }
-            let Some((file, inode)) = &mut self.current else { return Ok(None) };
+            let Some((file, inode)) = &mut self.current else {
+                return Ok(None);
+            };
             let inode = *inode;
             file.read_until(b'\n', &mut self.partial)?;
             if self.partial.last() == Some(&b'\n') {
@@ -181,7 +205,10 @@ mod tests {
             event: None,
             subject: None,
             attempt: None,
-            kind: RecordKind::Host { level: Level::Info, text: text.to_owned() },
+            kind: RecordKind::Host {
+                level: Level::Info,
+                text: text.to_owned(),
+            },
         }
     }
 
@@ -207,7 +234,10 @@ mod tests {
         journal.write(record("two"));
         assert_eq!(texts(&mut from_start), ["one", "two"]);
         assert_eq!(texts(&mut from_end), ["one", "two"]);
-        assert_eq!(texts(&mut JournalReader::from_start(dir.path())), ["before", "one", "two"]);
+        assert_eq!(
+            texts(&mut JournalReader::from_start(dir.path())),
+            ["before", "one", "two"]
+        );
     }
 
     #[test]
@@ -217,16 +247,27 @@ mod tests {
         let journal = FileJournal::open(dir.path()).unwrap();
         let mut written = record("");
         written.kind = RecordKind::Outcome {
-            outcome: Outcome::Failed(Failure::Retry { reason: "later".to_owned(), after_ms: Some(5) }),
+            outcome: Outcome::Failed(Failure::Retry {
+                reason: "later".to_owned(),
+                after_ms: Some(5),
+            }),
             text: "x".to_owned(),
             settled: false,
             dead: false,
             retry_in_ms: Some(5),
-            cost: Cost { fuel: 1, peak_memory: 2, start_us: 3, run_us: 4 },
+            cost: Cost {
+                fuel: 1,
+                peak_memory: 2,
+                start_us: 3,
+                run_us: 4,
+            },
             queue_ms: 9,
             outputs: vec!["thumbs/a.jpg".to_owned()],
         };
         journal.write(written.clone());
-        assert_eq!(JournalReader::from_start(dir.path()).next_record().unwrap(), Some(written));
+        assert_eq!(
+            JournalReader::from_start(dir.path()).next_record().unwrap(),
+            Some(written)
+        );
     }
 }

@@ -1,8 +1,16 @@
 //! Names that programs give to files they haven't finished.
 
 /// Endings of unfinished files: of browsers, rsync-like tools, editors and our own convention.
-const UNFINISHED: [&str; 8] =
-    ["~", ".tmp", ".temp", ".part", ".partial", ".crdownload", ".swp", ".swx"];
+const UNFINISHED: [&str; 8] = [
+    "~",
+    ".tmp",
+    ".temp",
+    ".part",
+    ".partial",
+    ".crdownload",
+    ".swp",
+    ".swx",
+];
 
 /// Whether an object of this key is passed over as unfinished. Hidden files aren't objects at all.
 pub(super) fn is_unfinished(key: &str) -> bool {

@@ -108,8 +108,17 @@ impl ObjectTrigger {
                 }
             })
             .map_err(failed)?;
-        watcher.watch(path, RecursiveMode::Recursive).map_err(failed)?;
-        Ok(Self { events, bucket, hints, overflow, said: HashSet::new(), _watcher: watcher })
+        watcher
+            .watch(path, RecursiveMode::Recursive)
+            .map_err(failed)?;
+        Ok(Self {
+            events,
+            bucket,
+            hints,
+            overflow,
+            said: HashSet::new(),
+            _watcher: watcher,
+        })
     }
 
     /// Accepts objects until told to stop: first those that are there, then each as it comes.
@@ -143,7 +152,10 @@ impl ObjectTrigger {
                     work.insert(Hint::Everything);
                 }
             }
-            if self.overflow.swap(false, std::sync::atomic::Ordering::AcqRel) {
+            if self
+                .overflow
+                .swap(false, std::sync::atomic::Ordering::AcqRel)
+            {
                 work.insert(Hint::Everything);
             }
         }
@@ -223,7 +235,9 @@ impl ObjectTrigger {
 
     async fn accept(&self, objects: Vec<ObjectInfo>) -> Result<(), LookError> {
         for page in objects.chunks(PAGE) {
-            self.events.objects_seen(self.bucket.name(), page.to_vec()).await?;
+            self.events
+                .objects_seen(self.bucket.name(), page.to_vec())
+                .await?;
         }
         Ok(())
     }
@@ -263,7 +277,8 @@ impl ObjectTrigger {
     }
 
     fn say(&self, level: Level, text: String) {
-        self.events.say(level, format!("bucket {:?}: {text}", self.bucket.name()));
+        self.events
+            .say(level, format!("bucket {:?}: {text}", self.bucket.name()));
     }
 
     fn say_once(&mut self, problem: String) {
@@ -275,7 +290,9 @@ impl ObjectTrigger {
 
 /// What an event of the file system means for keys.
 fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
-    let Ok(event) = event else { return vec![Hint::Everything] };
+    let Ok(event) = event else {
+        return vec![Hint::Everything];
+    };
     if event.need_rescan() {
         return vec![Hint::Everything];
     }
@@ -287,7 +304,12 @@ fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
         EventKind::Other | EventKind::Any => return vec![Hint::Everything],
         _ => return Vec::new(),
     };
-    event.paths.iter().filter_map(|path| key_of(path, root)).map(hint).collect()
+    event
+        .paths
+        .iter()
+        .filter_map(|path| key_of(path, root))
+        .map(hint)
+        .collect()
 }
 
 /// A rename names one or two paths, and whether they are files is to be looked up.

@@ -56,12 +56,22 @@ impl FolderBucket {
         std::fs::create_dir_all(path).map_err(|e| failed("make folder", e))?;
         let dir = Dir::open_ambient_dir(path, ambient_authority())
             .map_err(|e| failed("open folder", e))?;
-        dir.create_dir_all(STAGING).map_err(|e| failed("write to folder", e))?;
-        let staging =
-            dir.open_dir(STAGING).map_err(|e| failed("open the staging folder of", e))?;
-        let path = path.canonicalize().map_err(|e| failed("resolve folder", e))?;
+        dir.create_dir_all(STAGING)
+            .map_err(|e| failed("write to folder", e))?;
+        let staging = dir
+            .open_dir(STAGING)
+            .map_err(|e| failed("open the staging folder of", e))?;
+        let path = path
+            .canonicalize()
+            .map_err(|e| failed("resolve folder", e))?;
         Ok(Self {
-            inner: Arc::new(Inner { name: name.to_owned(), path, dir, staging, clock }),
+            inner: Arc::new(Inner {
+                name: name.to_owned(),
+                path,
+                dir,
+                staging,
+                clock,
+            }),
         })
     }
 
@@ -77,9 +87,14 @@ impl FolderBucket {
     ) -> Result<T, ObjectError> {
         let inner = Arc::clone(&self.inner);
         let name = inner.name.clone();
-        tokio::task::spawn_blocking(move || work(&inner)).await.unwrap_or_else(|error| {
-            Err(ObjectError::Unavailable { bucket: name, reason: error.to_string() })
-        })
+        tokio::task::spawn_blocking(move || work(&inner))
+            .await
+            .unwrap_or_else(|error| {
+                Err(ObjectError::Unavailable {
+                    bucket: name,
+                    reason: error.to_string(),
+                })
+            })
     }
 }
 
@@ -106,7 +121,8 @@ impl Bucket for FolderBucket {
         length: u64,
     ) -> Result<Vec<u8>, ObjectError> {
         let (key, etag) = (key.to_owned(), etag.map(str::to_owned));
-        self.blocking(move |bucket| bucket.read(&key, etag.as_deref(), offset, length)).await
+        self.blocking(move |bucket| bucket.read(&key, etag.as_deref(), offset, length))
+            .await
     }
 
     async fn list(
@@ -117,9 +133,17 @@ impl Bucket for FolderBucket {
     ) -> Result<Listing, ObjectError> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
         self.blocking(move |bucket| {
-            let query = Query { prefix: &prefix, after: after.as_deref(), limit };
-            let found = walk(&bucket.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
-            let mut listing = Listing { objects: Vec::new(), problems: found.problems };
+            let query = Query {
+                prefix: &prefix,
+                after: after.as_deref(),
+                limit,
+            };
+            let found =
+                walk(&bucket.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
+            let mut listing = Listing {
+                objects: Vec::new(),
+                problems: found.problems,
+            };
             for (key, metadata) in found.files {
                 // The attributes of every file would cost an open each; a page tells what names and
                 // metadata tell, and `head` the rest.
@@ -221,18 +245,19 @@ impl Inner {
     }
 
     fn describe(&self, key: &str, file: &File) -> Result<ObjectInfo, ObjectError> {
-        let metadata = file.metadata().map_err(|e| self.failed("look at", key, &e))?;
+        let metadata = file
+            .metadata()
+            .map_err(|e| self.failed("look at", key, &e))?;
         let mut info = plain_info(key.to_owned(), &metadata);
         if let Some(content_type) = attribute(file, CONTENT_TYPE_ATTRIBUTE) {
             info.content_type = Some(content_type);
         }
         if let Some(stored) = attribute(file, METADATA_ATTRIBUTE) {
-            info.metadata = serde_json::from_str(&stored).map_err(|error| {
-                ObjectError::Unavailable {
+            info.metadata =
+                serde_json::from_str(&stored).map_err(|error| ObjectError::Unavailable {
                     bucket: self.name.clone(),
                     reason: format!("the metadata stored with {key:?} can't be read: {error}"),
-                }
-            })?;
+                })?;
         }
         Ok(info)
     }
@@ -244,11 +269,15 @@ impl Inner {
         offset: u64,
         length: u64,
     ) -> Result<Vec<u8>, ObjectError> {
-        let changed =
-            || ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() };
+        let changed = || ObjectError::Changed {
+            bucket: self.name.clone(),
+            key: key.to_owned(),
+        };
         let mut file = self.open(key)?;
         let version = |file: &File| {
-            file.metadata().map(|m| etag_of(&m)).map_err(|e| self.failed("look at", key, &e))
+            file.metadata()
+                .map(|m| etag_of(&m))
+                .map_err(|e| self.failed("look at", key, &e))
         };
         if let Some(wanted) = etag
             && version(&file)? != wanted
@@ -273,19 +302,31 @@ impl Inner {
             Err(error) => return Err(error),
         };
         if !condition.holds(current.as_deref()) {
-            return Err(ObjectError::Changed { bucket: self.name.clone(), key: key.to_owned() });
+            return Err(ObjectError::Changed {
+                bucket: self.name.clone(),
+                key: key.to_owned(),
+            });
         }
-        if current.is_none() && self.dir.symlink_metadata(key).is_ok_and(|found| found.is_dir()) {
+        if current.is_none()
+            && self
+                .dir
+                .symlink_metadata(key)
+                .is_ok_and(|found| found.is_dir())
+        {
             return Err(ObjectError::Invalid(format!(
                 "key {key:?} is a folder of other objects in bucket {:?}; choose another key",
                 self.name
             )));
         }
-        let Some((parents, _)) = key.rsplit_once('/') else { return Ok(()) };
+        let Some((parents, _)) = key.rsplit_once('/') else {
+            return Ok(());
+        };
         if self.dir.is_dir(parents) {
             return Ok(());
         }
-        self.dir.create_dir_all(parents).map_err(|e| self.failed("make the folder of", key, &e))?;
+        self.dir
+            .create_dir_all(parents)
+            .map_err(|e| self.failed("make the folder of", key, &e))?;
         let mut synced = parents;
         loop {
             self.sync_dir(synced)?;
@@ -318,7 +359,9 @@ impl Inner {
                         Err(error) => return Err(error),
                     };
                     if self.describe(key, &file)?.etag == *etag {
-                        self.dir.remove_file(key).map_err(|e| self.failed("remove", key, &e))?;
+                        self.dir
+                            .remove_file(key)
+                            .map_err(|e| self.failed("remove", key, &e))?;
                     }
                     key
                 }
@@ -341,7 +384,10 @@ impl Inner {
     }
 
     fn not_found(&self, key: &str) -> ObjectError {
-        ObjectError::NotFound { bucket: self.name.clone(), key: key.to_owned() }
+        ObjectError::NotFound {
+            bucket: self.name.clone(),
+            key: key.to_owned(),
+        }
     }
 
     fn failed(&self, doing: &str, what: &str, error: &io::Error) -> ObjectError {
@@ -370,13 +416,20 @@ impl StagedWriter for Writer {
             .map_err(|e| self.bucket.inner.failed("stage", &key, &e))?;
         self.bucket
             .blocking(move |bucket| {
-                file.write_all(&chunk).map_err(|e| bucket.failed("stage", &key, &e))
+                file.write_all(&chunk)
+                    .map_err(|e| bucket.failed("stage", &key, &e))
             })
             .await
     }
 
     async fn finish(self: Box<Self>) -> Result<StagedObject, ObjectError> {
-        let Self { bucket, draft, token, file, discard } = *self;
+        let Self {
+            bucket,
+            draft,
+            token,
+            file,
+            discard,
+        } = *self;
         bucket
             .blocking(move |bucket| {
                 let key = &draft.key;
@@ -390,9 +443,15 @@ impl StagedWriter for Writer {
                         .map_err(|e| bucket.failed("store the metadata of", key, &e.into()))?;
                     bucket.set_attribute(&file, key, METADATA_ATTRIBUTE, &text)?;
                 }
-                file.sync_all().map_err(|e| bucket.failed("sync", key, &e))?;
+                file.sync_all()
+                    .map_err(|e| bucket.failed("sync", key, &e))?;
                 let info = bucket.describe(key, &file)?;
-                Ok(StagedObject { token, info, condition: draft.condition, discard })
+                Ok(StagedObject {
+                    token,
+                    info,
+                    condition: draft.condition,
+                    discard,
+                })
             })
             .await
     }
@@ -406,15 +465,20 @@ impl Inner {
         name: &str,
         value: &str,
     ) -> Result<(), ObjectError> {
-        rustix::fs::fsetxattr(file, name, value.as_bytes(), rustix::fs::XattrFlags::empty())
-            .map_err(|error| {
-                ObjectError::Invalid(format!(
-                    "the content type or metadata of {key:?} can't be stored with it in bucket \
+        rustix::fs::fsetxattr(
+            file,
+            name,
+            value.as_bytes(),
+            rustix::fs::XattrFlags::empty(),
+        )
+        .map_err(|error| {
+            ObjectError::Invalid(format!(
+                "the content type or metadata of {key:?} can't be stored with it in bucket \
                      {:?}: {error}; leave them out, make them shorter, or use a file system with \
                      extended attributes",
-                    self.name
-                ))
-            })
+                self.name
+            ))
+        })
     }
 }
 
@@ -459,7 +523,9 @@ fn etag_of(metadata: &Metadata) -> String {
 }
 
 fn guess(key: &str) -> Option<String> {
-    mime_guess::from_path(key).first().map(|mime| mime.essence_str().to_owned())
+    mime_guess::from_path(key)
+        .first()
+        .map(|mime| mime.essence_str().to_owned())
 }
 
 fn read_range(file: &mut File, offset: u64, length: u64) -> io::Result<Vec<u8>> {

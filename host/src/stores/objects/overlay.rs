@@ -19,7 +19,11 @@ pub struct OverlayBucket {
 impl OverlayBucket {
     /// `below`, with `body` as the object that `object` describes.
     pub fn new(below: Arc<dyn Bucket>, object: ObjectInfo, body: Vec<u8>) -> Self {
-        Self { below, object, body }
+        Self {
+            below,
+            object,
+            body,
+        }
     }
 }
 
@@ -30,7 +34,11 @@ impl Bucket for OverlayBucket {
     }
 
     async fn head(&self, key: &str) -> Result<ObjectInfo, ObjectError> {
-        if key == self.object.key { Ok(self.object.clone()) } else { self.below.head(key).await }
+        if key == self.object.key {
+            Ok(self.object.clone())
+        } else {
+            self.below.head(key).await
+        }
     }
 
     async fn read(
@@ -47,7 +55,9 @@ impl Bucket for OverlayBucket {
             let (bucket, key) = (self.name().to_owned(), key.to_owned());
             return Err(ObjectError::Changed { bucket, key });
         }
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.body.len());
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.body.len());
         let end = usize::try_from(offset.saturating_add(length))
             .unwrap_or(usize::MAX)
             .min(self.body.len());

@@ -19,32 +19,70 @@ fn put(dir: &TempDir, key: &str, body: &str) {
     std::fs::write(path, body).unwrap();
 }
 
-async fn keys(bucket: &FolderBucket, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
+async fn keys(
+    bucket: &FolderBucket,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Vec<String> {
     let listing = bucket.list(prefix, after, limit).await.unwrap();
-    listing.objects.into_iter().map(|object| object.key).collect()
+    listing
+        .objects
+        .into_iter()
+        .map(|object| object.key)
+        .collect()
 }
 
 fn draft(key: &str, condition: Condition) -> ObjectDraft {
-    ObjectDraft { key: key.to_owned(), content_type: None, metadata: Vec::new(), condition }
+    ObjectDraft {
+        key: key.to_owned(),
+        content_type: None,
+        metadata: Vec::new(),
+        condition,
+    }
 }
 
-async fn stage(bucket: &FolderBucket, draft: ObjectDraft, body: &str) -> crate::ports::StagedObject {
+async fn stage(
+    bucket: &FolderBucket,
+    draft: ObjectDraft,
+    body: &str,
+) -> crate::ports::StagedObject {
     let mut writer = bucket.stage(draft).await.unwrap();
     writer.append(body.as_bytes().to_vec()).await.unwrap();
     writer.finish().await.unwrap()
 }
 
 fn staged_files(dir: &TempDir) -> usize {
-    std::fs::read_dir(dir.path().join(".kinglet-staging")).unwrap().count()
+    std::fs::read_dir(dir.path().join(".kinglet-staging"))
+        .unwrap()
+        .count()
 }
 
 #[tokio::test]
 async fn a_listing_is_in_the_byte_order_of_keys_over_pages() {
     let dir = TempDir::new().unwrap();
     let bucket = bucket(&dir);
-    let mut all = vec!["a", "a-b", "a.txt", "b/a", "b/c/d", "b.txt", "c d", "z/é", "猫/🐦.png"];
+    let mut all = vec![
+        "a",
+        "a-b",
+        "a.txt",
+        "b/a",
+        "b/c/d",
+        "b.txt",
+        "c d",
+        "z/é",
+        "猫/🐦.png",
+    ];
     for key in &all {
-        put(&dir, &if *key == "a" { "a0".to_owned() } else { (*key).to_owned() }, "x");
+        put(
+            &dir,
+            &if *key == "a" {
+                "a0".to_owned()
+            } else {
+                (*key).to_owned()
+            },
+            "x",
+        );
     }
     all[0] = "a0";
     all.sort_unstable();
@@ -52,10 +90,14 @@ async fn a_listing_is_in_the_byte_order_of_keys_over_pages() {
     put(&dir, "b/.git/config", "x");
     assert_eq!(keys(&bucket, "", None, 100).await, all);
     assert_eq!(keys(&bucket, "b/", None, 100).await, ["b/a", "b/c/d"]);
-    assert_eq!(keys(&bucket, "b", None, 100).await, ["b.txt", "b/a", "b/c/d"]);
+    assert_eq!(
+        keys(&bucket, "b", None, 100).await,
+        ["b.txt", "b/a", "b/c/d"]
+    );
     let mut paged = Vec::new();
-    while let [.., last] | [last] =
-        keys(&bucket, "", paged.last().map(String::as_str), 2).await.as_slice()
+    while let [.., last] | [last] = keys(&bucket, "", paged.last().map(String::as_str), 2)
+        .await
+        .as_slice()
     {
         let page = keys(&bucket, "", paged.last().map(String::as_str), 2).await;
         assert_eq!(page.last(), Some(last));
@@ -78,7 +120,11 @@ async fn what_cannot_be_an_object_is_named_and_the_rest_is_listed() {
     symlink("good", dir.path().join("stays")).unwrap();
     symlink("in", dir.path().join("dir-link")).unwrap();
     symlink("nowhere", dir.path().join("dangles")).unwrap();
-    std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff.jpg")), "x").unwrap();
+    std::fs::write(
+        dir.path().join(std::ffi::OsStr::from_bytes(b"\xff.jpg")),
+        "x",
+    )
+    .unwrap();
     std::fs::write(dir.path().join("new\nline"), "x").unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -89,28 +135,50 @@ async fn what_cannot_be_an_object_is_named_and_the_rest_is_listed() {
     )
     .unwrap();
     let listing = bucket.list("", None, 100).await.unwrap();
-    let listed: Vec<_> = listing.objects.iter().map(|object| object.key.as_str()).collect();
+    let listed: Vec<_> = listing
+        .objects
+        .iter()
+        .map(|object| object.key.as_str())
+        .collect();
     assert_eq!(listed, ["good", "in/file", "stays"]);
     let problems = listing.problems.join("\n");
-    for named in ["leaves", "leaves-dir", "dir-link", "dangles", "\\xFF.jpg", "new\\nline", "pipe"] {
+    for named in [
+        "leaves",
+        "leaves-dir",
+        "dir-link",
+        "dangles",
+        "\\xFF.jpg",
+        "new\\nline",
+        "pipe",
+    ] {
         assert!(problems.contains(named), "{named} in {problems}");
     }
     for key in ["leaves", "leaves-dir/secret", "pipe", "in"] {
         let read = bucket.read(key, None, 0, 10).await;
-        assert!(matches!(read, Err(ObjectError::NotFound { .. })), "{key}: {read:?}");
+        assert!(
+            matches!(read, Err(ObjectError::NotFound { .. })),
+            "{key}: {read:?}"
+        );
     }
     for key in ["../x", "/etc/passwd", "a/../../x"] {
-        assert!(matches!(bucket.head(key).await, Err(ObjectError::Invalid(_))), "{key}");
+        assert!(
+            matches!(bucket.head(key).await, Err(ObjectError::Invalid(_))),
+            "{key}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_staged_object_is_seen_by_nobody_until_it_is_applied_and_applying_again_changes_nothing() {
+async fn a_staged_object_is_seen_by_nobody_until_it_is_applied_and_applying_again_changes_nothing()
+{
     let dir = TempDir::new().unwrap();
     let bucket = bucket(&dir);
     let object = stage(&bucket, draft("deep/er/a.jpg", Condition::None), "body").await;
     assert!(keys(&bucket, "", None, 9).await.is_empty());
-    assert_eq!(bucket.read_staged(&object.token, 1, 2).await.unwrap(), b"od");
+    assert_eq!(
+        bucket.read_staged(&object.token, 1, 2).await.unwrap(),
+        b"od"
+    );
     let change = IntendedChange::Write {
         token: object.token.clone(),
         key: "deep/er/a.jpg".to_owned(),
@@ -124,10 +192,19 @@ async fn a_staged_object_is_seen_by_nobody_until_it_is_applied_and_applying_agai
     assert_eq!(info, object.info, "the version is known before the commit");
     assert_eq!(info.content_type.as_deref(), Some("image/jpeg"));
     drop(object);
-    assert_eq!(bucket.read("deep/er/a.jpg", Some(&info.etag), 0, 99).await.unwrap(), b"body");
+    assert_eq!(
+        bucket
+            .read("deep/er/a.jpg", Some(&info.etag), 0, 99)
+            .await
+            .unwrap(),
+        b"body"
+    );
     put(&dir, "deep/er/a.jpg", "other");
     let stale = bucket.read("deep/er/a.jpg", Some(&info.etag), 0, 99).await;
-    assert!(matches!(stale, Err(ObjectError::Changed { .. })), "{stale:?}");
+    assert!(
+        matches!(stale, Err(ObjectError::Changed { .. })),
+        "{stale:?}"
+    );
 }
 
 #[tokio::test]
@@ -139,7 +216,10 @@ async fn what_is_dropped_or_left_behind_is_removed() {
     assert_eq!(staged_files(&dir), 0);
     let kept = stage(&bucket, draft("c", Condition::None), "x").await;
     let left = stage(&bucket, draft("d", Condition::None), "x").await;
-    bucket.sweep(&HashSet::from([kept.token.clone()])).await.unwrap();
+    bucket
+        .sweep(&HashSet::from([kept.token.clone()]))
+        .await
+        .unwrap();
     assert_eq!(staged_files(&dir), 1);
     drop((kept, left));
 }
@@ -153,7 +233,13 @@ async fn conditions_and_impossible_keys_are_found_before_the_decision() {
     let etag = bucket.head("there").await.unwrap().etag;
     let prepare = async |key: &str, condition: Condition| {
         let (token, key) = ("t".to_owned(), key.to_owned());
-        bucket.prepare(&IntendedChange::Write { token, key, condition }).await
+        bucket
+            .prepare(&IntendedChange::Write {
+                token,
+                key,
+                condition,
+            })
+            .await
     };
     prepare("there", Condition::Matches(etag)).await.unwrap();
     prepare("missing", Condition::Absent).await.unwrap();
@@ -163,9 +249,15 @@ async fn conditions_and_impossible_keys_are_found_before_the_decision() {
         ("missing", Condition::Matches("0".to_owned())),
     ] {
         let refused = prepare(key, condition.clone()).await;
-        assert!(matches!(refused, Err(ObjectError::Changed { .. })), "{key} {condition:?}");
+        assert!(
+            matches!(refused, Err(ObjectError::Changed { .. })),
+            "{key} {condition:?}"
+        );
     }
-    assert!(matches!(prepare("folder", Condition::None).await, Err(ObjectError::Invalid(_))));
+    assert!(matches!(
+        prepare("folder", Condition::None).await,
+        Err(ObjectError::Invalid(_))
+    ));
     assert!(prepare("there/below", Condition::None).await.is_err());
 }
 
@@ -175,15 +267,24 @@ async fn a_removal_takes_only_the_version_it_was_decided_for() {
     let bucket = bucket(&dir);
     put(&dir, "a", "1");
     let etag = bucket.head("a").await.unwrap().etag;
-    let remove = [IntendedChange::Remove { key: "a".to_owned(), etag }];
+    let remove = [IntendedChange::Remove {
+        key: "a".to_owned(),
+        etag,
+    }];
     put(&dir, "a", "22");
     bucket.apply(&remove).await.unwrap();
     assert_eq!(bucket.read("a", None, 0, 9).await.unwrap(), b"22");
     let etag = bucket.head("a").await.unwrap().etag;
-    let remove = [IntendedChange::Remove { key: "a".to_owned(), etag }];
+    let remove = [IntendedChange::Remove {
+        key: "a".to_owned(),
+        etag,
+    }];
     bucket.apply(&remove).await.unwrap();
     bucket.apply(&remove).await.unwrap();
-    assert!(matches!(bucket.head("a").await, Err(ObjectError::NotFound { .. })));
+    assert!(matches!(
+        bucket.head("a").await,
+        Err(ObjectError::NotFound { .. })
+    ));
 }
 
 #[tokio::test]
@@ -208,7 +309,11 @@ async fn a_content_type_and_metadata_travel_with_the_object() {
         }
     };
     let (token, key) = (object.token.clone(), "a.bin".to_owned());
-    let change = IntendedChange::Write { token, key, condition: Condition::None };
+    let change = IntendedChange::Write {
+        token,
+        key,
+        condition: Condition::None,
+    };
     bucket.apply(&[change]).await.unwrap();
     let info = bucket.head("a.bin").await.unwrap();
     assert_eq!(info.content_type.as_deref(), Some("image/avif"));
@@ -225,7 +330,10 @@ async fn an_overlay_adds_one_object() {
     object.key = "b".to_owned();
     let overlay = OverlayBucket::new(std::sync::Arc::new(below), object, b"over".to_vec());
     let listed = overlay.list("", None, 9).await.unwrap().objects;
-    assert_eq!(listed.iter().map(|o| o.key.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(
+        listed.iter().map(|o| o.key.as_str()).collect::<Vec<_>>(),
+        ["a", "b", "c"]
+    );
     assert_eq!(overlay.read("b", None, 1, 2).await.unwrap(), b"ve");
     assert_eq!(overlay.read("c", None, 0, 9).await.unwrap(), b"1");
 }

@@ -40,14 +40,19 @@ fn descend(dir: &Dir, base: &str, query: &Query<'_>, found: &mut Found) -> io::R
         if found.files.len() >= query.limit {
             return Ok(());
         }
-        let name = entry.key.strip_prefix(base).unwrap_or(&entry.key).trim_end_matches('/');
+        let name = entry
+            .key
+            .strip_prefix(base)
+            .unwrap_or(&entry.key)
+            .trim_end_matches('/');
         if entry.file_type.is_dir() {
             match dir.open_dir(name) {
                 Ok(below) => descend(&below, &entry.key, query, found)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => found
-                    .problems
-                    .push(format!("folder {:?} can't be read: {error}; mend its permissions", entry.key)),
+                Err(error) => found.problems.push(format!(
+                    "folder {:?} can't be read: {error}; mend its permissions",
+                    entry.key
+                )),
             }
             continue;
         }
@@ -98,8 +103,7 @@ fn entries(dir: &Dir, base: &str, query: &Query<'_>, found: &mut Found) -> io::R
 }
 
 fn wanted(key: &str, is_dir: bool, query: &Query<'_>) -> bool {
-    let in_prefix =
-        key.starts_with(query.prefix) || (is_dir && query.prefix.starts_with(key));
+    let in_prefix = key.starts_with(query.prefix) || (is_dir && query.prefix.starts_with(key));
     let past = query
         .after
         .is_none_or(|after| key > after || (is_dir && after.starts_with(key)));
@@ -113,17 +117,25 @@ pub(super) enum Skip {
 
 /// The metadata of a regular file, or of the one that a link inside the folder leads to.
 pub(super) fn file_metadata(dir: &Dir, name: &str, file_type: FileType) -> Result<Metadata, Skip> {
-    let metadata = if file_type.is_symlink() { dir.metadata(name) } else { dir.symlink_metadata(name) };
+    let metadata = if file_type.is_symlink() {
+        dir.metadata(name)
+    } else {
+        dir.symlink_metadata(name)
+    };
     match metadata {
         Ok(metadata) if metadata.is_file() => Ok(metadata),
         Ok(metadata) if metadata.is_dir() => Err(Skip::Problem(
             "is a link to a folder, which isn't followed; move the folder here".to_owned(),
         )),
-        Ok(_) => Err(Skip::Problem("isn't a regular file; move it away".to_owned())),
+        Ok(_) => Err(Skip::Problem(
+            "isn't a regular file; move it away".to_owned(),
+        )),
         Err(error) if file_type.is_symlink() => Err(Skip::Problem(format!(
             "is a link that leads nowhere or out of the bucket ({error}); copy the file here"
         ))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Skip::Gone),
-        Err(error) => Err(Skip::Problem(format!("can't be read: {error}; mend its permissions"))),
+        Err(error) => Err(Skip::Problem(format!(
+            "can't be read: {error}; mend its permissions"
+        ))),
     }
 }

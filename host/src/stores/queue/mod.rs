@@ -57,9 +57,9 @@ impl EmbeddedQueue {
             .open(dir.join("lock"))
             .map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => {
-                QueueError::InUse { path: dir.display().to_string() }
-            }
+            std::fs::TryLockError::WouldBlock => QueueError::InUse {
+                path: dir.display().to_string(),
+            },
             std::fs::TryLockError::Error(error) => failed(error),
         })?;
         let leases = Leases::default();
@@ -70,7 +70,12 @@ impl EmbeddedQueue {
             .name("kinglet-store".to_owned())
             .spawn(move || thread::serve(operations, waiting))
             .map_err(failed)?;
-        Ok(Self { commands: Some(commands), thread: Some(thread), leases, _lock: lock })
+        Ok(Self {
+            commands: Some(commands),
+            thread: Some(thread),
+            leases,
+            _lock: lock,
+        })
     }
 
     async fn ask<T: Send + 'static>(
@@ -79,7 +84,10 @@ impl EmbeddedQueue {
     ) -> Result<T, QueueError> {
         let (sender, answer) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or(QueueError::Closed)?;
-        commands.send(work(sender)).await.map_err(|_| QueueError::Closed)?;
+        commands
+            .send(work(sender))
+            .await
+            .map_err(|_| QueueError::Closed)?;
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
@@ -87,14 +95,16 @@ impl EmbeddedQueue {
         &self,
         work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
-        self.ask(|sender| Command::Write(Work::new(work, sender))).await
+        self.ask(|sender| Command::Write(Work::new(work, sender)))
+            .await
     }
 
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
-        self.ask(|sender| Command::Read(Work::new(work, sender))).await
+        self.ask(|sender| Command::Read(Work::new(work, sender)))
+            .await
     }
 }
 
@@ -122,7 +132,8 @@ impl Queue for EmbeddedQueue {
         now: Timestamp,
     ) -> Result<Taken, QueueError> {
         let function = function.to_owned();
-        self.read(move |store| store.take(&function, limit, now)).await
+        self.read(move |store| store.take(&function, limit, now))
+            .await
     }
 
     fn release(&self, seqs: &[u64]) {
@@ -140,7 +151,8 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError> {
-        self.write(move |store| store.applied(intent, &accepts)).await
+        self.write(move |store| store.applied(intent, &accepts))
+            .await
     }
 
     async fn intents(&self) -> Result<Vec<Intent>, QueueError> {
@@ -154,7 +166,8 @@ impl Queue for EmbeddedQueue {
         limit: usize,
     ) -> Result<Vec<Sighting>, QueueError> {
         let (bucket, after) = (bucket.to_owned(), after.unwrap_or_default().to_owned());
-        self.read(move |store| store.sightings(&bucket, &after, limit)).await
+        self.read(move |store| store.sightings(&bucket, &after, limit))
+            .await
     }
 
     async fn forget(&self, bucket: &str, keys: Vec<String>) -> Result<(), QueueError> {

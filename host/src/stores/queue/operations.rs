@@ -42,7 +42,13 @@ impl Operations {
             )
             .map_err(|error| failed(&error))?;
         let next_seq = u64::try_from(highest).unwrap_or(0) + 1;
-        Ok(Self { connection, leases, clock, next_seq, forgot: 0 })
+        Ok(Self {
+            connection,
+            leases,
+            clock,
+            next_seq,
+            forgot: 0,
+        })
     }
 
     pub fn begin(&mut self) -> Result<()> {
@@ -80,7 +86,12 @@ impl Operations {
     }
 
     pub fn accept(&mut self, events: &[Accept]) -> Result<Vec<Accepted>> {
-        self.atomically(|store| events.iter().map(|accept| store.accept_one(accept)).collect())
+        self.atomically(|store| {
+            events
+                .iter()
+                .map(|accept| store.accept_one(accept))
+                .collect()
+        })
     }
 
     fn accept_one(&mut self, accept: &Accept) -> Result<Accepted> {
@@ -110,7 +121,12 @@ impl Operations {
             self.next_seq += 1;
             self.sql(
                 "INSERT INTO delivery (seq, function, due, record) VALUES (?1, ?2, ?3, ?4)",
-                params![signed(delivery.seq), function, signed(accept.due), encode(&delivery)?],
+                params![
+                    signed(delivery.seq),
+                    function,
+                    signed(accept.due),
+                    encode(&delivery)?
+                ],
             )?;
         }
         Ok(Accepted::New)
@@ -150,7 +166,9 @@ impl Operations {
                 continue;
             }
             let record: Vec<u8> = row.get(1).map_err(|error| failed(&error))?;
-            taken.deliveries.push(decode(&format!("delivery {seq}"), &record)?);
+            taken
+                .deliveries
+                .push(decode(&format!("delivery {seq}"), &record)?);
         }
         drop(found);
         drop(statement);
@@ -164,7 +182,8 @@ impl Operations {
                      ORDER BY due LIMIT 1",
                 )
                 .and_then(|mut next| {
-                    next.query_row(params![function, signed(now)], |row| row.get(0)).optional()
+                    next.query_row(params![function, signed(now)], |row| row.get(0))
+                        .optional()
                 })
                 .map_err(|error| failed(&error))?
                 .map(unsigned);
@@ -174,12 +193,20 @@ impl Operations {
 
     pub fn settle(&mut self, settlements: Vec<Settlement>) -> Result<()> {
         self.atomically(|store| {
-            settlements.into_iter().try_for_each(|settlement| store.settle_one(settlement))
+            settlements
+                .into_iter()
+                .try_for_each(|settlement| store.settle_one(settlement))
         })
     }
 
     fn settle_one(&mut self, settlement: Settlement) -> Result<()> {
-        let Settlement { mut delivery, disposition, intent, accepts, sightings } = settlement;
+        let Settlement {
+            mut delivery,
+            disposition,
+            intent,
+            accepts,
+            sightings,
+        } = settlement;
         let seq = signed(delivery.seq);
         let changed = match disposition {
             Disposition::Done => self.sql("DELETE FROM delivery WHERE seq = ?1", [seq])?,
@@ -194,7 +221,11 @@ impl Operations {
             Disposition::Dead { attempt, reason } => {
                 let time = attempt.time;
                 delivery.record(attempt);
-                let letter = DeadLetter { delivery, time, reason };
+                let letter = DeadLetter {
+                    delivery,
+                    time,
+                    reason,
+                };
                 self.sql(
                     "INSERT INTO dead (seq, function, record) VALUES (?1, ?2, ?3)",
                     params![seq, letter.delivery.function, encode(&letter)?],
@@ -203,7 +234,9 @@ impl Operations {
             }
         };
         if changed != 1 {
-            return Err(QueueError::Damaged { reason: format!("delivery {seq} is missing") });
+            return Err(QueueError::Damaged {
+                reason: format!("delivery {seq} is missing"),
+            });
         }
         for sighting in &sightings {
             self.saw(sighting)?;
@@ -214,7 +247,9 @@ impl Operations {
                 params![signed(intent.seq), encode(&intent)?],
             )?;
         }
-        accepts.iter().try_for_each(|accept| self.accept_one(accept).map(|_| ()))
+        accepts
+            .iter()
+            .try_for_each(|accept| self.accept_one(accept).map(|_| ()))
     }
 
     pub fn applied(&mut self, intent: u64, accepts: &[Accept]) -> Result<()> {
@@ -223,12 +258,18 @@ impl Operations {
             if store.sql("DELETE FROM intent WHERE seq = ?1", [signed(intent)])? == 0 {
                 return Ok(());
             }
-            accepts.iter().try_for_each(|accept| store.accept_one(accept).map(|_| ()))
+            accepts
+                .iter()
+                .try_for_each(|accept| store.accept_one(accept).map(|_| ()))
         })
     }
 
     pub fn intents(&mut self) -> Result<Vec<Intent>> {
-        self.records("SELECT seq, record FROM intent ORDER BY seq LIMIT ?1", usize::MAX, "intent")
+        self.records(
+            "SELECT seq, record FROM intent ORDER BY seq LIMIT ?1",
+            usize::MAX,
+            "intent",
+        )
     }
 
     pub fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>> {
@@ -243,9 +284,14 @@ impl Operations {
         what: &str,
     ) -> Result<Vec<T>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = self.connection.prepare_cached(sql).map_err(|error| failed(&error))?;
+        let mut statement = self
+            .connection
+            .prepare_cached(sql)
+            .map_err(|error| failed(&error))?;
         let rows = statement
-            .query_map([limit], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .query_map([limit], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })
             .map_err(|error| failed(&error))?;
         rows.map(|row| {
             let (seq, record) = row.map_err(|error| failed(&error))?;
@@ -265,10 +311,15 @@ impl Operations {
             .map_err(|error| failed(&error))?;
         let rows = statement
             .query_map(params![bucket, after, limit], |row| {
-                Ok(Sighting { bucket: bucket.to_owned(), key: row.get(0)?, etag: row.get(1)? })
+                Ok(Sighting {
+                    bucket: bucket.to_owned(),
+                    key: row.get(0)?,
+                    etag: row.get(1)?,
+                })
             })
             .map_err(|error| failed(&error))?;
-        rows.collect::<rusqlite::Result<_>>().map_err(|error| failed(&error))
+        rows.collect::<rusqlite::Result<_>>()
+            .map_err(|error| failed(&error))
     }
 
     /// Forgets objects, and with each key what was below it as a folder.
@@ -300,23 +351,31 @@ impl Operations {
         let rows = statement
             .query_map([], |row| {
                 let (pending, dead) = (unsigned(row.get(1)?), unsigned(row.get(2)?));
-                Ok(Count { function: row.get(0)?, pending, dead })
+                Ok(Count {
+                    function: row.get(0)?,
+                    pending,
+                    dead,
+                })
             })
             .map_err(|error| failed(&error))?;
-        rows.collect::<rusqlite::Result<_>>().map_err(|error| failed(&error))
+        rows.collect::<rusqlite::Result<_>>()
+            .map_err(|error| failed(&error))
     }
 
     /// Moves the log into the store's file, so that what is left on disk is one file.
     pub fn close(self) {
         let checkpointed = self.sql_rows("PRAGMA wal_checkpoint(TRUNCATE)");
-        if let Err(error) = checkpointed.and(self.connection.close().map_err(|(_, error)| failed(&error)))
+        if let Err(error) =
+            checkpointed.and(self.connection.close().map_err(|(_, error)| failed(&error)))
         {
             tracing::warn!(%error, "the store wasn't tidied up; it is at the next start");
         }
     }
 
     fn sql_rows(&self, sql: &str) -> Result<()> {
-        self.connection.query_row(sql, [], |_| Ok(())).map_err(|error| failed(&error))
+        self.connection
+            .query_row(sql, [], |_| Ok(()))
+            .map_err(|error| failed(&error))
     }
 
     fn sql(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize> {

@@ -10,8 +10,9 @@ const FORMAT: u8 = 1;
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, QueueError> {
     let mut bytes = vec![FORMAT];
-    rmp_serde::encode::write_named(&mut bytes, value)
-        .map_err(|error| QueueError::Failed { reason: format!("can't encode a record: {error}") })?;
+    rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| QueueError::Failed {
+        reason: format!("can't encode a record: {error}"),
+    })?;
     let checksum = crc32fast::hash(&bytes);
     bytes.extend(checksum.to_le_bytes());
     Ok(bytes)
@@ -19,9 +20,12 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, QueueError> {
 
 /// `what` names the record for errors.
 pub(super) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, QueueError> {
-    let damaged = |reason: String| QueueError::Damaged { reason: format!("{what} {reason}") };
-    let (content, checksum) =
-        bytes.split_last_chunk().ok_or_else(|| damaged("is cut short".to_owned()))?;
+    let damaged = |reason: String| QueueError::Damaged {
+        reason: format!("{what} {reason}"),
+    };
+    let (content, checksum) = bytes
+        .split_last_chunk()
+        .ok_or_else(|| damaged("is cut short".to_owned()))?;
     if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
         return Err(damaged("doesn't match its checksum".to_owned()));
     }
@@ -46,7 +50,10 @@ mod tests {
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
-            assert!(decode::<(String, u64, Vec<u8>)>("it", &flipped).is_err(), "byte {at}");
+            assert!(
+                decode::<(String, u64, Vec<u8>)>("it", &flipped).is_err(),
+                "byte {at}"
+            );
         }
         for length in 0..bytes.len() {
             assert!(decode::<(String, u64, Vec<u8>)>("it", &bytes[..length]).is_err());

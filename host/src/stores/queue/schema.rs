@@ -59,7 +59,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     match version {
         VERSION => {}
         0 => connection
-            .execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
+            .execute_batch(&format!(
+                "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+            ))
             .map_err(|error| failed(&error))?,
         newer => {
             return Err(QueueError::Failed {
@@ -94,10 +96,12 @@ pub(super) fn failed(error: &rusqlite::Error) -> QueueError {
     let reason = error.to_string();
     match error.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => QueueError::Damaged { reason },
-        Some(DiskFull) => QueueError::Failed { reason: format!("{reason}; free some space") },
-        Some(ReadOnly) => {
-            QueueError::Failed { reason: format!("{reason}; make its folder writable") }
-        }
+        Some(DiskFull) => QueueError::Failed {
+            reason: format!("{reason}; free some space"),
+        },
+        Some(ReadOnly) => QueueError::Failed {
+            reason: format!("{reason}; make its folder writable"),
+        },
         _ => QueueError::Failed { reason },
     }
 }

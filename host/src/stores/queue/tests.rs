@@ -46,14 +46,23 @@ fn settlement(delivery: crate::ports::Delivery, disposition: Disposition) -> Set
 fn attempt() -> AttemptRecord {
     AttemptRecord {
         time: 1_500,
-        outcome: Outcome::Failed(Failure::Other { reason: "no".to_owned() }),
-        cost: Cost { fuel: 7, ..Cost::default() },
+        outcome: Outcome::Failed(Failure::Other {
+            reason: "no".to_owned(),
+        }),
+        cost: Cost {
+            fuel: 7,
+            ..Cost::default()
+        },
         log_tail: vec!["a line".to_owned()],
     }
 }
 
 fn ids(taken: &Taken) -> Vec<&str> {
-    taken.deliveries.iter().map(|delivery| delivery.event.id.as_str()).collect()
+    taken
+        .deliveries
+        .iter()
+        .map(|delivery| delivery.event.id.as_str())
+        .collect()
 }
 
 #[tokio::test]
@@ -73,7 +82,10 @@ async fn accepted_events_survive_a_restart_and_come_in_the_order_they_fall_due()
     let taken = queue.take("f", 10, 2_000).await.unwrap();
     assert_eq!(ids(&taken), ["first", "second"]);
     assert_eq!(taken.next_due, Some(3_000));
-    assert_eq!(taken.deliveries[0].event.payload, accept("", &[], 0, Identity::Unique).event.payload);
+    assert_eq!(
+        taken.deliveries[0].event.payload,
+        accept("", &[], 0, Identity::Unique).event.payload
+    );
     assert_eq!(ids(&queue.take("g", 10, 2_000).await.unwrap()), ["first"]);
     assert_eq!(ids(&queue.take("h", 10, 2_000).await.unwrap()), [""; 0]);
 }
@@ -82,9 +94,19 @@ async fn accepted_events_survive_a_restart_and_come_in_the_order_they_fall_due()
 async fn a_lease_hides_a_delivery_until_it_is_released() {
     let dir = TempDir::new().unwrap();
     let queue = open(&dir);
-    queue.accept(vec![accept("a", &["f"], 0, Identity::Unique)]).await.unwrap();
+    queue
+        .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
+        .await
+        .unwrap();
     let taken = queue.take("f", 1, 1_000).await.unwrap();
-    assert!(queue.take("f", 1, 1_000).await.unwrap().deliveries.is_empty());
+    assert!(
+        queue
+            .take("f", 1, 1_000)
+            .await
+            .unwrap()
+            .deliveries
+            .is_empty()
+    );
     queue.release(&[taken.deliveries[0].seq]);
     assert_eq!(ids(&queue.take("f", 1, 1_000).await.unwrap()), ["a"]);
 }
@@ -93,15 +115,41 @@ async fn a_lease_hides_a_delivery_until_it_is_released() {
 async fn a_retry_remembers_its_attempts_and_a_dead_letter_tells_them() {
     let dir = TempDir::new().unwrap();
     let queue = open(&dir);
-    queue.accept(vec![accept("a", &["f"], 0, Identity::Unique)]).await.unwrap();
-    let first = queue.take("f", 1, 1_000).await.unwrap().deliveries.remove(0);
+    queue
+        .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
+        .await
+        .unwrap();
+    let first = queue
+        .take("f", 1, 1_000)
+        .await
+        .unwrap()
+        .deliveries
+        .remove(0);
     assert_eq!(first.attempt(), 1);
-    let retry = Disposition::Retry { due: 5_000, attempt: attempt() };
+    let retry = Disposition::Retry {
+        due: 5_000,
+        attempt: attempt(),
+    };
     queue.settle(vec![settlement(first, retry)]).await.unwrap();
-    assert!(queue.take("f", 1, 4_999).await.unwrap().deliveries.is_empty());
-    let second = queue.take("f", 1, 5_000).await.unwrap().deliveries.remove(0);
+    assert!(
+        queue
+            .take("f", 1, 4_999)
+            .await
+            .unwrap()
+            .deliveries
+            .is_empty()
+    );
+    let second = queue
+        .take("f", 1, 5_000)
+        .await
+        .unwrap()
+        .deliveries
+        .remove(0);
     assert_eq!((second.attempt(), second.failures()), (2, 1));
-    let dead = Disposition::Dead { attempt: attempt(), reason: "enough".to_owned() };
+    let dead = Disposition::Dead {
+        attempt: attempt(),
+        reason: "enough".to_owned(),
+    };
     queue.settle(vec![settlement(second, dead)]).await.unwrap();
     drop(queue);
     let queue = open(&dir);
@@ -109,7 +157,14 @@ async fn a_retry_remembers_its_attempts_and_a_dead_letter_tells_them() {
     assert_eq!(letters[0].delivery.attempts, [attempt(), attempt()]);
     assert_eq!(letters[0].reason, "enough");
     let counts = queue.counts().await.unwrap();
-    assert_eq!(counts, [Count { function: "f".to_owned(), pending: 0, dead: 1 }]);
+    assert_eq!(
+        counts,
+        [Count {
+            function: "f".to_owned(),
+            pending: 0,
+            dead: 1
+        }]
+    );
 }
 
 #[tokio::test]
@@ -131,10 +186,16 @@ async fn duplicates_are_recognised() {
         (sighting("1"), Accepted::Duplicate),
         (sighting("2"), Accepted::New),
     ] {
-        let answer = queue.accept(vec![accept("a", &["f"], 0, identity.clone())]).await.unwrap();
+        let answer = queue
+            .accept(vec![accept("a", &["f"], 0, identity.clone())])
+            .await
+            .unwrap();
         assert_eq!(answer, [expected], "{identity:?}");
     }
-    assert_eq!(queue.take("f", 10, 1_000).await.unwrap().deliveries.len(), 4);
+    assert_eq!(
+        queue.take("f", 10, 1_000).await.unwrap().deliveries.len(),
+        4
+    );
     queue.forget("b", vec!["k".to_owned()]).await.unwrap();
     assert!(queue.sightings("b", None, 10).await.unwrap().is_empty());
 }
@@ -144,13 +205,24 @@ async fn forgetting_a_folder_forgets_what_was_below_it_and_no_neighbour() {
     let dir = TempDir::new().unwrap();
     let queue = open(&dir);
     for key in ["a", "a/b", "a/b/c", "a.txt", "ab", "a0"] {
-        let sighting =
-            Sighting { bucket: "b".to_owned(), key: key.to_owned(), etag: "1".to_owned() };
-        queue.accept(vec![accept(key, &[], 0, Identity::Object(sighting))]).await.unwrap();
+        let sighting = Sighting {
+            bucket: "b".to_owned(),
+            key: key.to_owned(),
+            etag: "1".to_owned(),
+        };
+        queue
+            .accept(vec![accept(key, &[], 0, Identity::Object(sighting))])
+            .await
+            .unwrap();
     }
     queue.forget("b", vec!["a".to_owned()]).await.unwrap();
-    let left: Vec<String> =
-        queue.sightings("b", None, 10).await.unwrap().into_iter().map(|s| s.key).collect();
+    let left: Vec<String> = queue
+        .sightings("b", None, 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|s| s.key)
+        .collect();
     assert_eq!(left, ["a.txt", "a0", "ab"]);
 }
 
@@ -158,13 +230,24 @@ async fn forgetting_a_folder_forgets_what_was_below_it_and_no_neighbour() {
 async fn an_intent_stays_until_it_is_applied_and_its_events_come_once() {
     let dir = TempDir::new().unwrap();
     let queue = open(&dir);
-    queue.accept(vec![accept("a", &["f"], 0, Identity::Unique)]).await.unwrap();
-    let delivery = queue.take("f", 1, 1_000).await.unwrap().deliveries.remove(0);
+    queue
+        .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
+        .await
+        .unwrap();
+    let delivery = queue
+        .take("f", 1, 1_000)
+        .await
+        .unwrap()
+        .deliveries
+        .remove(0);
     let intent = Intent {
         seq: delivery.seq,
         changes: vec![(
             "b".to_owned(),
-            vec![IntendedChange::Remove { key: "k".to_owned(), etag: "1".to_owned() }],
+            vec![IntendedChange::Remove {
+                key: "k".to_owned(),
+                etag: "1".to_owned(),
+            }],
         )],
         accepts: vec![accept("follower", &["g"], 0, Identity::Unique)],
     };
@@ -174,9 +257,19 @@ async fn an_intent_stays_until_it_is_applied_and_its_events_come_once() {
     drop(queue);
     let queue = open(&dir);
     assert_eq!(queue.intents().await.unwrap(), [intent.clone()]);
-    assert!(queue.take("g", 1, 9_000).await.unwrap().deliveries.is_empty());
+    assert!(
+        queue
+            .take("g", 1, 9_000)
+            .await
+            .unwrap()
+            .deliveries
+            .is_empty()
+    );
     for _ in 0..2 {
-        queue.applied(intent.seq, intent.accepts.clone()).await.unwrap();
+        queue
+            .applied(intent.seq, intent.accepts.clone())
+            .await
+            .unwrap();
     }
     assert_eq!(queue.take("g", 9, 9_000).await.unwrap().deliveries.len(), 1);
     assert!(queue.intents().await.unwrap().is_empty());
@@ -187,16 +280,30 @@ async fn an_intent_stays_until_it_is_applied_and_its_events_come_once() {
 async fn a_settlement_of_a_missing_delivery_changes_nothing() {
     let dir = TempDir::new().unwrap();
     let queue = open(&dir);
-    queue.accept(vec![accept("a", &["f"], 0, Identity::Unique)]).await.unwrap();
-    let delivery = queue.take("f", 1, 1_000).await.unwrap().deliveries.remove(0);
-    queue.settle(vec![settlement(delivery.clone(), Disposition::Done)]).await.unwrap();
+    queue
+        .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
+        .await
+        .unwrap();
+    let delivery = queue
+        .take("f", 1, 1_000)
+        .await
+        .unwrap()
+        .deliveries
+        .remove(0);
+    queue
+        .settle(vec![settlement(delivery.clone(), Disposition::Done)])
+        .await
+        .unwrap();
     let mut again = settlement(delivery, Disposition::Done);
     again.accepts = vec![accept("b", &["f"], 0, Identity::Unique)];
     let (failed, accepted) = tokio::join!(
         queue.settle(vec![again]),
         queue.accept(vec![accept("c", &["f"], 0, Identity::Unique)]),
     );
-    assert!(matches!(failed, Err(QueueError::Damaged { .. })), "{failed:?}");
+    assert!(
+        matches!(failed, Err(QueueError::Damaged { .. })),
+        "{failed:?}"
+    );
     accepted.unwrap();
     assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), ["c"]);
 }
@@ -206,14 +313,18 @@ async fn a_second_host_is_told_that_the_store_is_in_use() {
     let dir = TempDir::new().unwrap();
     let _first = open(&dir);
     let error = EmbeddedQueue::open(dir.path(), Clock::system()).unwrap_err();
-    assert!(error.to_string().contains("in use by another host"), "{error}");
+    assert!(
+        error.to_string().contains("in use by another host"),
+        "{error}"
+    );
 }
 
 #[test]
 fn files_that_are_no_store_are_refused() {
-    for (content, says) in [
-        (&b"not a database, but long enough to look at, surely, by anybody's measure"[..], "damaged"),
-    ] {
+    for (content, says) in [(
+        &b"not a database, but long enough to look at, surely, by anybody's measure"[..],
+        "damaged",
+    )] {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("events.sqlite"), content.repeat(100)).unwrap();
         let error = EmbeddedQueue::open(dir.path(), Clock::system()).unwrap_err();

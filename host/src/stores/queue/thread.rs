@@ -51,7 +51,11 @@ pub(super) fn serve(mut store: Operations, mut commands: mpsc::Receiver<Command>
                 Command::Write(work) => writes.push(work),
                 Command::Read(work) => reads.push(work),
             }
-            next = if writes.len() < GROUP { commands.try_recv().ok() } else { None };
+            next = if writes.len() < GROUP {
+                commands.try_recv().ok()
+            } else {
+                None
+            };
         }
         if !writes.is_empty() {
             commit(&mut store, writes);
@@ -71,7 +75,10 @@ fn commit(store: &mut Operations, writes: Vec<Work>) {
         }
         return;
     }
-    let answers: Vec<Answer> = writes.into_iter().map(|work| (work.run)(Ok(&mut *store))).collect();
+    let answers: Vec<Answer> = writes
+        .into_iter()
+        .map(|work| (work.run)(Ok(&mut *store)))
+        .collect();
     let committed = store.commit();
     for answer in answers {
         answer(committed.clone());

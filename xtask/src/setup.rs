@@ -1,0 +1,83 @@
+//! What the commands need: the wasm target, the guests, the host.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+pub const WASM_TARGET: &str = "wasm32-wasip2";
+
+/// The project's folder.
+pub fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
+
+/// Where cargo builds.
+pub fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// Cargo, in the project's folder.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Runs a command to its end, which must be a good one.
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let shown = format!("{command:?}");
+    let status = command
+        .status()
+        .with_context(|| format!("can't run {shown}"))?;
+    if !status.success() {
+        bail!("{shown} ended with {status}");
+    }
+    Ok(())
+}
+
+/// Adds a compilation target where it is missing.
+pub fn ensure_target(target: &str) -> anyhow::Result<()> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", target])
+        .current_dir(root())
+        .output()
+        .context("can't run rustc; install Rust")?;
+    let libdir = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if output.status.success() && libdir.is_dir() {
+        return Ok(());
+    }
+    eprintln!("adding the target {target}");
+    run(Command::new("rustup")
+        .args(["target", "add", target])
+        .current_dir(root()))
+    .with_context(|| format!("the target {target} is missing and can't be added"))
+}
+
+/// Builds the host, and returns its path.
+pub fn build_host() -> anyhow::Result<PathBuf> {
+    eprintln!("building the host (the first time takes some minutes)");
+    run(cargo().args(["build", "--package", "kinglet", "--bin", "kinglet"]))?;
+    Ok(target_dir().join("debug").join("kinglet"))
+}
+
+/// Builds the functions that ship and those that tests use.
+pub fn build_guests() -> anyhow::Result<()> {
+    ensure_target(WASM_TARGET)?;
+    eprintln!("building the guests");
+    run(cargo().args([
+        "build",
+        "--release",
+        "--target",
+        WASM_TARGET,
+        "--package=thumbnail",
+        "--package=preprocess",
+        "--package=kinglet-test-guests",
+        "--lib",
+        "--examples",
+    ]))
+}

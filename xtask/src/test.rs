@@ -1,0 +1,66 @@
+//! `cargo xtask test`: everything the tests need, and the tests.
+
+use std::process::Command;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::corpus;
+use crate::setup::{build_guests, cargo, ensure_target, root, run, target_dir};
+
+/// The version that guests are known to build with.
+const CARGO_COMPONENT: &str = "0.21.1";
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Add what is slow or downloads much: `cargo component`, the image corpora. Nothing is skipped.
+    #[arg(long)]
+    full: bool,
+    /// Only tests whose name has this in it; passed on to cargo.
+    filter: Option<String>,
+}
+
+impl Test {
+    pub fn execute(self) -> anyhow::Result<()> {
+        build_guests()?;
+        if self.full {
+            install_cargo_component()?;
+        }
+        let mut test = cargo();
+        test.args(["test", "--workspace", "--all-targets"]);
+        // Benchmarks are measured, not tested, and drag in a second database.
+        test.args(["--exclude", "kinglet-bench"]).args(&self.filter);
+        test.env(
+            "KINGLET_TEST_GUESTS",
+            target_dir().join("wasm32-wasip2").join("release"),
+        );
+        if self.full {
+            test.env("KINGLET_TEST_FULL", "1");
+        }
+        run(&mut test)?;
+        if self.filter.is_none() {
+            // Examples in the documentation are tests too.
+            run(cargo().args(["test", "--doc", "--package", "kinglet-sdk"]))?;
+        }
+        if self.full {
+            corpus::check()?;
+        }
+        Ok(())
+    }
+}
+
+fn install_cargo_component() -> anyhow::Result<()> {
+    ensure_target("wasm32-wasip1")?;
+    let installed = Command::new("cargo")
+        .args(["component", "--version"])
+        .output();
+    if installed.is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    eprintln!("installing cargo-component {CARGO_COMPONENT} (some minutes)");
+    let version = format!("cargo-component@{CARGO_COMPONENT}");
+    run(Command::new("cargo")
+        .args(["install", "--locked", &version])
+        .current_dir(root()))
+    .context("cargo-component can't be installed")
+}
