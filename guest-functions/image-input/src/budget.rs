@@ -13,7 +13,10 @@ impl Default for Limits {
     /// 50 million pixels and 192 MiB: leaves room for the file and the outputs where a function
     /// runs within 256 MiB.
     fn default() -> Self {
-        Self { max_pixels: 50_000_000, max_bytes: 192 << 20 }
+        Self {
+            max_pixels: 50_000_000,
+            max_bytes: 192 << 20,
+        }
     }
 }
 
@@ -29,13 +32,25 @@ pub(crate) struct Demand {
 impl Demand {
     pub fn per_pixel(width: u32, height: u32, bytes_per_pixel: u64) -> Self {
         let bytes = (u64::from(width) * u64::from(height)).saturating_mul(bytes_per_pixel);
-        Self { width, height, bytes }
+        Self {
+            width,
+            height,
+            bytes,
+        }
     }
 
     pub fn check(self, limits: &Limits) -> Result<(), Rejection> {
-        let Self { width, height, bytes } = self;
+        let Self {
+            width,
+            height,
+            bytes,
+        } = self;
         if u64::from(width) * u64::from(height) > limits.max_pixels {
-            return Err(Rejection::TooLarge { width, height, max_pixels: limits.max_pixels });
+            return Err(Rejection::TooLarge {
+                width,
+                height,
+                max_pixels: limits.max_pixels,
+            });
         }
         if bytes > limits.max_bytes {
             return Err(Rejection::TooMuchMemory {

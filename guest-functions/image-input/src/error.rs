@@ -1,6 +1,7 @@
+use std::error::Error as _;
 use std::io;
 
-use image::error::LimitErrorKind;
+use image::error::{LimitErrorKind, UnsupportedErrorKind};
 
 use crate::Format;
 
@@ -75,20 +76,31 @@ pub enum Rejection {
 
 impl Rejection {
     pub(crate) fn corrupt(format: Format, reason: impl Into<String>) -> Self {
-        Self::Corrupt { format, reason: reason.into() }
+        Self::Corrupt {
+            format,
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn unsupported(format: Format, feature: impl Into<String>) -> Self {
-        Self::Unsupported { format, feature: feature.into() }
+        Self::Unsupported {
+            format,
+            feature: feature.into(),
+        }
     }
 
     /// The codecs wrap an early end of the file in errors of their own; it is found by its source.
     pub(crate) fn from_codec(format: Format, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut cause = Some(error);
         while let Some(current) = cause {
-            if let Some(io) = current.downcast_ref::<io::Error>()
-                && io.kind() == io::ErrorKind::UnexpectedEof
-            {
+            let io_ended = current
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+            let gif_ended = matches!(
+                current.downcast_ref::<gif::DecodingError>(),
+                Some(gif::DecodingError::UnexpectedEof)
+            );
+            if io_ended || gif_ended {
                 return Self::Truncated { format };
             }
             cause = current.source();
@@ -98,17 +110,27 @@ impl Rejection {
 
     pub(crate) fn from_image(format: Format, error: &image::ImageError) -> Self {
         match error {
-            image::ImageError::Unsupported(error) => {
-                Self::unsupported(format, tidy(&error.to_string()))
-            }
-            image::ImageError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Self::Truncated { format }
-            }
+            image::ImageError::Unsupported(error) => match error.kind() {
+                UnsupportedErrorKind::GenericFeature(feature) => {
+                    Self::unsupported(format, tidy(&feature))
+                }
+                _ => Self::unsupported(format, tidy(&error.to_string())),
+            },
             image::ImageError::Limits(error)
                 if error.kind() == LimitErrorKind::InsufficientMemory =>
             {
-                Self::corrupt(format, "its parts take more memory than its size accounts for")
+                Self::corrupt(
+                    format,
+                    "its parts take more memory than its size accounts for",
+                )
             }
+            // What it wraps says the same without naming the format twice.
+            image::ImageError::Decoding(error) => match error.source() {
+                Some(source) => Self::from_codec(format, source),
+                None => Self::from_codec(format, error),
+            },
+            // Its source is the error's own cause, past the error itself.
+            image::ImageError::IoError(error) => Self::from_codec(format, error),
             _ => Self::from_codec(format, error),
         }
     }
@@ -117,5 +139,8 @@ impl Rejection {
 /// One line, bounded: codecs quote what they read, and it ends in logs.
 fn tidy(text: &str) -> String {
     const MAX_CHARS: usize = 200;
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_CHARS)
+        .collect()
 }

@@ -31,7 +31,9 @@ impl Format {
         }
         let starts = |magic: &[u8]| bytes.starts_with(magic);
         let at = |offset: usize, magic: &[u8]| {
-            bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic))
+            bytes
+                .get(offset..)
+                .is_some_and(|rest| rest.starts_with(magic))
         };
         let supported = [
             (Self::Jpeg, starts(b"\xff\xd8\xff")),
@@ -40,7 +42,9 @@ impl Format {
             (Self::Gif, starts(b"GIF87a") || starts(b"GIF89a")),
             (
                 Self::Tiff,
-                [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|magic| starts(*magic)),
+                [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]
+                    .iter()
+                    .any(|magic| starts(*magic)),
             ),
             (Self::Bmp, starts(b"BM")),
         ];
@@ -50,10 +54,16 @@ impl Format {
 
         let isobmff = at(4, b"ftyp");
         let named = [
-            ("JPEG 2000", at(4, b"jP  \r\n\x87\n") || starts(b"\xff\x4f\xff\x51")),
+            (
+                "JPEG 2000",
+                at(4, b"jP  \r\n\x87\n") || starts(b"\xff\x4f\xff\x51"),
+            ),
             ("JPEG XL", starts(b"\xff\x0a") || at(4, b"JXL \r\n\x87\n")),
             ("AVIF", isobmff && (at(8, b"avif") || at(8, b"avis"))),
-            ("HEIF", isobmff && (at(8, b"heic") || at(8, b"heix") || at(8, b"mif1"))),
+            (
+                "HEIF",
+                isobmff && (at(8, b"heic") || at(8, b"heix") || at(8, b"mif1")),
+            ),
             ("Photoshop", starts(b"8BPS")),
             ("DDS", starts(b"DDS ")),
             ("icon", starts(b"\0\0\x01\0") || starts(b"icns")),
@@ -66,7 +76,10 @@ impl Format {
             ("PCX", starts(b"\x0a\x05") || starts(b"\x0a\x03")),
             ("PostScript", starts(b"%!PS") || starts(b"\xc5\xd0\xd3\xc6")),
             ("PDF", starts(b"%PDF")),
-            ("SVG", starts(b"<svg") || (starts(b"<?xml") && contains(bytes, b"<svg"))),
+            (
+                "SVG",
+                starts(b"<svg") || (starts(b"<?xml") && contains(bytes, b"<svg")),
+            ),
             (
                 "PNM",
                 starts(b"P") && matches!(bytes, [_, b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n', ..]),

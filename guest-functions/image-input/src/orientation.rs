@@ -2,7 +2,9 @@ use image::metadata::Orientation;
 
 /// The orientation of EXIF, or of XMP where EXIF says nothing, as Pillow's `getexif` has it.
 pub(crate) fn orientation_of(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
-    exif.and_then(from_exif).or_else(|| xmp.and_then(from_xmp)).unwrap_or(Orientation::NoTransforms)
+    exif.and_then(from_exif)
+        .or_else(|| xmp.and_then(from_xmp))
+        .unwrap_or(Orientation::NoTransforms)
 }
 
 /// WebP and PNG writers often keep JPEG's prefix, which the format itself doesn't have.

@@ -56,10 +56,18 @@ impl Picture {
     #[must_use]
     pub fn upright(self) -> Self {
         use Orientation::*;
-        let Self { width, height, layout, .. } = self;
+        let Self {
+            width,
+            height,
+            layout,
+            ..
+        } = self;
         let (w, h, n) = (width as usize, height as usize, layout.channels());
         if self.orientation == NoTransforms || self.pixels.is_empty() {
-            return Self { orientation: NoTransforms, ..self };
+            return Self {
+                orientation: NoTransforms,
+                ..self
+            };
         }
         let (new_width, new_height) = self.upright_size();
         let mut pixels = Vec::with_capacity(self.pixels.len());
@@ -79,14 +87,25 @@ impl Picture {
                 pixels.extend_from_slice(self.pixels.get(start..start + n).unwrap_or_default());
             }
         }
-        Self { width: new_width, height: new_height, pixels, orientation: NoTransforms, ..self }
+        Self {
+            width: new_width,
+            height: new_height,
+            pixels,
+            orientation: NoTransforms,
+            ..self
+        }
     }
 
     /// The stored pixels below a region of the upright picture: what is cut there and turned
     /// upright afterwards is the region.
     pub fn stored_region(&self, upright: Region) -> Region {
         use Orientation::*;
-        let Region { left, top, width, height } = upright;
+        let Region {
+            left,
+            top,
+            width,
+            height,
+        } = upright;
         let (w, h) = (f64::from(self.width), f64::from(self.height));
         let (left, top) = match self.orientation {
             NoTransforms => (left, top),
@@ -98,9 +117,17 @@ impl Picture {
             Rotate270FlipH => (w - top - height, h - left - width),
             Rotate270 => (w - top - height, left),
         };
-        let (width, height) =
-            if swaps_sides(self.orientation) { (height, width) } else { (width, height) };
-        Region { left, top, width, height }
+        let (width, height) = if swaps_sides(self.orientation) {
+            (height, width)
+        } else {
+            (width, height)
+        };
+        Region {
+            left,
+            top,
+            width,
+            height,
+        }
     }
 
     /// Copies whole pixels out of the stored picture; what reaches beyond its edge is left out.
@@ -120,7 +147,12 @@ impl Picture {
             .flatten()
             .copied()
             .collect();
-        Self { width, height, pixels, ..*self }
+        Self {
+            width,
+            height,
+            pixels,
+            ..*self
+        }
     }
 
     /// Drops alpha, without blending: what Pillow's `convert("RGB")` does.
@@ -168,14 +200,22 @@ impl Picture {
     /// An alpha channel that hides nothing costs memory and keeps JPEG from being chosen.
     pub(crate) fn without_idle_alpha(self) -> Self {
         let idle = self.layout == Layout::Rgba
-            && self.pixels.as_chunks::<4>().0.iter().all(|[.., alpha]| *alpha == 255);
+            && self
+                .pixels
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .all(|[.., alpha]| *alpha == 255);
         if idle { self.without_alpha() } else { self }
     }
 }
 
 fn swaps_sides(orientation: Orientation) -> bool {
     use Orientation::*;
-    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+    matches!(
+        orientation,
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
+    )
 }
 
 /// Keeps the first `kept` of every `channels` bytes, in place.

@@ -1,7 +1,5 @@
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{
-    FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer,
-};
+use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::{Layout, Picture};
 
@@ -21,7 +19,12 @@ pub struct Region {
 impl Region {
     /// A whole picture of this size.
     pub fn whole((width, height): (u32, u32)) -> Self {
-        Self { left: 0.0, top: 0.0, width: width.into(), height: height.into() }
+        Self {
+            left: 0.0,
+            top: 0.0,
+            width: width.into(),
+            height: height.into(),
+        }
     }
 }
 
@@ -86,7 +89,11 @@ impl Premultiplied {
         (width, height): (u32, u32),
         filter: Filter,
     ) -> Result<Picture, ResizeError> {
-        let failed = |source| ResizeError { width, height, source };
+        let failed = |source| ResizeError {
+            width,
+            height,
+            source,
+        };
         let source = &self.0;
         let pixel_type = match source.layout {
             Layout::Gray => PixelType::U8,
@@ -113,6 +120,11 @@ impl Premultiplied {
                 .divide_alpha_inplace(&mut to)
                 .map_err(|error| failed(error.into()))?;
         }
-        Ok(Picture { width, height, pixels: to.into_vec(), ..*source })
+        Ok(Picture {
+            width,
+            height,
+            pixels: to.into_vec(),
+            ..*source
+        })
     }
 }

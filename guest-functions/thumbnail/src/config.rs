@@ -45,7 +45,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            sizes: vec![Size { width: 256, height: 256 }],
+            sizes: vec![Size {
+                width: 256,
+                height: 256,
+            }],
             mode: Mode::Fit,
             format: Format::Auto,
             quality: 85,
@@ -92,8 +95,15 @@ pub enum ConfigError {
     },
 }
 
-const KEYS: [&str; 7] =
-    ["sizes", "mode", "format", "quality", "upscale", "max-pixels", "max-memory"];
+const KEYS: [&str; 7] = [
+    "sizes",
+    "mode",
+    "format",
+    "quality",
+    "upscale",
+    "max-pixels",
+    "max-memory",
+];
 
 impl Config {
     /// Reads settings as the host hands them over; what is absent keeps its default.
@@ -118,14 +128,19 @@ impl Config {
                 return Err(ConfigError::UnknownKey { key: key.into() });
             };
             let value = value.trim();
-            let bad = |fix: String| ConfigError::BadValue { key, value: value.into(), fix };
+            let bad = |fix: String| ConfigError::BadValue {
+                key,
+                value: value.into(),
+                fix,
+            };
             match key {
                 "sizes" => config.sizes = parse_sizes(value).map_err(bad)?,
                 "mode" => config.mode = choose(value, &Mode::NAMES).map_err(bad)?,
                 "format" => config.format = choose(value, &Format::NAMES).map_err(bad)?,
                 "quality" => config.quality = parse_in(value, 1..=100).map_err(bad)?,
                 "upscale" => {
-                    config.upscale = choose(value, &[("true", true), ("false", false)]).map_err(bad)?;
+                    config.upscale =
+                        choose(value, &[("true", true), ("false", false)]).map_err(bad)?;
                 }
                 "max-pixels" => {
                     config.limits.max_pixels = parse_in(value, 1..=u64::MAX).map_err(bad)?;
@@ -142,15 +157,21 @@ fn parse_sizes(value: &str) -> Result<Vec<Size>, String> {
     for part in value.split(',').map(str::trim) {
         let (width, height) = part.split_once('x').unwrap_or((part, part));
         let (Ok(width), Ok(height)) = (width.trim().parse(), height.trim().parse()) else {
-            return Err(format!("write \"{part}\" as 256 or 1024x768, several with commas"));
+            return Err(format!(
+                "write \"{part}\" as 256 or 1024x768, several with commas"
+            ));
         };
         let size = Size { width, height };
         let sides = 1..=MAX_SIDE;
         if !sides.contains(&width) || !sides.contains(&height) {
-            return Err(format!("sides of {size} must be from 1 to {MAX_SIDE} pixels"));
+            return Err(format!(
+                "sides of {size} must be from 1 to {MAX_SIDE} pixels"
+            ));
         }
         if u64::from(width) * u64::from(height) > MAX_OUTPUT_PIXELS {
-            return Err(format!("{size} is over {MAX_OUTPUT_PIXELS} pixels; make it smaller"));
+            return Err(format!(
+                "{size} is over {MAX_OUTPUT_PIXELS} pixels; make it smaller"
+            ));
         }
         if sizes.contains(&size) {
             return Err(format!("name {size} only once"));
@@ -164,19 +185,31 @@ fn parse_sizes(value: &str) -> Result<Vec<Size>, String> {
 }
 
 fn choose<T: Copy>(value: &str, names: &[(&str, T)]) -> Result<T, String> {
-    names.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice).ok_or_else(|| {
-        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-        format!("write one of {}", names.join(", "))
-    })
+    names
+        .iter()
+        .find(|(name, _)| *name == value)
+        .map(|(_, choice)| *choice)
+        .ok_or_else(|| {
+            let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+            format!("write one of {}", names.join(", "))
+        })
 }
 
 fn parse_in<T>(value: &str, range: std::ops::RangeInclusive<T>) -> Result<T, String>
 where
     T: FromStr + PartialOrd + fmt::Display,
 {
-    value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        format!("write a whole number from {} to {}", range.start(), range.end())
-    })
+    value
+        .parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            format!(
+                "write a whole number from {} to {}",
+                range.start(),
+                range.end()
+            )
+        })
 }
 
 fn parse_bytes(value: &str) -> Result<u64, String> {
@@ -210,12 +243,24 @@ mod tests {
             ("max-memory", "64MiB"),
         ]);
         let expected = Config {
-            sizes: vec![Size { width: 256, height: 256 }, Size { width: 1024, height: 768 }],
+            sizes: vec![
+                Size {
+                    width: 256,
+                    height: 256,
+                },
+                Size {
+                    width: 1024,
+                    height: 768,
+                },
+            ],
             mode: Mode::Crop,
             format: Format::WebP,
             quality: 70,
             upscale: true,
-            limits: Limits { max_pixels: 1_000_000, max_bytes: 64 << 20 },
+            limits: Limits {
+                max_pixels: 1_000_000,
+                max_bytes: 64 << 20,
+            },
         };
         assert_eq!(config, Ok(expected));
         assert_eq!(Config::from_pairs([]), Ok(Config::default()));
@@ -224,14 +269,34 @@ mod tests {
     #[test]
     fn bad_values_name_the_fix() {
         let cases = [
-            ("sizes", "", "`sizes` can't be \"\"; write \"\" as 256 or 1024x768"),
-            ("sizes", "256,big", "write \"big\" as 256 or 1024x768, several with commas"),
+            (
+                "sizes",
+                "",
+                "`sizes` can't be \"\"; write \"\" as 256 or 1024x768",
+            ),
+            (
+                "sizes",
+                "256,big",
+                "write \"big\" as 256 or 1024x768, several with commas",
+            ),
             ("sizes", "0", "sides of 0x0 must be from 1 to 16383 pixels"),
-            ("sizes", "16384x1", "sides of 16384x1 must be from 1 to 16383 pixels"),
+            (
+                "sizes",
+                "16384x1",
+                "sides of 16384x1 must be from 1 to 16383 pixels",
+            ),
             ("sizes", "16383", "16383x16383 is over 16777216 pixels"),
             ("sizes", "256,256x256", "name 256x256 only once"),
-            ("sizes", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "name at most 16 sizes"),
-            ("mode", "stretch", "`mode` can't be \"stretch\"; write one of fit, fill, crop"),
+            (
+                "sizes",
+                "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
+                "name at most 16 sizes",
+            ),
+            (
+                "mode",
+                "stretch",
+                "`mode` can't be \"stretch\"; write one of fit, fill, crop",
+            ),
             ("format", "gif", "write one of auto, jpeg, png, webp"),
             ("quality", "0", "write a whole number from 1 to 100"),
             ("quality", "high", "`quality` can't be \"high\""),
@@ -239,10 +304,16 @@ mod tests {
             ("max-pixels", "-1", "write a whole number from 1"),
             ("max-memory", "lots", "as in 192MiB"),
             ("max-memory", "99999999999GiB", "as in 192MiB"),
-            ("size", "256", "no setting is called `size`; known are sizes, mode"),
+            (
+                "size",
+                "256",
+                "no setting is called `size`; known are sizes, mode",
+            ),
         ];
         for (key, value, expected) in cases {
-            let error = Config::from_pairs([(key, value)]).expect_err(value).to_string();
+            let error = Config::from_pairs([(key, value)])
+                .expect_err(value)
+                .to_string();
             assert!(error.contains(expected), "{key}={value}: {error}");
         }
     }

@@ -21,8 +21,12 @@ pub enum Format {
 }
 
 impl Format {
-    pub(crate) const NAMES: [(&str, Self); 4] =
-        [("auto", Self::Auto), ("jpeg", Self::Jpeg), ("png", Self::Png), ("webp", Self::WebP)];
+    pub(crate) const NAMES: [(&str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("jpeg", Self::Jpeg),
+        ("png", Self::Png),
+        ("webp", Self::WebP),
+    ];
 
     /// What is written for this picture.
     pub fn choose(self, picture: &Picture) -> Encoded {
@@ -100,7 +104,9 @@ pub fn encode(picture: Picture, format: Encoded, quality: u8) -> Result<Vec<u8>,
         }
         Encoded::WebP => encode_lossless(&picture, WebPEncoder::new_lossless(&mut bytes)),
     };
-    result.map(|()| bytes).map_err(|source| EncodeError { format, source })
+    result
+        .map(|()| bytes)
+        .map_err(|source| EncodeError { format, source })
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -111,7 +117,10 @@ fn encode_jpeg(picture: Picture, quality: u8, bytes: &mut Vec<u8>) -> Result<(),
         Layout::Gray => jpeg_encoder::ColorType::Luma,
         Layout::Rgb | Layout::Rgba => jpeg_encoder::ColorType::Rgb,
     };
-    let (width, height) = (u16::try_from(picture.width)?, u16::try_from(picture.height)?);
+    let (width, height) = (
+        u16::try_from(picture.width)?,
+        u16::try_from(picture.height)?,
+    );
     // Halves chroma below a quality of 90, and a thumbnail is small enough for a second pass.
     let mut encoder = jpeg_encoder::Encoder::new(bytes, quality);
     encoder.set_optimized_huffman_tables(true);

@@ -27,13 +27,25 @@ mod tests {
 
     #[test]
     fn keys_never_meet() {
-        let inputs = ["a", "a.png", "a.jpg", "a.png.1x1.jpg", "a.1x1", "b/a.png", "", "ü.png"];
+        let inputs = [
+            "a",
+            "a.png",
+            "a.jpg",
+            "a.png.1x1.jpg",
+            "a.1x1",
+            "b/a.png",
+            "",
+            "ü.png",
+        ];
         let sizes = [(1, 1), (1, 2), (11, 1)].map(|(width, height)| Size { width, height });
         let mut seen = HashSet::new();
         for input in inputs {
             for size in sizes {
                 for format in [Encoded::Jpeg, Encoded::Png, Encoded::WebP] {
-                    assert!(seen.insert(output_key(input, size, format)), "{input} {size}");
+                    assert!(
+                        seen.insert(output_key(input, size, format)),
+                        "{input} {size}"
+                    );
                 }
             }
         }

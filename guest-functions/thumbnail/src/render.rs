@@ -49,25 +49,48 @@ pub fn render(bytes: &[u8], config: &Config) -> Result<Vec<Thumbnail>, RenderErr
     let plans: Vec<(Size, Plan)> = config
         .sizes
         .iter()
-        .map(|&size| (size, Plan::new(picture.upright_size(), size, config.mode, config.upscale)))
+        .map(|&size| {
+            (
+                size,
+                Plan::new(picture.upright_size(), size, config.mode, config.upscale),
+            )
+        })
         .collect();
     let finish = |size: Size, small: Picture| -> Result<Thumbnail, RenderError> {
         let small = small.upright();
         let (width, height) = (small.width, small.height);
         let bytes = encode(small, format, config.quality)?;
-        Ok(Thumbnail { size, width, height, format, bytes })
+        Ok(Thumbnail {
+            size,
+            width,
+            height,
+            format,
+            bytes,
+        })
     };
 
     // Copies come first: multiplying by alpha, which resampling needs, loses colours.
     let mut done = Vec::with_capacity(plans.len());
-    for (index, (size, plan)) in plans.iter().enumerate().filter(|(_, (_, p))| p.is_unscaled()) {
+    for (index, (size, plan)) in plans
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, p))| p.is_unscaled())
+    {
         let part = picture.stored_region(plan.region);
-        let cut =
-            picture.cut(part.left as u32, part.top as u32, part.width as u32, part.height as u32);
+        let cut = picture.cut(
+            part.left as u32,
+            part.top as u32,
+            part.width as u32,
+            part.height as u32,
+        );
         done.push((index, finish(*size, cut)?));
     }
     let source = picture.premultiply();
-    for (index, (size, plan)) in plans.iter().enumerate().filter(|(_, (_, p))| !p.is_unscaled()) {
+    for (index, (size, plan)) in plans
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, p))| !p.is_unscaled())
+    {
         let part = source.picture().stored_region(plan.region);
         let Size { width, height } = plan.size;
         let stored = if part.width == plan.region.width && part.height == plan.region.height {
@@ -75,7 +98,10 @@ pub fn render(bytes: &[u8], config: &Config) -> Result<Vec<Thumbnail>, RenderErr
         } else {
             (height, width)
         };
-        done.push((index, finish(*size, source.resize(part, stored, Filter::Lanczos)?)?));
+        done.push((
+            index,
+            finish(*size, source.resize(part, stored, Filter::Lanczos)?)?,
+        ));
     }
     done.sort_by_key(|(index, _)| *index);
     Ok(done.into_iter().map(|(_, thumbnail)| thumbnail).collect())

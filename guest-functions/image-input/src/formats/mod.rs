@@ -37,5 +37,12 @@ fn decode_with(
     demand.check(limits)?;
     let mut pixels = vec![0; demand.bytes as usize];
     decoder.read_image(&mut pixels).map_err(fail)?;
-    Ok(Picture { width, height, layout, pixels, orientation, format })
+    Ok(Picture {
+        width,
+        height,
+        layout,
+        pixels,
+        orientation,
+        format,
+    })
 }

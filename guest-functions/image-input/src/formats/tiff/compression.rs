@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use fax::Color;
-use fax::decoder::{DecodeStatus, Group3Decoder, decode_g4, pels};
+use ::fax::Color;
+use ::fax::decoder::{decode_g4, pels};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 
 use super::directory::{Directory, tag};
+use super::fax;
 use crate::{Format, Rejection};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,10 @@ pub(super) enum Compression {
 impl Compression {
     pub fn of(directory: &Directory) -> Result<Self, Rejection> {
         let unsupported = |name: &str| {
-            Err(Rejection::unsupported(Format::Tiff, format!("{name} compression")))
+            Err(Rejection::unsupported(
+                Format::Tiff,
+                format!("{name} compression"),
+            ))
         };
         match directory.number_or(tag::COMPRESSION, 1) {
             1 => Ok(Self::None),
@@ -38,7 +42,6 @@ impl Compression {
             3 => Ok(Self::Group3),
             4 => Ok(Self::Group4),
             5 => Ok(Self::Lzw),
-            6 => unsupported("old-style JPEG"),
             7 => Ok(Self::Jpeg),
             8 | 32946 => Ok(Self::Deflate),
             32773 => Ok(Self::PackBits),
@@ -79,7 +82,10 @@ pub(super) fn unpack<'a>(
         Compression::Lzw => {
             // Before TIFF 5 the codes lay the other way round, and began with this.
             if packed.starts_with(&[0]) && packed.get(1).is_some_and(|byte| byte & 1 == 1) {
-                return Err(Rejection::unsupported(Format::Tiff, "old-style LZW compression"));
+                return Err(Rejection::unsupported(
+                    Format::Tiff,
+                    "old-style LZW compression",
+                ));
             }
             let mut out = vec![0; wanted];
             let mut decoder =
@@ -94,7 +100,8 @@ pub(super) fn unpack<'a>(
                 written += step.consumed_out;
                 let ended = !matches!(step.status, Ok(weezl::LzwStatus::Ok));
                 if written >= wanted || ended || (step.consumed_in, step.consumed_out) == (0, 0) {
-                    step.status.map_err(|_| corrupt("LZW data breaks off its code"))?;
+                    step.status
+                        .map_err(|_| corrupt("LZW data breaks off its code"))?;
                     break;
                 }
             }
@@ -118,28 +125,23 @@ pub(super) fn unpack<'a>(
             .ok_or_else(|| corrupt("Group 4 fax data breaks its code"))?;
             Cow::Owned(out)
         }
-        Compression::Group3 => {
-            let width = fax_side(shape.width)?;
+        Compression::Group3 | Compression::CcittRle => {
+            let (width, rows) = (fax_side(shape.width)?, fax_side(shape.rows)?);
+            let has_marks = compression == Compression::Group3;
+            let lines = fax::decode_lines(&packed, width, rows, has_marks)
+                .ok_or_else(|| corrupt("fax data breaks its code"))?;
             let mut out = Vec::with_capacity(wanted);
-            let bytes = packed.iter().copied().map(Ok::<u8, std::convert::Infallible>);
-            let mut decoder = Group3Decoder::new(bytes)
-                .map_err(|_| corrupt("Group 3 fax data without a line's start"))?;
-            while out.len() < wanted {
-                let Ok(status) = decoder.advance() else { break };
-                push_line(&mut out, decoder.transitions(), width);
-                if status == DecodeStatus::End {
-                    break;
-                }
-            }
+            lines
+                .iter()
+                .for_each(|line| push_line(&mut out, line, width));
             Cow::Owned(out)
-        }
-        Compression::CcittRle => {
-            return Err(Rejection::unsupported(Format::Tiff, "CCITT run-length compression"));
         }
         Compression::Jpeg => return Err(corrupt("JPEG data where none can be")),
     };
     if unpacked.len() < wanted {
-        return Err(Rejection::Truncated { format: Format::Tiff });
+        return Err(Rejection::Truncated {
+            format: Format::Tiff,
+        });
     }
     Ok(unpacked)
 }
@@ -153,7 +155,9 @@ fn fax_side(pixels: usize) -> Result<u16, Rejection> {
 fn push_line(out: &mut Vec<u8>, transitions: &[u16], width: u16) {
     let mut bits = pels(transitions, width).map(|color| color == Color::Black);
     for _ in 0..width.div_ceil(8) {
-        out.push((0..8).fold(0, |byte, _| byte << 1 | u8::from(bits.next().unwrap_or(false))));
+        out.push((0..8).fold(0, |byte, _| {
+            byte << 1 | u8::from(bits.next().unwrap_or(false))
+        }));
     }
 }
 
@@ -162,7 +166,9 @@ fn unpack_bits(packed: &[u8], wanted: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(wanted);
     let mut rest = packed;
     while out.len() < wanted {
-        let Some((&header, after)) = rest.split_first() else { break };
+        let Some((&header, after)) = rest.split_first() else {
+            break;
+        };
         let header = header as i8;
         rest = match header {
             0.. => {
@@ -173,7 +179,9 @@ fn unpack_bits(packed: &[u8], wanted: usize) -> Vec<u8> {
             }
             -128 => after,
             _ => {
-                let Some((&byte, after)) = after.split_first() else { break };
+                let Some((&byte, after)) = after.split_first() else {
+                    break;
+                };
                 out.resize(out.len() + (1 - isize::from(header)) as usize, byte);
                 after
             }
@@ -199,9 +207,7 @@ pub(super) fn decode_jpeg(
     to_rgb: bool,
     max_bytes: u64,
 ) -> Result<JpegChunk, Rejection> {
-    let fail = |error: zune_jpeg::errors::DecodeErrors| {
-        Rejection::from_codec(Format::Tiff, &error)
-    };
+    let fail = |error: zune_jpeg::errors::DecodeErrors| Rejection::from_codec(Format::Tiff, &error);
     let spliced: Vec<u8>;
     let stream = match tables {
         // Both are whole streams: the tables lose their end marker, the data its start.
@@ -215,7 +221,11 @@ pub(super) fn decode_jpeg(
     let mut decoder = zune_jpeg::JpegDecoder::new(ZCursor::new(stream));
     decoder.decode_headers().map_err(fail)?;
     let input = decoder.input_colorspace().unwrap_or(ColorSpace::RGB);
-    let output = if to_rgb && input == ColorSpace::YCbCr { ColorSpace::RGB } else { input };
+    let output = if to_rgb && input == ColorSpace::YCbCr {
+        ColorSpace::RGB
+    } else {
+        input
+    };
     decoder.set_options(DecoderOptions::default().jpeg_set_out_colorspace(output));
     let (width, height) = decoder.dimensions().unwrap_or_default();
     if decoder.output_buffer_size().unwrap_or(usize::MAX) as u64 > max_bytes {
@@ -225,5 +235,10 @@ pub(super) fn decode_jpeg(
         ));
     }
     let pixels = decoder.decode().map_err(fail)?;
-    Ok(JpegChunk { width, height, channels: output.num_components(), pixels })
+    Ok(JpegChunk {
+        width,
+        height,
+        channels: output.num_components(),
+        pixels,
+    })
 }

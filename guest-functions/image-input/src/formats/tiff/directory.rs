@@ -25,6 +25,7 @@ pub(super) mod tag {
     pub const EXTRA_SAMPLES: u16 = 338;
     pub const SAMPLE_FORMAT: u16 = 339;
     pub const JPEG_TABLES: u16 = 347;
+    pub const JPEG_INTERCHANGE_FORMAT: u16 = 513;
     pub const CHROMA_SUBSAMPLING: u16 = 530;
     pub const XMP: u16 = 700;
 }
@@ -70,8 +71,14 @@ struct Entry<'a> {
 
 impl<'a> Directory<'a> {
     pub fn read(file: &'a [u8]) -> Result<Self, Rejection> {
-        let truncated = Rejection::Truncated { format: Format::Tiff };
-        let order = if file.starts_with(b"II") { ByteOrder::Little } else { ByteOrder::Big };
+        let truncated = Rejection::Truncated {
+            format: Format::Tiff,
+        };
+        let order = if file.starts_with(b"II") {
+            ByteOrder::Little
+        } else {
+            ByteOrder::Big
+        };
         let at = |offset: u64, len: usize| -> Option<&'a [u8]> {
             let offset = usize::try_from(offset).ok()?;
             file.get(offset..offset.checked_add(len)?)
@@ -82,34 +89,55 @@ impl<'a> Directory<'a> {
         let big = number(2, 2) == Some(43);
         let (word, count_len) = if big { (8, 8) } else { (4, 2) };
         let entry_len = 4 + 2 * word as u64;
-        let Some(start) = number(if big { 8 } else { 4 }, word) else { return Err(truncated) };
-        let Some(count) = number(start, count_len) else { return Err(truncated) };
+        let Some(start) = number(if big { 8 } else { 4 }, word) else {
+            return Err(truncated);
+        };
+        let Some(count) = number(start, count_len) else {
+            return Err(truncated);
+        };
 
         let mut entries = Vec::new();
         for index in 0..count {
             let offset = start
                 .saturating_add(count_len as u64)
                 .saturating_add(index.saturating_mul(entry_len));
-            let (Some(tag), Some(kind), Some(values)) =
-                (number(offset, 2), number(offset + 2, 2), number(offset + 4, word))
-            else {
+            let (Some(tag), Some(kind), Some(values)) = (
+                number(offset, 2),
+                number(offset + 2, 2),
+                number(offset + 4, word),
+            ) else {
                 return Err(truncated);
             };
             let size = size_of_kind(kind as u16);
             let inline = offset + 4 + word as u64;
-            let len = usize::try_from(values).unwrap_or(usize::MAX).saturating_mul(size);
-            let start = if len <= word { inline } else { number(inline, word).unwrap_or(u64::MAX) };
-            let rest = usize::try_from(start).ok().and_then(|start| file.get(start..));
+            let len = usize::try_from(values)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(size);
+            let start = if len <= word {
+                inline
+            } else {
+                number(inline, word).unwrap_or(u64::MAX)
+            };
+            let rest = usize::try_from(start)
+                .ok()
+                .and_then(|start| file.get(start..));
             let rest = rest.unwrap_or_default();
             let len = len.min(rest.len()) / size.max(1) * size;
             let bytes = rest.get(..len).unwrap_or_default();
-            entries.push(Entry { tag: tag as u16, kind: kind as u16, bytes });
+            entries.push(Entry {
+                tag: tag as u16,
+                kind: kind as u16,
+                bytes,
+            });
         }
         Ok(Self { order, entries })
     }
 
     pub fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
-        self.entries.iter().find(|entry| entry.tag == tag).map(|entry| entry.bytes)
+        self.entries
+            .iter()
+            .find(|entry| entry.tag == tag)
+            .map(|entry| entry.bytes)
     }
 
     /// Every value of a tag of whole numbers; empty when it is absent or of another kind.

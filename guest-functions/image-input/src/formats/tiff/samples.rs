@@ -78,7 +78,10 @@ impl Depth {
             }
             Self::Wide => {
                 let samples = row.as_chunks::<2>().0.iter();
-                samples.take(wanted).map(|&sample| (order.u16(sample) >> 8) as u8).collect()
+                samples
+                    .take(wanted)
+                    .map(|&sample| (order.u16(sample) >> 8) as u8)
+                    .collect()
             }
             Self::Float => {
                 let samples = row.as_chunks::<4>().0.iter();
@@ -132,11 +135,23 @@ pub(super) fn undo_differencing(
 /// What the samples of a pixel are, in the order they lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Colors {
-    Gray { white_is_zero: bool, alpha: Option<Alpha> },
-    Rgb { alpha: Option<Alpha> },
+    Gray {
+        white_is_zero: bool,
+        alpha: Option<Alpha>,
+    },
+    Rgb {
+        alpha: Option<Alpha>,
+    },
     YCbCr,
     Cmyk,
-    Palette { colors: Vec<[u8; 3]>, alpha: Option<Alpha> },
+    /// CIE L*a*b* under D50; `signed` a* and b* as TIFF has them, offset by 128 as ICC has them.
+    Lab {
+        signed: bool,
+    },
+    Palette {
+        colors: Vec<[u8; 3]>,
+        alpha: Option<Alpha>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,15 +173,23 @@ impl Colors {
         };
         let photometric = directory.number_or(tag::PHOTOMETRIC, 0);
         let colors = match photometric {
-            0 | 1 => Self::Gray { white_is_zero: photometric == 0, alpha: alpha_after(1) },
-            2 => Self::Rgb { alpha: alpha_after(3) },
+            0 | 1 => Self::Gray {
+                white_is_zero: photometric == 0,
+                alpha: alpha_after(1),
+            },
+            2 => Self::Rgb {
+                alpha: alpha_after(3),
+            },
             3 => Self::Palette {
                 colors: color_map(&directory.numbers(tag::COLOR_MAP)),
                 alpha: alpha_after(1),
             },
             5 => Self::Cmyk,
             6 => Self::YCbCr,
-            8..=10 => return unsupported("CIE L*a*b* colours".into()),
+            8 | 9 => Self::Lab {
+                signed: photometric == 8,
+            },
+            10 => return unsupported("ITU L*a*b* colours".into()),
             other => return unsupported(format!("photometric interpretation {other}")),
         };
         if samples < colors.channels() as u64 {
@@ -183,7 +206,7 @@ impl Colors {
                 1 + usize::from(alpha.is_some())
             }
             Self::Rgb { alpha } => 3 + usize::from(alpha.is_some()),
-            Self::YCbCr => 3,
+            Self::YCbCr | Self::Lab { .. } => 3,
             Self::Cmyk => 4,
         }
     }
@@ -196,7 +219,8 @@ impl Colors {
     /// Bytes for each pixel that [`Colors::render`] needs beside the samples.
     pub fn bytes_to_render(&self) -> u64 {
         match self {
-            Self::Gray { alpha: None, .. } | Self::Rgb { .. } | Self::YCbCr | Self::Cmyk => 0,
+            Self::Gray { alpha: None, .. } => 0,
+            Self::Rgb { .. } | Self::YCbCr | Self::Cmyk | Self::Lab { .. } => 0,
             Self::Palette { alpha: None, .. } => 3,
             Self::Gray { .. } | Self::Palette { .. } => 4,
         }
@@ -208,11 +232,16 @@ impl Colors {
             colors.get(usize::from(index)).copied().unwrap_or_default()
         };
         match self {
-            Self::Gray { white_is_zero, alpha } => {
+            Self::Gray {
+                white_is_zero,
+                alpha,
+            } => {
                 let gray = |sample: u8| if *white_is_zero { 255 - sample } else { sample };
                 match alpha {
                     None => {
-                        samples.iter_mut().for_each(|sample| *sample = gray(*sample));
+                        samples
+                            .iter_mut()
+                            .for_each(|sample| *sample = gray(*sample));
                         (Layout::Gray, samples)
                     }
                     Some(alpha) => {
@@ -247,10 +276,28 @@ impl Colors {
                 keep_leading(&mut samples, 4, 3);
                 (Layout::Rgb, samples)
             }
-            Self::Palette { colors, alpha: None } => {
-                (Layout::Rgb, samples.iter().flat_map(|&index| look_up(colors, index)).collect())
+            Self::Lab { signed } => {
+                let flip = if *signed { 0x80 } else { 0 };
+                for pixel in samples.as_chunks_mut::<3>().0 {
+                    let [l, a, b] = *pixel;
+                    *pixel = lab_to_rgb([l, a ^ flip, b ^ flip]);
+                }
+                (Layout::Rgb, samples)
             }
-            Self::Palette { colors, alpha: Some(_) } => {
+            Self::Palette {
+                colors,
+                alpha: None,
+            } => (
+                Layout::Rgb,
+                samples
+                    .iter()
+                    .flat_map(|&index| look_up(colors, index))
+                    .collect(),
+            ),
+            Self::Palette {
+                colors,
+                alpha: Some(_),
+            } => {
                 let pixels = samples.as_chunks::<2>().0.iter();
                 let rgba = pixels.flat_map(|&[index, alpha]| {
                     let [r, g, b] = look_up(colors, index);
@@ -280,13 +327,51 @@ fn color_map(map: &[u64]) -> Vec<[u8; 3]> {
     let (greens, blues) = rest.split_at(len);
     let high = |value: u64| (value >> 8) as u8;
     let colors = reds.iter().zip(greens).zip(blues);
-    colors.map(|((&r, &g), &b)| [high(r), high(g), high(b)]).collect()
+    colors
+        .map(|((&r, &g), &b)| [high(r), high(g), high(b)])
+        .collect()
 }
 
 /// ITU-R BT.601 over the full range, as JFIF has it and libtiff assumes without a reference tag.
 fn ycbcr_to_rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
     // A cast from float saturates.
-    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb]
-        .map(|value| value.round() as u8)
+    [
+        y + 1.402 * cr,
+        y - 0.344_136 * cb - 0.714_136 * cr,
+        y + 1.772 * cb,
+    ]
+    .map(|value| value.round() as u8)
+}
+
+/// 8-bit CIE L*a*b* of ICC's encoding to sRGB. The matrix is Lindbloom's, from XYZ under D50.
+fn lab_to_rgb([l, a, b]: [u8; 3]) -> [u8; 3] {
+    const WHITE: [f32; 3] = [0.964_22, 1.0, 0.825_21];
+    const TO_LINEAR: [[f32; 3]; 3] = [
+        [3.133_856, -1.616_867, -0.490_615],
+        [-0.978_768, 1.916_142, 0.033_454],
+        [0.071_945, -0.228_991, 1.405_243],
+    ];
+    let fy = (f32::from(l) * (100.0 / 255.0) + 16.0) / 116.0;
+    let fx = fy + (f32::from(a) - 128.0) / 500.0;
+    let fz = fy - (f32::from(b) - 128.0) / 200.0;
+    let unfold = |f: f32| {
+        if f > 6.0 / 29.0 {
+            f.powi(3)
+        } else {
+            (f - 4.0 / 29.0) * 108.0 / 841.0
+        }
+    };
+    let [x, y, z] = [fx, fy, fz].map(unfold);
+    let [white_x, white_y, white_z] = WHITE;
+    let (x, y, z) = (x * white_x, y * white_y, z * white_z);
+    TO_LINEAR.map(|[of_x, of_y, of_z]| {
+        let linear = (of_x * x + of_y * y + of_z * z).clamp(0.0, 1.0);
+        let encoded = if linear <= 0.003_130_8 {
+            linear * 12.92
+        } else {
+            1.055 * linear.powf(1.0 / 2.4) - 0.055
+        };
+        (encoded * 255.0).round() as u8
+    })
 }
