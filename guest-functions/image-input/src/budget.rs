@@ -20,6 +20,22 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Checks an object's size before it is read.
+    ///
+    /// # Errors
+    /// [`Rejection::FileTooLarge`] when the file alone is over [`Limits::max_bytes`].
+    pub fn check_file(&self, bytes: u64) -> Result<(), Rejection> {
+        if bytes > self.max_bytes {
+            return Err(Rejection::FileTooLarge {
+                bytes,
+                max_bytes: self.max_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// What a header declares and decoding it takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {

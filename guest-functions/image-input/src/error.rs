@@ -34,6 +34,14 @@ pub enum Rejection {
         /// What the file uses, as in "JPEG 2000 compression".
         feature: String,
     },
+    /// The file alone is larger than decoding may hold.
+    #[error("the file has {bytes} bytes, over the limit of {max_bytes}; raise `max-memory`")]
+    FileTooLarge {
+        /// The file's size.
+        bytes: u64,
+        /// The limit that was passed.
+        max_bytes: u64,
+    },
     /// The header declares more pixels than the limit.
     #[error("{width}x{height} pixels are over the limit of {max_pixels}; raise `max-pixels`")]
     TooLarge {

@@ -35,6 +35,7 @@ mod formats;
 mod orientation;
 mod picture;
 mod resample;
+pub mod settings;
 
 pub use budget::Limits;
 pub use decode::decode;

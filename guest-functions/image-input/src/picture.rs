@@ -51,6 +51,15 @@ impl Picture {
         }
     }
 
+    /// The width and height as stored of what is to have this upright size.
+    pub fn stored_size(&self, (width, height): (u32, u32)) -> (u32, u32) {
+        if swaps_sides(self.orientation) {
+            (height, width)
+        } else {
+            (width, height)
+        }
+    }
+
     /// Turns and mirrors the pixels as the orientation says. Takes a second copy of the picture
     /// unless it is upright already, so downscale first.
     #[must_use]

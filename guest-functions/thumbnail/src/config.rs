@@ -2,6 +2,7 @@
 //!
 //! | key | default | meaning |
 //! |---|---|---|
+//! | `to` | `thumbs` | the bucket that thumbnails go to |
 //! | `sizes` | `256` | boxes in pixels, with commas: `256` (square) or `1024x768` |
 //! | `mode` | `fit` | `fit`, `fill` or `crop`: see [`Mode`] |
 //! | `format` | `auto` | `jpeg`, `png`, `webp` or `auto`: see [`Format`] |
@@ -11,9 +12,9 @@
 //! | `max-memory` | `192MiB` | most that decoding may hold, in bytes or with KiB, MiB, GiB |
 
 use std::fmt;
-use std::str::FromStr;
 
 use kinglet_image_input::Limits;
+use kinglet_image_input::settings::{Setting, SettingError};
 
 use crate::encode::Format;
 use crate::geometry::Mode;
@@ -28,6 +29,8 @@ pub const MAX_SIZES: usize = 16;
 /// The function's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The bucket that thumbnails go to.
+    pub to: String,
     /// The boxes to make, each once.
     pub sizes: Vec<Size>,
     /// How a picture meets a box.
@@ -45,6 +48,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            to: "thumbs".into(),
             sizes: vec![Size {
                 width: 256,
                 height: 256,
@@ -73,29 +77,8 @@ impl fmt::Display for Size {
     }
 }
 
-/// A key or a value that can't be meant.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// No such key.
-    #[error("no setting is called `{key}`; known are {}", KEYS.join(", "))]
-    UnknownKey {
-        /// The key as written.
-        key: String,
-    },
-    /// The value isn't one of this key's.
-    #[error("`{key}` can't be \"{value}\"; {fix}")]
-    BadValue {
-        /// The key.
-        key: &'static str,
-        /// The value as written.
-        value: String,
-        /// What to write instead.
-        fix: String,
-    },
-}
-
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
+    "to",
     "sizes",
     "mode",
     "format",
@@ -109,43 +92,34 @@ impl Config {
     /// Reads settings as the host hands them over; what is absent keeps its default.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the key, the value and what to write instead.
+    /// [`SettingError`], naming the key, the value and what to write instead.
     ///
     /// ```
     /// use thumbnail::config::Config;
     ///
     /// let config = Config::from_pairs([("sizes", "128, 1024x768"), ("mode", "fill")])?;
     /// assert_eq!(config.sizes.len(), 2);
-    /// # Ok::<(), thumbnail::config::ConfigError>(())
+    /// # Ok::<(), kinglet_image_input::settings::SettingError>(())
     /// ```
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, SettingError> {
         let mut config = Self::default();
-        for (key, value) in pairs {
-            let known = KEYS.into_iter().find(|known| *known == key);
-            let Some(key) = known else {
-                return Err(ConfigError::UnknownKey { key: key.into() });
-            };
-            let value = value.trim();
-            let bad = |fix: String| ConfigError::BadValue {
-                key,
-                value: value.into(),
-                fix,
-            };
-            match key {
-                "sizes" => config.sizes = parse_sizes(value).map_err(bad)?,
-                "mode" => config.mode = choose(value, &Mode::NAMES).map_err(bad)?,
-                "format" => config.format = choose(value, &Format::NAMES).map_err(bad)?,
-                "quality" => config.quality = parse_in(value, 1..=100).map_err(bad)?,
+        for pair in pairs {
+            let setting = Setting::new(pair, &KEYS)?;
+            match setting.key {
+                "to" => config.to = setting.name()?,
+                "sizes" => {
+                    config.sizes = parse_sizes(setting.value).map_err(|fix| setting.bad(fix))?;
+                }
+                "mode" => config.mode = setting.choose(&Mode::NAMES)?,
+                "format" => config.format = setting.choose(&Format::NAMES)?,
+                "quality" => config.quality = setting.number(1..=100)?,
                 "upscale" => {
-                    config.upscale =
-                        choose(value, &[("true", true), ("false", false)]).map_err(bad)?;
+                    config.upscale = setting.choose(&[("true", true), ("false", false)])?
                 }
-                "max-pixels" => {
-                    config.limits.max_pixels = parse_in(value, 1..=u64::MAX).map_err(bad)?;
-                }
-                _ => config.limits.max_bytes = parse_bytes(value).map_err(bad)?,
+                "max-pixels" => config.limits.max_pixels = setting.number(1..=u64::MAX)?,
+                _ => config.limits.max_bytes = setting.bytes()?,
             }
         }
         Ok(config)
@@ -184,49 +158,6 @@ fn parse_sizes(value: &str) -> Result<Vec<Size>, String> {
     Ok(sizes)
 }
 
-fn choose<T: Copy>(value: &str, names: &[(&str, T)]) -> Result<T, String> {
-    names
-        .iter()
-        .find(|(name, _)| *name == value)
-        .map(|(_, choice)| *choice)
-        .ok_or_else(|| {
-            let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-            format!("write one of {}", names.join(", "))
-        })
-}
-
-fn parse_in<T>(value: &str, range: std::ops::RangeInclusive<T>) -> Result<T, String>
-where
-    T: FromStr + PartialOrd + fmt::Display,
-{
-    value
-        .parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            format!(
-                "write a whole number from {} to {}",
-                range.start(),
-                range.end()
-            )
-        })
-}
-
-fn parse_bytes(value: &str) -> Result<u64, String> {
-    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    let (number, unit) = units
-        .iter()
-        .find_map(|(name, unit)| Some((value.strip_suffix(name)?, *unit)))
-        .unwrap_or((value, 1u64));
-    number
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "write a number of bytes, or one with KiB, MiB or GiB, as in 192MiB".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +165,7 @@ mod tests {
     #[test]
     fn reads_every_setting() {
         let config = Config::from_pairs([
+            ("to", "small"),
             ("sizes", "256, 1024x768"),
             ("mode", "crop"),
             ("format", "webp"),
@@ -243,6 +175,7 @@ mod tests {
             ("max-memory", "64MiB"),
         ]);
         let expected = Config {
+            to: "small".into(),
             sizes: vec![
                 Size {
                     width: 256,
@@ -307,7 +240,7 @@ mod tests {
             (
                 "size",
                 "256",
-                "no setting is called `size`; known are sizes, mode",
+                "no setting is called `size`; known are to, sizes, mode",
             ),
         ];
         for (key, value, expected) in cases {

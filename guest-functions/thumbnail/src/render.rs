@@ -92,12 +92,9 @@ pub fn render(bytes: &[u8], config: &Config) -> Result<Vec<Thumbnail>, RenderErr
         .filter(|(_, (_, p))| !p.is_unscaled())
     {
         let part = source.picture().stored_region(plan.region);
-        let Size { width, height } = plan.size;
-        let stored = if part.width == plan.region.width && part.height == plan.region.height {
-            (width, height)
-        } else {
-            (height, width)
-        };
+        let stored = source
+            .picture()
+            .stored_size((plan.size.width, plan.size.height));
         done.push((
             index,
             finish(*size, source.resize(part, stored, Filter::Lanczos)?)?,
