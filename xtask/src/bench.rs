@@ -2,17 +2,21 @@
 
 use clap::Args;
 
+use crate::photos;
 use crate::setup::{cargo, run};
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// The benchmark and its options: `store --quick`, `store --json`.
+    /// The benchmark and its options: `photos`, `store --quick`, `store --json`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 impl Bench {
     pub fn execute(self) -> anyhow::Result<()> {
+        if self.arguments.first().is_some_and(|name| name == "photos") {
+            return photos::measure();
+        }
         run(cargo()
             .args([
                 "run",

@@ -1,14 +1,14 @@
 //! `cargo xtask demo`: real photos in, thumbnails and tensors out, and what each cost.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use crate::host::Host;
 use crate::setup::{WASM_TARGET, build_host, ensure_target, root, run};
 
 /// How many functions each photo wakes.
@@ -40,7 +40,7 @@ impl Demo {
             .arg(&app))?;
         let photos = samples(&app)?;
 
-        let mut host = Host::start(&kinglet, &app)?;
+        let mut host = Host::start(&mut Host::up(&kinglet, &app))?;
         let bucket = app.join("photos");
         for photo in &photos {
             let name = photo.file_name().context("a sample without a name")?;
@@ -53,10 +53,7 @@ impl Demo {
         let mut rows = Vec::new();
         let mut failed = Vec::new();
         while rows.len() + failed.len() < expected {
-            let record = host.next_record()?;
-            if record["kind"] != "outcome" || record["settled"] != true {
-                continue;
-            }
+            let record = host.next_settled()?;
             let row = Row::of(&record);
             progress.set_message(row.photo.clone());
             progress.inc(1);
@@ -85,13 +82,13 @@ impl Demo {
                 "put more photos into {}; stop with ctrl-c",
                 bucket.display()
             );
-            return host.serve();
+            return serve(host);
         }
         host.stop()
     }
 }
 
-fn samples(app: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub fn samples(app: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let folder = app.join("samples");
     let mut photos = Vec::new();
     for entry in folder
@@ -107,104 +104,17 @@ fn samples(app: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(photos)
 }
 
-/// The real host, as a child of this process.
-struct Host {
-    child: Child,
-    records: Box<dyn BufRead>,
-}
-
-impl Host {
-    fn start(kinglet: &Path, app: &Path) -> anyhow::Result<Self> {
-        let mut child = Command::new(kinglet)
-            .args(["up", "--json", "--manifest"])
-            .arg(app)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("can't start the host")?;
-        let stderr = child
-            .stderr
-            .take()
-            .context("the host has no standard error")?;
-        let stdout = child
-            .stdout
-            .take()
-            .context("the host has no standard output")?;
-        let mut host = Self {
-            child,
-            records: Box::new(BufReader::new(stdout)),
-        };
-        let mut lines = BufReader::new(stderr).lines();
-        loop {
-            let Some(line) = lines.next() else {
-                bail!("the host didn't start: {}", host.child.wait()?);
-            };
-            let line = line?;
-            eprintln!("{line}");
-            if line.starts_with("ready") {
-                break;
-            }
-        }
-        // What the host says later goes on to the terminal, and keeps its pipe from filling up.
-        std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .for_each(|line| eprintln!("{line}"))
-        });
-        Ok(host)
+/// Shows outcomes until the host ends, by the ctrl-c that reaches it as well as us.
+fn serve(mut host: Host) -> anyhow::Result<()> {
+    while let Some(record) = host.next_record()? {
+        let said = text(&record["text"]);
+        println!(
+            "{} {}: {said}",
+            text(&record["function"]),
+            text(&record["subject"])
+        );
     }
-
-    fn next_record(&mut self) -> anyhow::Result<Value> {
-        let mut line = String::new();
-        if self.records.read_line(&mut line)? == 0 {
-            bail!("the host ended: {}", self.child.wait()?);
-        }
-        serde_json::from_str(&line).with_context(|| format!("not a record: {line}"))
-    }
-
-    /// Shows outcomes until the host ends, by the ctrl-c that reaches it as well as us.
-    fn serve(mut self) -> anyhow::Result<()> {
-        loop {
-            let mut line = String::new();
-            if self.records.read_line(&mut line)? == 0 {
-                self.child.wait()?;
-                return Ok(());
-            }
-            if let Ok(record) = serde_json::from_str::<Value>(&line) {
-                let said = if record["text"].is_string() {
-                    text(&record["text"])
-                } else {
-                    line
-                };
-                println!(
-                    "{} {}: {said}",
-                    text(&record["function"]),
-                    text(&record["subject"])
-                );
-            }
-        }
-    }
-
-    fn stop(mut self) -> anyhow::Result<()> {
-        let id = i32::try_from(self.child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let id = id.context("the host has no process id")?;
-        rustix::process::kill_process(id, rustix::process::Signal::INT)?;
-        let status = self.child.wait()?;
-        if !status.success() {
-            bail!("the host ended with {status}");
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // Only on the way out after an error; a host that was stopped has been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    host.wait()
 }
 
 impl Row {

@@ -4,6 +4,8 @@
 mod bench;
 mod corpus;
 mod demo;
+mod host;
+mod photos;
 mod setup;
 mod test;
 
