@@ -147,6 +147,7 @@ impl<H: Handler> Attempt<H> {
         let events = &self.events;
         let mut lease = Lease {
             events: Arc::clone(events),
+            function: Arc::clone(&self.function),
             seqs: seqs(&deliveries),
         };
         let now = events.clock.now();
@@ -217,6 +218,7 @@ impl<H: Handler> Attempt<H> {
 /// Gives leased deliveries back when dropped, as when a task is ended.
 struct Lease {
     events: Arc<Events>,
+    function: Arc<Function>,
     seqs: Vec<u64>,
 }
 
@@ -224,6 +226,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if !self.seqs.is_empty() {
             self.events.queue.release(&self.seqs);
+            self.events.wake([&self.function.name]);
         }
     }
 }

@@ -87,11 +87,18 @@ impl Events {
             .iter()
             .filter_map(|s| s.intent.clone())
             .collect();
-        let woken: Vec<String> = settlements
+        let mut woken: Vec<String> = settlements
             .iter()
             .flat_map(|settlement| &settlement.accepts)
             .flat_map(|accept| accept.functions.iter().cloned())
             .collect();
+        // The function's dispatcher may sleep without knowing when these come again.
+        if settlements
+            .iter()
+            .any(|s| matches!(s.disposition, Disposition::Retry { .. }))
+        {
+            woken.push(function.name.clone());
+        }
         let settled = self.queue.settle(settlements).await;
         // Whether a failed commit reached the disk isn't known, so staged files stay then too: the next
         // start removes those that nothing refers to.

@@ -124,21 +124,33 @@ impl ObjectTrigger {
     /// Accepts objects until told to stop: first those that are there, then each as it comes.
     pub async fn run(mut self, mut stop: Stop) {
         let mut work = BTreeSet::from([Hint::Everything]);
+        // Kept from turn to turn: hints that come meanwhile must not put off the look that is due.
+        let mut next_look = Box::pin(tokio::time::sleep(RESCAN));
+        let mut soon = false;
         loop {
-            let mut later = None;
             if !work.is_empty() {
-                match self.look(std::mem::take(&mut work)).await {
-                    Ok(unsettled) => later = unsettled,
+                let later = match self.look(std::mem::take(&mut work)).await {
+                    Ok(unsettled) => unsettled,
                     Err(LookError::Queue(QueueError::Closed)) => return,
                     Err(error) => {
                         self.say(Level::Error, format!("looking for objects failed: {error}"));
-                        work.insert(Hint::Everything);
-                        later = Some(PAUSE);
+                        Some(PAUSE)
                     }
+                };
+                if let Some(later) = later
+                    && !soon
+                {
+                    next_look = Box::pin(tokio::time::sleep(later));
+                    soon = true;
                 }
             }
             tokio::select! {
                 () = stopped(&mut stop) => return,
+                () = &mut next_look => {
+                    work.insert(Hint::Everything);
+                    next_look = Box::pin(tokio::time::sleep(RESCAN));
+                    soon = false;
+                }
                 hint = self.hints.recv() => {
                     let Some(hint) = hint else { return };
                     work.insert(hint);
@@ -147,9 +159,6 @@ impl ObjectTrigger {
                     while let Ok(hint) = self.hints.try_recv() {
                         work.insert(hint);
                     }
-                }
-                () = tokio::time::sleep(later.unwrap_or(RESCAN)) => {
-                    work.insert(Hint::Everything);
                 }
             }
             if self
