@@ -248,11 +248,13 @@ impl Host for View<'_> {
     }
 }
 
-/// Makes control characters visible: a guest's log must not steer the terminal it is read in.
+/// Makes control characters visible: a guest's log must not steer the terminal it is read in, nor the
+/// order in which its characters are shown.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\t' && c != '\n' {
+        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if reorders || (c.is_control() && c != '\t' && c != '\n') {
             escaped.extend(c.escape_default());
         } else {
             escaped.push(c);
