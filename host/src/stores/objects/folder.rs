@@ -324,9 +324,17 @@ impl Inner {
         if self.dir.is_dir(parents) {
             return Ok(());
         }
-        self.dir
-            .create_dir_all(parents)
-            .map_err(|e| self.failed("make the folder of", key, &e))?;
+        self.dir.create_dir_all(parents).map_err(|error| {
+            use io::ErrorKind::{AlreadyExists, NotADirectory};
+            match error.kind() {
+                AlreadyExists | NotADirectory => ObjectError::Invalid(format!(
+                    "key {key:?} is below another object of bucket {:?}, which is a file and no \
+                     folder; choose another key",
+                    self.name
+                )),
+                _ => self.failed("make the folder of", key, &error),
+            }
+        })?;
         let mut synced = parents;
         loop {
             self.sync_dir(synced)?;
