@@ -1,0 +1,252 @@
+//! Guests that go too far: each meets its limit, by its name and with its figure, and harms nobody.
+
+use serde_json::Value;
+
+use crate::harness::{App, Host, settled, text, waits};
+use crate::objects::COPY;
+
+/// A function `name` on the topic `name`, that isn't retried.
+fn function(name: &str, component: &str, rest: &str) -> String {
+    format!(
+        r#"
+        [[function]]
+        name = "{name}"
+        component = "guest:{component}"
+        on = {{ message = "{name}" }}
+        retry = {{ attempts = 1 }}
+        {rest}
+        "#
+    )
+}
+
+/// Sends one message to the function, and gives its end.
+fn outcome(app: &App, host: &mut Host, function: &str) -> Value {
+    app.publish(function, "x");
+    let outcome = host.outcome_of(function, function);
+    assert_eq!(outcome["dead"], true, "{outcome}");
+    outcome
+}
+
+#[test]
+fn each_limit_is_named_with_its_figure() {
+    let app = App::new(
+        &[
+            function("fuel", "spin", "limits = { fuel = 50_000_000 }"),
+            function(
+                "deadline",
+                "spin",
+                "limits = { fuel = 9_000_000_000_000_000_000, timeout = \"300ms\" }",
+            ),
+            function("blocked", "sleep", "limits = { timeout = \"250ms\" }"),
+            function("memory", "allocate", "limits = { memory = \"16MiB\" }"),
+        ]
+        .concat(),
+    );
+    let mut host = app.up();
+    for (name, of, member, limit) in [
+        ("fuel", "fuel", "limit", 50_000_000),
+        ("deadline", "deadline", "limit_ms", 300),
+        ("blocked", "deadline", "limit_ms", 250),
+        ("memory", "memory", "limit", 16 << 20),
+    ] {
+        let outcome = outcome(&app, &mut host, name);
+        assert_eq!(outcome["outcome"], "limit", "{outcome}");
+        assert_eq!(outcome["of"], of, "{outcome}");
+        assert_eq!(outcome[member], limit, "{outcome}");
+        let says = text(&outcome, "text");
+        assert!(says.contains("raise `limits."), "{says}");
+        match name {
+            "fuel" => assert_eq!(outcome["cost"]["fuel"], limit, "{outcome}"),
+            "memory" => {
+                assert!(outcome["wanted"].as_i64().unwrap() > limit, "{outcome}");
+                let peak = outcome["cost"]["peak_memory"].as_i64().unwrap();
+                assert!(peak > limit / 2 && peak <= limit, "{outcome}");
+            }
+            _ => {}
+        }
+    }
+    host.stop();
+}
+
+#[test]
+fn traps_are_explained() {
+    let app = App::new(
+        &[
+            function("recurse", "recurse", ""),
+            function("exit", "exit", ""),
+            "[buckets.in]".to_owned(),
+            function("panic", "panic", "")
+                .replace("message = \"panic\"", "object-created = \"in\""),
+        ]
+        .concat(),
+    );
+    let mut host = app.up();
+
+    let recursed = outcome(&app, &mut host, "recurse");
+    let says = text(&recursed, "text");
+    let named = recursed["of"] == "stack" || (says.contains("deeper") && says.contains("stack"));
+    assert!(named, "{recursed}");
+
+    let exited = outcome(&app, &mut host, "exit");
+    assert_eq!(exited["outcome"], "trap", "{exited}");
+    assert!(text(&exited, "reason").contains("exit status"), "{exited}");
+
+    app.put("in/dog.jpg", "");
+    let panicked = host.outcome_of("panic", "dog.jpg");
+    assert_eq!(panicked["outcome"], "trap", "{panicked}");
+    let reason = text(&panicked, "reason");
+    assert!(reason.contains("the cat is not a photo"), "{reason}");
+    assert!(reason.contains("panic.rs:8:"), "{reason}");
+    let frames = panicked["backtrace"].as_array().unwrap();
+    assert!(
+        frames
+            .iter()
+            .any(|frame| frame.as_str().unwrap().contains("panic")),
+        "{panicked}"
+    );
+    host.stop();
+}
+
+#[test]
+fn a_flood_of_logs_is_bounded_and_harmless() {
+    const LOG: usize = 20_000;
+    let app = App::new(&function(
+        "flood",
+        "log-flood",
+        &format!("limits = {{ log = {LOG} }}\nconfig = {{ lines = \"1000\" }}"),
+    ));
+    let mut host = app.up();
+    app.publish("flood", "x");
+    let outcome = host.outcome_of("flood", "flood");
+    assert_eq!(outcome["outcome"], "done", "{outcome}");
+
+    let ended = host.stop();
+    let texts: Vec<&str> = ended
+        .records
+        .iter()
+        .filter(|r| r["kind"] == "log" || r["kind"] == "output")
+        .map(|r| text(r, "text"))
+        .collect();
+    let bytes: usize = texts.iter().map(|text| text.len()).sum();
+    // What is escaped gets longer, by no more than a few bytes for each of the few.
+    assert!(bytes > LOG / 2 && bytes <= LOG + 200, "{bytes}");
+    let full = |r: &&Value| r["kind"] == "host" && text(r, "text").contains("limits.log");
+    assert_eq!(ended.records.iter().filter(full).count(), 1);
+
+    for shown in [app.ok(&["logs"]), app.ok(&["logs", "--json"])] {
+        let hostile = |c: char| {
+            (c.is_control() && c != '\n' && c != '\t')
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        let found = shown.chars().find(|c| hostile(*c));
+        assert_eq!(found, None, "{shown:.2000}");
+        let forged = shown.lines().find(|line| line.starts_with("forged"));
+        assert_eq!(forged, None, "{shown:.2000}");
+    }
+}
+
+#[test]
+fn a_guest_that_spins_holds_nobody_up() {
+    let spin = function(
+        "spin",
+        "spin",
+        "limits = { fuel = 9_000_000_000_000_000_000, timeout = \"1h\", concurrency = 8 }",
+    );
+    let app = App::new(&format!("{COPY}{spin}"));
+    let mut host = app.up();
+    app.ok(&["publish", "spin", "--body", "1"]);
+    let published = app.kinglet_with(&["publish", "spin", "--lines"], b"2\n3\n4\n5\n6\n7\n8\n");
+    published.expect(0);
+    for file in 0..20 {
+        app.put(&format!("in/{file}"), "x");
+        host.outcome_of("copy", &file.to_string());
+    }
+    let ended = host.kill();
+    assert_eq!(ended.outcomes("spin").len(), 0);
+    assert_eq!(app.keys("out").len(), 20);
+}
+
+#[test]
+fn no_more_run_at_once_than_the_limit() {
+    let app = App::new(
+        r#"
+        [buckets.gate]
+        [buckets.out]
+        [[function]]
+        name = "gate"
+        component = "guest:gate"
+        on = { message = "gate" }
+        limits = { concurrency = 3 }
+        grants = { read = ["gate"], write = ["out"] }
+        [[function]]
+        name = "other"
+        component = "guest:echo"
+        on = { message = "other" }
+        "#,
+    );
+    let lines: String = (0..10).map(|line| format!("{line}\n")).collect();
+    let publish = ["publish", "gate", "--lines"];
+    app.kinglet_with(&publish, lines.as_bytes()).expect(0);
+    let mut host = app.up();
+    host.waiting(3);
+    // What is full leaves room for others.
+    app.publish("other", "x");
+    host.outcome_of("other", "other");
+    app.put("gate/open", "");
+    host.outcomes(10, "gate");
+    let ended = host.stop();
+
+    let (mut running, mut most) = (0, 0);
+    for record in ended.records.iter().filter(|r| r["function"] == "gate") {
+        if waits(record) {
+            running += 1;
+        } else if settled(record) {
+            running -= 1;
+        }
+        most = most.max(running);
+    }
+    assert_eq!(most, 3);
+    assert_eq!(app.keys("out").len(), 10);
+}
+
+#[test]
+fn staging_is_bounded() {
+    let staging = COPY.replace(
+        "grants",
+        "limits = { staging = 1000 }\nretry = { attempts = 1 }\ngrants",
+    );
+    let app = App::new(&staging);
+    let mut host = app.up();
+    app.put("in/fits", [0; 1000]);
+    app.put("in/large", [0; 1001]);
+    assert_eq!(host.outcome_of("copy", "fits")["outcome"], "done");
+    let outcome = host.outcome_of("copy", "large");
+    assert_eq!(outcome["outcome"], "failed", "{outcome}");
+    let reason = text(&outcome, "reason");
+    assert!(
+        reason.contains("limits.staging") && reason.contains("1000"),
+        "{reason}"
+    );
+    assert_eq!(app.keys("out"), ["fits"]);
+    assert_eq!(app.staged("out"), 0);
+    host.stop();
+}
+
+#[test]
+fn an_object_that_cannot_fit_into_memory_is_not_read() {
+    let small = COPY.replace(
+        "grants",
+        "limits = { memory = \"2MiB\" }\nretry = { attempts = 1 }\ngrants",
+    );
+    let app = App::new(&small);
+    let mut host = app.up();
+    app.put("in/large", vec![0; 3 << 20]);
+    let outcome = host.outcome_of("copy", "large");
+    assert_eq!(outcome["outcome"], "failed", "{outcome}");
+    let reason = text(&outcome, "reason");
+    assert!(
+        reason.contains("limits.memory") && reason.contains("3145728"),
+        "{reason}"
+    );
+    host.stop();
+}

@@ -1,0 +1,30 @@
+//! End to end: the real host in a process of its own, real folders, real components.
+//!
+//! Nothing here sleeps. A test waits for the record or the line that it is about, for as long as
+//! `harness::PATIENCE`, and fails with what it saw until then.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod batches;
+mod chains;
+mod checks;
+mod crashes;
+mod delivery;
+mod effects;
+mod guests;
+mod harness;
+mod invoke;
+mod limits;
+mod logs;
+mod names;
+mod new;
+mod objects;
+mod photos;
+mod restarts;
+mod run;
