@@ -1,5 +1,7 @@
 //! The arrows of `ARCHITECTURE.md` hold: each room of the host uses only those that the map allows.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail as it does")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -34,7 +36,13 @@ fn rust_files(path: &Path, files: &mut Vec<PathBuf>) {
 /// The room that a file belongs to: the folder or file right below `src`.
 fn room_of(file: &Path) -> String {
     let below = file.strip_prefix(source()).unwrap();
-    let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
+    let first = below
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -43,7 +51,11 @@ fn uses(text: &str) -> BTreeSet<String> {
     text.lines()
         .map(|line| line.split("//").next().unwrap_or_default())
         .flat_map(|code| code.split("crate::").skip(1))
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect())
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect()
+        })
         .filter(|room: &String| !room.is_empty())
         .collect()
 }
@@ -66,7 +78,10 @@ fn every_room_uses_only_what_the_map_allows() {
         };
         for used in uses(&std::fs::read_to_string(&file).unwrap()) {
             if used != room && !may.contains(used.as_str()) {
-                problems.push(format!("{} uses {used}, and {room} may not", file.display()));
+                problems.push(format!(
+                    "{} uses {used}, and {room} may not",
+                    file.display()
+                ));
             }
         }
         seen.insert(room);
@@ -81,5 +96,8 @@ fn every_room_uses_only_what_the_map_allows() {
 #[test]
 fn a_use_is_recognised() {
     let text = "use crate::ports::Queue; // crate::cli\nlet x = crate::clock::Clock::system();";
-    assert_eq!(uses(text), BTreeSet::from(["ports".to_owned(), "clock".to_owned()]));
+    assert_eq!(
+        uses(text),
+        BTreeSet::from(["ports".to_owned(), "clock".to_owned()])
+    );
 }

@@ -1,6 +1,11 @@
 //! The project's own commands. Each does all the set-up it needs, so that a fresh clone and Rust are
 //! enough.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "indexing a JSON value gives null where there is none"
+)]
+
 mod bench;
 mod corpus;
 mod demo;
@@ -27,6 +32,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run every test.
     Test(test::Test),
+    /// Run the image corpora through the host, and compare with Pillow; part of `test --full`.
+    Corpus,
     /// Measure ours and a rival in turn, on the same work.
     Bench(bench::Bench),
 }
@@ -35,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(command) => command.execute(),
         Command::Test(command) => command.execute(),
+        Command::Corpus => setup::build_guests().and_then(|()| corpus::check()),
         Command::Bench(command) => command.execute(),
     };
     match result {

@@ -94,13 +94,12 @@ async fn a_listing_is_in_the_byte_order_of_keys_over_pages() {
         keys(&bucket, "b", None, 100).await,
         ["b.txt", "b/a", "b/c/d"]
     );
-    let mut paged = Vec::new();
-    while let [.., last] | [last] = keys(&bucket, "", paged.last().map(String::as_str), 2)
-        .await
-        .as_slice()
-    {
+    let mut paged: Vec<String> = Vec::new();
+    loop {
         let page = keys(&bucket, "", paged.last().map(String::as_str), 2).await;
-        assert_eq!(page.last(), Some(last));
+        if page.is_empty() {
+            break;
+        }
         paged.extend(page);
     }
     assert_eq!(paged, all);

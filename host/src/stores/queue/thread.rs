@@ -18,8 +18,10 @@ pub(super) enum Command {
 /// Something to do with the store, and the answer that is owed for it.
 pub(super) struct Work {
     /// Takes the store, or why it can't be used.
-    run: Box<dyn FnOnce(Result<&mut Operations, QueueError>) -> Answer + Send>,
+    run: Run,
 }
+
+type Run = Box<dyn FnOnce(Result<&mut Operations, QueueError>) -> Answer + Send>;
 
 /// Sends what the work came to, or the error of the commit that it was part of.
 type Answer = Box<dyn FnOnce(Result<(), QueueError>)>;
