@@ -5,17 +5,17 @@ use crate::Rejection;
 pub struct Limits {
     /// Most pixels, width times height.
     pub max_pixels: u64,
-    /// Most bytes that decoding may hold at once, the file itself not counted.
+    /// Most bytes that may be held at once: the file and what decoding allocates.
     pub max_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 50 million pixels and 192 MiB: leaves room for the file and the outputs where a function
-    /// runs within 256 MiB.
+    /// 50 million pixels and 224 MiB: leaves room for outputs where a function runs within 256 MiB,
+    /// and suffices for 24 megapixels in any format, progressive JPEG without halved chroma too.
     fn default() -> Self {
         Self {
             max_pixels: 50_000_000,
-            max_bytes: 192 << 20,
+            max_bytes: 224 << 20,
         }
     }
 }
@@ -33,6 +33,20 @@ impl Limits {
             });
         }
         Ok(())
+    }
+}
+
+/// Limits, and the file that is held throughout.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub limits: Limits,
+    pub file_bytes: u64,
+}
+
+impl Budget {
+    /// What decoding may allocate.
+    pub fn left(&self) -> u64 {
+        self.limits.max_bytes.saturating_sub(self.file_bytes)
     }
 }
 
@@ -55,25 +69,30 @@ impl Demand {
         }
     }
 
-    pub fn check(self, limits: &Limits) -> Result<(), Rejection> {
+    pub fn check(self, budget: &Budget) -> Result<(), Rejection> {
         let Self {
             width,
             height,
             bytes,
         } = self;
-        if u64::from(width) * u64::from(height) > limits.max_pixels {
+        let Limits {
+            max_pixels,
+            max_bytes,
+        } = budget.limits;
+        if u64::from(width) * u64::from(height) > max_pixels {
             return Err(Rejection::TooLarge {
                 width,
                 height,
-                max_pixels: limits.max_pixels,
+                max_pixels,
             });
         }
-        if bytes > limits.max_bytes {
+        if bytes > budget.left() {
+            let needed_bytes = bytes.saturating_add(budget.file_bytes);
             return Err(Rejection::TooMuchMemory {
                 width,
                 height,
-                needed_bytes: bytes,
-                max_bytes: limits.max_bytes,
+                needed_bytes,
+                max_bytes,
             });
         }
         Ok(())

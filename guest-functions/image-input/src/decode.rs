@@ -1,3 +1,4 @@
+use crate::budget::Budget;
 use crate::formats::{bmp, gif, jpeg, png, tiff, webp};
 use crate::{Format, Limits, Picture, Rejection};
 
@@ -10,13 +11,17 @@ use crate::{Format, Limits, Picture, Rejection};
 /// # Errors
 /// [`Rejection`], which is true of the bytes: another attempt gives the same.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection> {
+    let budget = &Budget {
+        limits: *limits,
+        file_bytes: bytes.len() as u64,
+    };
     let picture = match Format::sniff(bytes)? {
-        Format::Jpeg => jpeg::decode(bytes, limits),
-        Format::Png => png::decode(bytes, limits),
-        Format::WebP => webp::decode(bytes, limits),
-        Format::Gif => gif::decode(bytes, limits),
-        Format::Tiff => tiff::decode(bytes, limits),
-        Format::Bmp => bmp::decode(bytes, limits),
+        Format::Jpeg => jpeg::decode(bytes, budget),
+        Format::Png => png::decode(bytes, budget),
+        Format::WebP => webp::decode(bytes, budget),
+        Format::Gif => gif::decode(bytes, budget),
+        Format::Tiff => tiff::decode(bytes, budget),
+        Format::Bmp => bmp::decode(bytes, budget),
     }?;
     Ok(picture.without_idle_alpha())
 }

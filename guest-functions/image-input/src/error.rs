@@ -61,7 +61,7 @@ pub enum Rejection {
         width: u32,
         /// Pixels down, as declared.
         height: u32,
-        /// What decoding would allocate at its peak.
+        /// The file, and what decoding would allocate at its peak.
         needed_bytes: u64,
         /// The limit that was passed.
         max_bytes: u64,

@@ -9,7 +9,7 @@
 //! | `mean` | `0.485,0.456,0.406` | of red, green and blue, at the scale 0..1 |
 //! | `std` | `0.229,0.224,0.225` | likewise, above 0 |
 //! | `max-pixels` | `50000000` | larger pictures are rejected unread |
-//! | `max-memory` | `192MiB` | most that decoding may hold, in bytes or with KiB, MiB, GiB |
+//! | `max-memory` | `224MiB` | most that the file and decoding may take, in bytes or with KiB, MiB, GiB |
 
 use kinglet_image_input::settings::{Setting, SettingError};
 use kinglet_image_input::{Filter, Limits};

@@ -95,7 +95,14 @@ mod tests {
     const PICTURE: &[u8] = include_bytes!("../fixtures/picture.png");
     const TURNED: &[u8] = include_bytes!("../fixtures/turned.png");
     /// Red, green and blue planes of 24 x 16 samples for each, from Pillow (fixtures/make.py).
-    const GOLDEN: [(&str, &[u8], &str, &str, &[u8]); 5] = [
+    type Golden = (
+        &'static str,
+        &'static [u8],
+        &'static str,
+        &'static str,
+        &'static [u8],
+    );
+    const GOLDEN: [Golden; 5] = [
         (
             "bilinear",
             PICTURE,

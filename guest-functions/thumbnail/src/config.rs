@@ -9,7 +9,7 @@
 //! | `quality` | `85` | 1 to 100, of JPEG; PNG and WebP are written without loss |
 //! | `upscale` | `false` | whether small pictures are enlarged |
 //! | `max-pixels` | `50000000` | larger pictures are rejected unread |
-//! | `max-memory` | `192MiB` | most that decoding may hold, in bytes or with KiB, MiB, GiB |
+//! | `max-memory` | `224MiB` | most that the file and decoding may take, in bytes or with KiB, MiB, GiB |
 
 use std::fmt;
 

@@ -15,8 +15,8 @@ pub enum Format {
     Jpeg,
     /// Without loss.
     Png,
-    /// Without loss: `quality` doesn't apply. No encoder with loss is both in Rust and under a
-    /// licence that this project can pass on.
+    /// Without loss: `quality` doesn't apply. Of the encoders with loss in Rust, one is under the
+    /// AGPL, and webp-rust 0.3 writes broken files at a quality of 95.
     WebP,
 }
 

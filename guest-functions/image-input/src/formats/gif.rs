@@ -5,18 +5,18 @@ use image::ImageDecoder;
 use image::codecs::gif::GifDecoder;
 
 use super::decode_with;
-use crate::budget::Demand;
-use crate::{Format, Limits, Picture, Rejection};
+use crate::budget::{Budget, Demand};
+use crate::{Format, Picture, Rejection};
 
 /// The logical screen and the frame that is put on it, both RGBA.
 const BYTES_PER_PIXEL: u64 = 4 + 4;
 
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection> {
+pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection> {
     let decoder = GifDecoder::new(Cursor::new(with_palette(bytes)))
         .map_err(|error| Rejection::from_image(Format::Gif, &error))?;
     let (width, height) = decoder.dimensions();
-    Demand::per_pixel(width, height, BYTES_PER_PIXEL).check(limits)?;
-    decode_with(Format::Gif, decoder, limits)
+    Demand::per_pixel(width, height, BYTES_PER_PIXEL).check(budget)?;
+    decode_with(Format::Gif, decoder, budget)
 }
 
 /// A file without a global palette leaves the colours to the reader: indices are grays then, as

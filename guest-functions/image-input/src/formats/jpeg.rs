@@ -6,16 +6,19 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use crate::budget::Demand;
+use crate::budget::{Budget, Demand};
 use crate::orientation::orientation_of;
-use crate::{Format, Layout, Limits, Picture, Rejection};
+use crate::{Format, Layout, Picture, Rejection};
 
 /// `zune-jpeg` itself, below `image`: in its strict mode it refuses broken data, of which `image`
 /// gets gray areas and no error, and it needs no copy of the file.
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection> {
+pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection> {
     let frame = Frame::read(bytes)?;
-    let demand = frame.demand();
-    demand.check(limits)?;
+    let mut demand = frame.demand();
+    if !frame.junk.is_empty() {
+        demand.bytes += bytes.len() as u64;
+    }
+    demand.check(budget)?;
     if !ends(bytes, frame.scan_at) {
         return Err(Rejection::Truncated {
             format: Format::Jpeg,

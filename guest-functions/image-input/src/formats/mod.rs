@@ -9,14 +9,14 @@ pub(crate) mod webp;
 
 use image::{ColorType, ImageDecoder};
 
-use crate::budget::Demand;
-use crate::{Format, Layout, Limits, Picture, Rejection};
+use crate::budget::{Budget, Demand};
+use crate::{Format, Layout, Picture, Rejection};
 
 /// What the decoders of the `image` crate have in common.
 fn decode_with(
     format: Format,
     mut decoder: impl ImageDecoder,
-    limits: &Limits,
+    budget: &Budget,
 ) -> Result<Picture, Rejection> {
     let (width, height) = decoder.dimensions();
     let layout = match decoder.color_type() {
@@ -30,11 +30,11 @@ fn decode_with(
     let orientation = crate::orientation::orientation_of(exif.as_deref(), xmp.as_deref());
     let fail = |error| Rejection::from_image(format, &error);
     let mut bounds = image::Limits::no_limits();
-    bounds.max_alloc = Some(limits.max_bytes);
+    bounds.max_alloc = Some(budget.left());
     decoder.set_limits(bounds).map_err(fail)?;
 
     let demand = Demand::per_pixel(width, height, layout.channels() as u64);
-    demand.check(limits)?;
+    demand.check(budget)?;
     let mut pixels = vec![0; demand.bytes as usize];
     decoder.read_image(&mut pixels).map_err(fail)?;
     Ok(Picture {

@@ -3,13 +3,13 @@ use std::io::Cursor;
 
 use png::{ColorType, Transformations};
 
-use crate::budget::Demand;
+use crate::budget::{Budget, Demand};
 use crate::orientation::orientation_of;
-use crate::{Format, Layout, Limits, Picture, Rejection};
+use crate::{Format, Layout, Picture, Rejection};
 
 /// The `png` crate itself, below `image`: it drops 16 bits to 8 row by row, where `image` would
 /// hold the whole picture at 16.
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection> {
+pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection> {
     let fail = |error: png::DecodingError| match &error {
         png::DecodingError::LimitsExceeded => Rejection::corrupt(
             Format::Png,
@@ -23,13 +23,13 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection
     let mut decoder = png::Decoder::new_with_limits(
         Cursor::new(bytes),
         png::Limits {
-            bytes: usize::try_from(limits.max_bytes).unwrap_or(usize::MAX),
+            bytes: usize::try_from(budget.left()).unwrap_or(usize::MAX),
         },
     );
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(fail)?.size();
-    Demand::per_pixel(width, height, 1).check(limits)?;
+    Demand::per_pixel(width, height, 1).check(budget)?;
     let mut reader = decoder.read_info().map_err(fail)?;
 
     let (color, _) = reader.output_color_type();
@@ -46,7 +46,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection
             ));
         }
     };
-    Demand::per_pixel(width, height, bytes_per_pixel).check(limits)?;
+    Demand::per_pixel(width, height, bytes_per_pixel).check(budget)?;
     let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
     reader.next_frame(&mut pixels).map_err(fail)?;
     if color == ColorType::GrayscaleAlpha {

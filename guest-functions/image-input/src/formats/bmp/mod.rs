@@ -7,12 +7,12 @@ use image::ImageDecoder;
 use image::codecs::bmp::BmpDecoder;
 
 use super::decode_with;
-use crate::budget::Demand;
-use crate::{Format, Layout, Limits, Orientation, Picture, Rejection};
+use crate::budget::{Budget, Demand};
+use crate::{Format, Layout, Orientation, Picture, Rejection};
 
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection> {
+pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection> {
     let header = Header::read(bytes)?;
-    Demand::per_pixel(header.width, header.height, 4).check(limits)?;
+    Demand::per_pixel(header.width, header.height, 4).check(budget)?;
     if matches!(header.compression, RLE8 | RLE4) && header.bits <= 8 {
         return header.decode_runs(bytes);
     }
@@ -20,8 +20,8 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection
     let decoder = BmpDecoder::new(Cursor::new(&bytes))
         .map_err(|error| Rejection::from_image(Format::Bmp, &error))?;
     let (width, height) = decoder.dimensions();
-    Demand::per_pixel(width, height, 4).check(limits)?;
-    decode_with(Format::Bmp, decoder, limits)
+    Demand::per_pixel(width, height, 4).check(budget)?;
+    decode_with(Format::Bmp, decoder, budget)
 }
 
 const FILE_HEADER_LEN: usize = 14;

@@ -15,14 +15,14 @@ use image::metadata::Orientation;
 use self::compression::{ChunkShape, Compression, decode_jpeg, unpack};
 use self::directory::{Directory, tag};
 use self::samples::{Colors, Depth, undo_differencing};
-use crate::budget::Demand;
+use crate::budget::{Budget, Demand};
 use crate::orientation::orientation_of;
-use crate::{Format, Limits, Picture, Rejection};
+use crate::{Format, Picture, Rejection};
 
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection> {
+pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection> {
     let directory = Directory::read(bytes)?;
     if let Some(stream) = old_jpeg(bytes, &directory)? {
-        let picture = super::jpeg::decode(stream, limits)?;
+        let picture = super::jpeg::decode(stream, budget)?;
         return Ok(Picture {
             format: Format::Tiff,
             orientation: orientation(&directory),
@@ -30,7 +30,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Rejection
         });
     }
     let plan = Plan::of(&directory)?;
-    plan.demand().check(limits)?;
+    plan.demand().check(budget)?;
 
     let mut samples = vec![0; plan.width * plan.height * plan.colors.channels()];
     for index in 0..plan.chunks_across * plan.chunks_down * plan.planes {
