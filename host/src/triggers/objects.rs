@@ -28,6 +28,8 @@ const HINTS: usize = 4_096;
 const PAGE: usize = 1_000;
 /// Hints are put together for so long before they are looked at.
 const GATHER: Duration = Duration::from_millis(2);
+/// How many problems are remembered as said.
+const MAX_SAID: usize = 10_000;
 /// How long to wait before a bucket or a store that failed is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -184,18 +186,31 @@ impl ObjectTrigger {
                 Hint::Folder(prefix) => {
                     unsettled = self.look_below(prefix, &hints).await?.or(unsettled);
                 }
-                Hint::Whole(key) if !is_unfinished(key) => match self.bucket.head(key).await {
-                    Ok(object) => whole.push(object),
-                    Err(ObjectError::NotFound { .. }) => gone.push(key.clone()),
+                Hint::Whole(key) if is_unfinished(key) => {}
+                // What is gone by a hint may be back by now: only a look tells.
+                Hint::Whole(key) | Hint::Gone(key) => match self.bucket.head(key).await {
+                    Ok(object) if matches!(hint, Hint::Whole(_)) || self.is_quiet(&object) => {
+                        whole.push(object);
+                    }
+                    Ok(_) => unsettled = Some(Duration::from_millis(QUIET_MS)),
+                    Err(ObjectError::NotFound { .. }) => {
+                        let below = format!("{key}/");
+                        let left = self.bucket.list(&below, None, 1).await?.objects;
+                        if left.is_empty() {
+                            gone.push(key.clone());
+                        }
+                    }
                     // A name that can't be a key: a look at its folder says so.
                     Err(ObjectError::Invalid(_)) => {
                         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
                         self.look_below(folder, &hints).await?;
                     }
-                    Err(error) => return Err(error.into()),
+                    // One file that can't be read must not hold up the others.
+                    Err(error) => {
+                        self.say_once(error.to_string());
+                        unsettled = Some(Duration::from_millis(QUIET_MS));
+                    }
                 },
-                Hint::Whole(_) => {}
-                Hint::Gone(key) => gone.push(key.clone()),
             }
         }
         self.accept(whole).await?;
@@ -221,16 +236,12 @@ impl ObjectTrigger {
             }
             let last = listing.objects.len() < PAGE;
             after = listing.objects.last().map(|object| object.key.clone());
-            let now = self.events.clock().now();
             let (settled, moving): (Vec<_>, Vec<_>) = listing
                 .objects
                 .into_iter()
                 .filter(|object| !is_unfinished(&object.key))
                 .partition(|object| {
-                    // A clock that was set back must not hold files up for ever.
-                    object.modified > now
-                        || now - object.modified >= QUIET_MS
-                        || hints.contains(&Hint::Whole(object.key.clone()))
+                    self.is_quiet(object) || hints.contains(&Hint::Whole(object.key.clone()))
                 });
             if !moving.is_empty() {
                 unsettled = Some(Duration::from_millis(QUIET_MS));
@@ -240,6 +251,13 @@ impl ObjectTrigger {
                 return Ok(unsettled);
             }
         }
+    }
+
+    /// Whether an object stood still long enough to be whole. A clock that was set back must not hold it
+    /// up for ever.
+    fn is_quiet(&self, object: &ObjectInfo) -> bool {
+        let now = self.events.clock().now();
+        object.modified > now || now - object.modified >= QUIET_MS
     }
 
     async fn accept(&self, objects: Vec<ObjectInfo>) -> Result<(), LookError> {
@@ -291,6 +309,9 @@ impl ObjectTrigger {
     }
 
     fn say_once(&mut self, problem: String) {
+        if self.said.len() >= MAX_SAID {
+            self.said.clear();
+        }
         if self.said.insert(problem.clone()) {
             self.say(Level::Warn, problem);
         }
