@@ -70,8 +70,8 @@ fn a_function_that_is_added_later_is_not_woken_for_what_was_accepted() {
     assert_eq!(host.stop().outcomes("hello").len(), 1);
 }
 
-/// A file that was moved away and back is hinted at as gone. Taken at its word, what was accepted of it was
-/// forgotten, and the next start accepted it a second time.
+/// A file that was removed and linked back is hinted at as gone. Taken at its word, what was accepted of it
+/// was forgotten, and the next start accepted it a second time.
 #[test]
 fn a_file_that_went_and_came_back_unchanged_is_not_accepted_again() {
     let app = App::new(&in_order());
@@ -79,11 +79,12 @@ fn a_file_that_went_and_came_back_unchanged_is_not_accepted_again() {
     app.put_old("in/folder/b", "");
     let mut host = app.up();
     host.outcomes(2, "copy");
-    for name in ["a", "folder"] {
-        let (there, away) = (app.path("in").join(name), app.path(name));
-        fs::rename(&there, &away).unwrap();
-        fs::rename(&away, &there).unwrap();
-    }
+    let (there, kept) = (app.path("in/a"), app.path("kept"));
+    fs::hard_link(&there, &kept).unwrap();
+    fs::remove_file(&there).unwrap();
+    fs::hard_link(&kept, &there).unwrap();
+    fs::rename(app.path("in/folder"), app.path("away")).unwrap();
+    fs::rename(app.path("away"), app.path("in/folder")).unwrap();
     app.put_old("in/zz", "");
     host.outcome_of("copy", "zz");
     host.stop();
