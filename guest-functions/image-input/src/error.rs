@@ -147,7 +147,8 @@ impl Rejection {
 /// One line, bounded: codecs quote what they read, and it ends in logs.
 fn tidy(text: &str) -> String {
     const MAX_CHARS: usize = 200;
-    text.chars()
+    text.trim_matches('"')
+        .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(MAX_CHARS)
         .collect()

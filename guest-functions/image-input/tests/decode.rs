@@ -64,6 +64,14 @@ fn jpeg_with_restarts_and_in_inks() {
     );
 }
 
+/// zune-jpeg 0.5.15, which `image` 0.25.10 uses too, made such pictures black from the second row of
+/// blocks on, without an error; many an encoder with tables of its own writes them.
+#[test]
+fn jpeg_with_a_scan_for_each_component() {
+    let picture = read(&made::jpeg_in_scans());
+    assert!(apart(&picture.pixels, &pixels()) <= 24, "{picture:?}");
+}
+
 #[test]
 fn png_of_every_kind() {
     use png::{BitDepth, ColorType};

@@ -43,3 +43,38 @@ fn preprocess_picture(event: ObjectCreated) -> Result<(), Failure> {
     bucket.put(format!("{key}.json"), description, "application/json")?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use kinglet_sdk::testing::Host;
+
+    use super::*;
+
+    const PICTURE: &[u8] = include_bytes!("../fixtures/picture.png");
+
+    #[test]
+    fn writes_a_tensor_and_its_description() {
+        let host = Host::new();
+        host.bucket("photos").put("cats/tom.png", PICTURE);
+        let tensors = host.bucket("tensors");
+        let event = host.object_created("photos", "cats/tom.png");
+        assert_eq!(host.run(preprocess_picture, event), Ok(()));
+        let tensor = tensors.get("cats/tom.png.npy").unwrap();
+        assert_eq!(tensor.len(), 128 + 3 * 224 * 224 * 4);
+        let description = tensors.get("cats/tom.png.json").unwrap();
+        assert!(
+            String::from_utf8(description)
+                .unwrap()
+                .contains("\"layout\": \"NCHW\"")
+        );
+    }
+
+    #[test]
+    fn rejects_what_is_no_picture() {
+        let host = Host::new();
+        host.bucket("photos").put("a.png", "words");
+        host.bucket("tensors");
+        let outcome = host.run(preprocess_picture, host.object_created("photos", "a.png"));
+        assert!(matches!(outcome, Err(Failure::Reject(_))), "{outcome:?}");
+    }
+}

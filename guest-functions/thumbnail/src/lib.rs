@@ -39,3 +39,61 @@ fn thumbnail(event: ObjectCreated) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use kinglet_sdk::testing::Host;
+
+    use super::*;
+
+    const PICTURE: &[u8] = include_bytes!("../../preprocess/fixtures/picture.png");
+
+    #[test]
+    fn writes_every_size_where_it_is_told() {
+        let host = Host::new();
+        host.config("sizes", "64,32x16").config("to", "small");
+        host.bucket("photos").put("cats/tom.png", PICTURE);
+        let small = host.bucket("small");
+        assert_eq!(
+            host.run(thumbnail, host.object_created("photos", "cats/tom.png")),
+            Ok(())
+        );
+        for key in ["cats/tom.png.64x64.png", "cats/tom.png.32x16.png"] {
+            assert!(small.get(key).unwrap().starts_with(b"\x89PNG"), "{key}");
+        }
+    }
+
+    #[test]
+    fn rejects_what_is_no_picture_and_what_is_no_setting() {
+        let cases = [
+            (
+                "mode",
+                "fit",
+                "words",
+                "not a picture: starts with 776f726473",
+            ),
+            (
+                "mode",
+                "best",
+                "words",
+                "`mode` can't be \"best\"; write one of fit, fill, crop",
+            ),
+            (
+                "max-memory",
+                "4",
+                "words",
+                "the file has 5 bytes, over the limit of 4",
+            ),
+        ];
+        for (key, value, body, expected) in cases {
+            let host = Host::new();
+            host.config(key, value);
+            host.bucket("photos").put("a.png", body);
+            host.bucket("thumbs");
+            let outcome = host.run(thumbnail, host.object_created("photos", "a.png"));
+            let failure = outcome.unwrap_err();
+            assert!(matches!(failure, Failure::Reject(_)), "{failure:?}");
+            assert!(failure.reason().contains(expected), "{failure:?}");
+        }
+    }
+}

@@ -29,6 +29,20 @@ pub fn jpeg(progressive: bool, restarts: bool) -> Vec<u8> {
     bytes
 }
 
+/// Baseline with halved chroma and a scan for each component.
+pub fn jpeg_in_scans() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 98);
+    encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
+    // It then writes the components one after another.
+    encoder.set_optimized_huffman_tables(true);
+    let (width, height) = (WIDTH as u16, HEIGHT as u16);
+    encoder
+        .encode(&pixels(), width, height, jpeg_encoder::ColorType::Rgb)
+        .unwrap();
+    bytes
+}
+
 /// Of the inks given, all over, as Adobe writes it.
 pub fn cmyk_jpeg(inks: [u8; 4]) -> Vec<u8> {
     let mut bytes = Vec::new();
