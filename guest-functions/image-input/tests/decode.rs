@@ -1,5 +1,13 @@
 //! What decoding makes of each format, colour model, depth and orientation.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "clippy.toml's leave for tests doesn't reach their helpers and tables"
+)]
+
 mod made;
 
 use image::ExtendedColorType;

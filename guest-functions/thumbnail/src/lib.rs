@@ -1,6 +1,6 @@
 //! A function: thumbnails of every picture that lands in a bucket.
 //!
-//! [`config`] has the settings, [`naming`] says where outputs go, [`render`] does the work.
+//! [`config`] has the settings, [`naming`] says where outputs go, [`mod@render`] does the work.
 
 pub mod config;
 pub mod encode;

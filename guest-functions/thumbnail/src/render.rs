@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn several_sizes_in_each_mode() {
-        let cases: [(&str, &str, [(u32, u32); 3]); 5] = [
+        let cases = [
             ("fit", "false", [(20, 10), (40, 20), (80, 40)]),
             ("fit", "true", [(20, 10), (100, 50), (200, 100)]),
             ("fill", "false", [(20, 20), (40, 40), (40, 40)]),
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn quality_is_jpegs() {
-        let noise = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 37 ^ y * 101) as u8; 3]));
+        let noise = RgbImage::from_fn(64, 64, |x, y| Rgb([((x * 37) ^ (y * 101)) as u8; 3]));
         let len = |quality, format| {
             let config = settings(&[("quality", quality), ("format", format)]);
             render(&png(noise.clone()), &config).unwrap()[0].bytes.len()
