@@ -143,7 +143,7 @@ struct Attempt<H> {
 }
 
 impl<H: Handler> Attempt<H> {
-    async fn run(self, mut deliveries: Vec<Delivery>) {
+    async fn run(self, deliveries: Vec<Delivery>) {
         let events = &self.events;
         let mut lease = Lease {
             events: Arc::clone(events),
@@ -156,21 +156,13 @@ impl<H: Handler> Attempt<H> {
             .map(|d| now.saturating_sub(d.due))
             .max()
             .unwrap_or(0);
-        let handled = match self.settled_beforehand(&mut deliveries).await {
-            Some(outcome) => Handled {
-                outcomes: deliveries
-                    .iter()
-                    .map(|_| (outcome.clone(), Transaction::default()))
-                    .collect(),
-                cost: Cost::default(),
-                log_tail: Vec::new(),
-            },
-            None => self.handler.handle(&self.function.name, &deliveries).await,
+        let most = self.function.allow_loop.unwrap_or(MAX_HOPS);
+        let (looped, deliveries) = deliveries.into_iter().partition(|d| d.event.hops > most);
+        let settled = match self.settle_looped(looped, most, queue_ms).await {
+            Ok(()) => self.handle(deliveries, queue_ms).await,
+            Err(error) => Err(error),
         };
-        match events
-            .settle(&self.function, deliveries, handled, queue_ms)
-            .await
-        {
+        match settled {
             // The settlement ended the lease: by now the event may be leased again, for its retry.
             Ok(()) => lease.seqs.clear(),
             Err(error) => {
@@ -183,17 +175,45 @@ impl<H: Handler> Attempt<H> {
         }
     }
 
-    /// Whether there is anything to run. An object's event takes the metadata that is stored with it.
-    async fn settled_beforehand(&self, deliveries: &mut [Delivery]) -> Option<Outcome> {
-        let [delivery] = deliveries else { return None };
-        let most = self.function.allow_loop.unwrap_or(MAX_HOPS);
-        if delivery.event.hops > most {
+    async fn handle(&self, mut deliveries: Vec<Delivery>, queue_ms: u64) -> Result<(), QueueError> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        let handled = match self.settled_beforehand(&mut deliveries).await {
+            Some(outcome) => unhandled(vec![outcome; deliveries.len()]),
+            None => self.handler.handle(&self.function.name, &deliveries).await,
+        };
+        self.events
+            .settle(&self.function, deliveries, handled, queue_ms)
+            .await
+    }
+
+    /// Ends the events that came here over more functions than a loop may take.
+    async fn settle_looped(
+        &self,
+        looped: Vec<Delivery>,
+        most: u32,
+        queue_ms: u64,
+    ) -> Result<(), QueueError> {
+        if looped.is_empty() {
+            return Ok(());
+        }
+        let outcomes = looped.iter().map(|delivery| {
             let reason = format!(
                 "it came here over {} functions, and {most} are allowed: {}; see `allow-loop`",
                 delivery.event.hops, delivery.event.id
             );
-            return Some(Outcome::Failed(Failure::Reject { reason }));
-        }
+            Outcome::Failed(Failure::Reject { reason })
+        });
+        let handled = unhandled(outcomes.collect());
+        self.events
+            .settle(&self.function, looped, handled, queue_ms)
+            .await
+    }
+
+    /// Whether there is anything to run. An object's event takes the metadata that is stored with it.
+    async fn settled_beforehand(&self, deliveries: &mut [Delivery]) -> Option<Outcome> {
+        let [delivery] = deliveries else { return None };
         let Payload::ObjectCreated { bucket, object } = &mut delivery.event.payload else {
             return None;
         };
@@ -212,6 +232,18 @@ impl<H: Handler> Attempt<H> {
             // The handler will meet the same error, and say what it makes of it.
             Err(_) => None,
         }
+    }
+}
+
+/// Outcomes without the handler.
+fn unhandled(outcomes: Vec<Outcome>) -> Handled {
+    let outcomes = outcomes.into_iter();
+    Handled {
+        outcomes: outcomes
+            .map(|outcome| (outcome, Transaction::default()))
+            .collect(),
+        cost: Cost::default(),
+        log_tail: Vec::new(),
     }
 }
 
