@@ -103,12 +103,46 @@ fn a_loop_that_is_allowed_ends_after_its_hops() {
     let dead = host.until(|r| r["dead"] == true);
     assert!(text(&dead, "reason").contains("allow-loop"), "{dead}");
     let ended = host.stop();
-    let done = ended
-        .outcomes("ping")
-        .iter()
-        .filter(|o| o["outcome"] == "done")
-        .count();
+    let outcomes = ended.outcomes("ping");
+    let done = outcomes.iter().filter(|o| o["outcome"] == "done").count();
     assert_eq!(done, 4, "the event from outside, and three hops");
+}
+
+/// Hops were counted for single events only: in a batch of several a loop never ended.
+#[test]
+fn a_loop_of_batches_ends_after_its_hops() {
+    let app = App::new(
+        r#"
+        [buckets.out]
+        [[function]]
+        name = "ping"
+        component = "guest:batch"
+        on = { message = "out", batch-size = 2 }
+        allow-loop = 3
+        limits = { concurrency = 1 }
+        grants = { write = ["out"], publish = ["out"] }
+        "#,
+    );
+    let published = app.kinglet_with(&["publish", "out", "--lines"], b"a\nb\n");
+    published.expect(0);
+    let mut host = app.up();
+    host.until_many(2, |r| r["dead"] == true || looped(r));
+    let ended = host.stop();
+    let outcomes = ended.outcomes("ping");
+    let dead: Vec<_> = outcomes.iter().filter(|o| o["dead"] == true).collect();
+    assert_eq!(dead.len(), 2, "{outcomes:#?}");
+    assert!(text(dead[0], "reason").contains("allow-loop"), "{dead:#?}");
+    assert_eq!(
+        outcomes.len(),
+        2 * 4 + 2,
+        "each from outside, three hops, and its end"
+    );
+}
+
+/// Whether an event came further than any loop here may: each hop adds to its id.
+fn looped(record: &serde_json::Value) -> bool {
+    let event = record["event"].as_str().unwrap_or_default();
+    event.matches("/ping/").count() > 5
 }
 
 #[test]

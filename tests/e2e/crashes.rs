@@ -22,7 +22,12 @@ fn gate(concurrency: u32) -> App {
 }
 
 fn publish(app: &App, count: usize) {
-    let lines: String = (0..count).map(|line| format!("m{line}\n")).collect();
+    publish_from(app, 0, count);
+}
+
+fn publish_from(app: &App, first: usize, count: usize) {
+    let lines = (first..first + count).map(|line| format!("m{line}\n"));
+    let lines: String = lines.collect();
     app.kinglet_with(&["publish", "in", "--lines"], lines.as_bytes())
         .expect(0);
 }
@@ -55,7 +60,7 @@ fn a_killed_host_loses_nothing_and_repeats_no_effect() {
 /// publishes a message; those wait behind the gate until no host is killed any more, and are counted.
 #[test]
 fn effects_commit_once_however_often_the_host_is_killed() {
-    const MESSAGES: usize = 120;
+    const ROUND: usize = 30;
     let app = App::new(
         r#"
         [buckets.gate]
@@ -73,15 +78,17 @@ fn effects_commit_once_however_often_the_host_is_killed() {
         grants = { read = ["gate"], write = ["out"] }
         "#,
     );
-    publish(&app, MESSAGES);
-    for done in [1, 7, 20, 3, 11] {
+    let rounds = [1, 7, 20, 3, 11];
+    for (round, done) in rounds.into_iter().enumerate() {
+        publish_from(&app, round * ROUND, ROUND);
         let mut host = app.up();
         host.outcomes(done, "batch");
         host.kill();
     }
+    let messages = rounds.len() * ROUND;
     app.put("gate/open", "");
     let mut host = app.up();
-    host.outcomes(MESSAGES, "gate");
+    host.outcomes(messages, "gate");
     // Behind whatever else there may be: one comes after the other.
     app.publish("out", "last");
     host.until(|r| settled(r) && r["outputs"][0] == "out/last");
@@ -91,14 +98,14 @@ fn effects_commit_once_however_often_the_host_is_killed() {
         .iter()
         .map(|outcome| outcome["outputs"][0].as_str().unwrap())
         .collect();
-    let expected: BTreeSet<String> = (0..MESSAGES)
+    let expected: BTreeSet<String> = (0..messages)
         .map(|n| format!("out/m{n}"))
         .chain(["out/last".to_owned()])
         .collect();
     assert_eq!(passed.len(), expected.len(), "{passed:?}");
     let passed: BTreeSet<&str> = passed.into_iter().collect();
     assert!(passed.iter().eq(expected.iter()), "{passed:?}");
-    assert_eq!(app.keys("out").len(), MESSAGES + 1);
+    assert_eq!(app.keys("out").len(), messages + 1);
     assert_eq!(app.staged("out"), 0);
 }
 

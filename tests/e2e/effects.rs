@@ -110,6 +110,35 @@ fn conditions_are_checked() {
     host.stop();
 }
 
+/// Many at once want to be the first: the condition holds at the commit, too, so one is.
+#[test]
+fn a_condition_is_won_by_one() {
+    let app = App::new(&format!(
+        r#"
+        [buckets.out]
+        [[function]]
+        name = "conditional"
+        component = "guest:conditional"
+        on = {{ message = "in" }}
+        limits = {{ concurrency = 8 }}
+        retry = {{ attempts = 9, backoff = "1ms..5ms" }}
+        grants = {{ read = ["out"], write = ["out"], publish = ["out"] }}
+        {}
+        "#,
+        echo("out")
+    ));
+    let lines: String = (0..24).map(|line| format!("{line}\n")).collect();
+    let publish = ["publish", "in", "--lines"];
+    app.kinglet_with(&publish, lines.as_bytes()).expect(0);
+    let mut host = app.up();
+    host.outcomes(24, "conditional");
+    let heard = heard(&mut host, 24);
+    let first = heard.iter().filter(|said| said.starts_with("written"));
+    assert_eq!(first.count(), 1, "{heard:?}");
+    host.stop();
+    assert_eq!(app.staged("out"), 0);
+}
+
 #[test]
 fn a_handler_lists_the_bucket_as_it_will_be() {
     let app = App::new(

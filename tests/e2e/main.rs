@@ -1,7 +1,7 @@
 //! End to end: the real host in a process of its own, real folders, real components.
 //!
 //! Nothing here sleeps. A test waits for the record or the line that it is about, for as long as
-//! `harness::PATIENCE`, and fails with what it saw until then.
+//! `host::PATIENCE`, and fails with what it saw until then.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +19,7 @@ mod delivery;
 mod effects;
 mod guests;
 mod harness;
+mod host;
 mod invoke;
 mod limits;
 mod logs;
