@@ -93,3 +93,17 @@ fn a_file_that_went_and_came_back_unchanged_is_not_accepted_again() {
     host.outcome_of("copy", "zzz");
     assert_eq!(host.stop().outcomes("copy").len(), 1);
 }
+
+/// A link has no writer who closes it: its hint is that it was made.
+#[test]
+fn a_link_that_is_made_while_the_host_runs_is_accepted() {
+    let app = App::new(&in_order());
+    app.put_old("outside", "linked");
+    let mut host = app.up();
+    fs::hard_link(app.path("outside"), app.path("in/hard")).unwrap();
+    host.outcome_of("copy", "hard");
+    std::os::unix::fs::symlink("hard", app.path("in/soft")).unwrap();
+    host.outcome_of("copy", "soft");
+    assert_eq!(host.stop().outcomes("copy").len(), 2);
+    assert_eq!(app.read("out/soft"), "linked");
+}

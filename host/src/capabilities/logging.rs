@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::View;
 use crate::bindings::logging::{Host, Level as WitLevel};
 use crate::clock::Clock;
-use crate::ports::{Delivery, Journal, Level, Record, RecordKind, Stream};
+use crate::ports::{Delivery, Journal, Level, Record, RecordKind, Stream, visible};
 
 /// How many lines of an attempt go into its dead letter.
 const TAIL_LINES: usize = 20;
@@ -145,7 +145,7 @@ impl GuestLog {
             self.say_when_full();
             return;
         }
-        let (context, text) = (escape(context), escape(message));
+        let (context, text) = (visible(context), visible(message));
         self.keep(text.clone());
         self.write(RecordKind::Log {
             level,
@@ -155,7 +155,7 @@ impl GuestLog {
     }
 
     fn line(&self, stream: Stream, line: &[u8]) {
-        let text = escape(&String::from_utf8_lossy(line));
+        let text = visible(&String::from_utf8_lossy(line));
         self.keep(text.clone());
         self.write(RecordKind::Output { stream, text });
     }
@@ -246,21 +246,6 @@ impl Host for View<'_> {
         self.context.log.log(level, &context, &message);
         Ok(())
     }
-}
-
-/// Makes control characters visible: a guest's log must not steer the terminal it is read in, nor the
-/// order in which its characters are shown.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if reorders || (c.is_control() && c != '\t' && c != '\n') {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

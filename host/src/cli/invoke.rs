@@ -21,13 +21,15 @@ use crate::ports::{
 };
 use crate::stores::objects::OverlayBucket;
 
+/// At once JSON, text and a number, so that most functions make something of it.
+const SAMPLE_MESSAGE: &[u8] = b"42";
 /// A stand-in for a photo: 64 x 64 pixels of a colour gradient.
 const SAMPLE_IMAGE: &[u8] = include_bytes!("sample.png");
 
 /// Run a function on one event, here and now, and show what it does. Nothing it does is kept.
 ///
 /// The event doesn't go through the queue, isn't retried, and its effects are shown and discarded.
-/// Without a flag that makes an event, a built-in sample is used: a small PNG image, or a small message.
+/// Without a flag that makes an event, a built-in sample is used: a small PNG image, or the message `42`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  kinglet invoke thumbnail --file cat.jpg --save out\n  kinglet invoke thumbnail --object photos/cat.jpg\n  kinglet invoke order --body '{\"id\": 7}'\n  kinglet invoke order --event event.json\n\nAn event file is {\"object\": \"BUCKET/KEY\"} or {\"message\": {\"body\": TEXT, \"content-type\": TEXT,\n\"ordering-key\": TEXT, \"attributes\": {NAME: TEXT}}}, all of a message's members optional."
@@ -215,7 +217,7 @@ impl Invoke {
                     (Some(text), _) => text.clone().into_bytes(),
                     (None, Some(path)) => std::fs::read(path)
                         .with_context(|| format!("can't read {}", path.display()))?,
-                    (None, None) => br#"{"hello": "world"}"#.to_vec(),
+                    (None, None) => SAMPLE_MESSAGE.to_vec(),
                 };
                 let mut payload = message_payload(topic, MessageFile::default());
                 if let Payload::Message(message) = &mut payload {

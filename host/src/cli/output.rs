@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::ports::{Cost, Level, Outcome, Record, RecordKind, Stream};
+use crate::ports::{Cost, Level, Outcome, Record, RecordKind, Stream, visible};
 
 /// A record as one or more lines.
 pub(super) fn record_text(record: &Record) -> String {
@@ -13,7 +13,7 @@ pub(super) fn record_text(record: &Record) -> String {
         .clone()
         .unwrap_or_else(|| "kinglet".to_owned());
     if let Some(subject) = &record.subject {
-        scope = format!("{scope} {subject}");
+        scope = format!("{scope} {}", visible(subject));
     }
     if let Some(attempt) = record.attempt.filter(|attempt| *attempt > 1) {
         scope = format!("{scope} (attempt {attempt})");
@@ -81,7 +81,7 @@ fn outcome_text(kind: &RecordKind) -> String {
         line = format!("{line}; dead-lettered");
     }
     if !outputs.is_empty() {
-        line = format!("{line} -> {}", outputs.join(", "));
+        line = format!("{line} -> {}", visible(&outputs.join(", ")));
     }
     line
 }

@@ -75,7 +75,7 @@ impl<H: Handler> Worker<H> {
                 },
             };
             while running.try_join_next().is_some() {}
-            let taken = match self.take().await {
+            let taken = match self.take(&mut stop).await {
                 Ok(taken) => taken,
                 Err(QueueError::Closed) => break,
                 Err(error) => {
@@ -110,7 +110,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// What is due, up to a batch; a batch waits for more as long as its window is.
-    async fn take(&self) -> Result<Taken, QueueError> {
+    async fn take(&self, stop: &mut Stop) -> Result<Taken, QueueError> {
         let Events { queue, clock, .. } = &*self.events;
         let name = &self.function.name;
         let size = self.function.on.batch_size.unwrap_or(1);
@@ -119,7 +119,10 @@ impl<H: Handler> Worker<H> {
             && !taken.deliveries.is_empty()
             && taken.deliveries.len() < size
         {
-            tokio::time::sleep(window.0).await;
+            tokio::select! {
+                () = stopped(stop) => return Ok(taken),
+                () = tokio::time::sleep(window.0) => {}
+            }
             let missing = size - taken.deliveries.len();
             match queue.take(name, missing, clock.now()).await {
                 Ok(more) => taken.deliveries.extend(more.deliveries),

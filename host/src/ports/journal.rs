@@ -114,3 +114,18 @@ pub enum Stream {
     /// Standard error.
     Stderr,
 }
+
+/// Makes control characters visible: text from outside must not steer the terminal it is read in, nor the
+/// order in which its characters are shown.
+pub fn visible(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if reorders || (c.is_control() && c != '\t' && c != '\n') {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}

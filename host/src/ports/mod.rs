@@ -12,7 +12,7 @@ mod transaction;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use event::{Event, Message, ObjectInfo, Payload};
 pub use handler::{Handled, Handler};
-pub use journal::{Journal, Level, Record, RecordKind, Stream};
+pub use journal::{Journal, Level, Record, RecordKind, Stream, visible};
 pub use key::validate_key;
 pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{

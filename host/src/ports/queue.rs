@@ -38,7 +38,7 @@ pub trait Queue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Sighting>, QueueError>;
 
-    /// Forgets objects that are gone.
+    /// Forgets objects that are gone; a key that ends with a slash stands for all below it.
     async fn forget(&self, bucket: &str, keys: Vec<String>) -> Result<(), QueueError>;
 
     /// How many deliveries of each function wait, and how many are dead letters.

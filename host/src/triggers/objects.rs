@@ -4,7 +4,8 @@
 //! folder finds: a version that wasn't accepted before becomes an event. So a lost hint loses nothing,
 //! and the same upload hinted at five times is one event.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,8 @@ enum Hint {
     Whole(String),
     /// A folder appeared, with whatever is in it already.
     Folder(String),
+    /// A link, or what isn't a file.
+    Link(String),
     /// Something is gone.
     Gone(String),
     /// Anything may have happened.
@@ -80,6 +83,8 @@ pub struct ObjectTrigger {
     overflow: Arc<std::sync::atomic::AtomicBool>,
     /// Said once each, not at every look.
     said: HashSet<String>,
+    /// Accepted objects that the last look at the whole folder didn't find.
+    missing: HashSet<String>,
     /// Held: dropped, it stops watching.
     _watcher: RecommendedWatcher,
 }
@@ -119,6 +124,7 @@ impl ObjectTrigger {
             hints,
             overflow,
             said: HashSet::new(),
+            missing: HashSet::new(),
             _watcher: watcher,
         })
     }
@@ -186,7 +192,11 @@ impl ObjectTrigger {
                 Hint::Folder(prefix) => {
                     unsettled = self.look_below(prefix, &hints).await?.or(unsettled);
                 }
-                Hint::Whole(key) if is_unfinished(key) => {}
+                Hint::Whole(key) | Hint::Link(key) if is_unfinished(key) => {}
+                // What it leads to, and what is wrong with it, its folder's list tells.
+                Hint::Link(key) => {
+                    unsettled = self.look_below(key, &hints).await?.or(unsettled);
+                }
                 // What is gone by a hint may be back by now: only a look tells.
                 Hint::Whole(key) | Hint::Gone(key) => match self.bucket.head(key).await {
                     Ok(object) if matches!(hint, Hint::Whole(_)) || self.is_quiet(&object) => {
@@ -197,7 +207,7 @@ impl ObjectTrigger {
                         let below = format!("{key}/");
                         let left = self.bucket.list(&below, None, 1).await?.objects;
                         if left.is_empty() {
-                            gone.push(key.clone());
+                            gone.extend([key.clone(), below]);
                         }
                     }
                     // A name that can't be a key: a look at its folder says so.
@@ -270,34 +280,38 @@ impl ObjectTrigger {
     }
 
     /// Forgets accepted versions of objects that are gone, so that what is remembered stays as small as
-    /// the folder.
-    async fn forget_missing(&self) -> Result<(), LookError> {
-        let (queue, name) = (self.events.queue(), self.bucket.name());
+    /// the folder. An object counts as gone when two looks in a row miss it: one that a function just wrote
+    /// is remembered a moment before it has its name.
+    async fn forget_missing(&mut self) -> Result<(), LookError> {
+        let name = self.bucket.name().to_owned();
+        let missed = std::mem::take(&mut self.missing);
         let mut after: Option<String> = None;
         loop {
-            let seen = queue.sightings(name, after.as_deref(), PAGE).await?;
+            let queue = self.events.queue();
+            let seen = queue.sightings(&name, after.as_deref(), PAGE).await?;
             let Some(last) = seen.last().map(|sighting| sighting.key.clone()) else {
                 return Ok(());
             };
-            let mut there = BTreeMap::new();
+            let mut there = HashSet::new();
             let mut from = after.clone();
             // The objects between the same two keys, however many pages they fill.
             loop {
                 let page = self.bucket.list("", from.as_deref(), PAGE).await?.objects;
                 let full = page.len() >= PAGE;
                 from = page.last().map(|object| object.key.clone());
-                there.extend(page.into_iter().map(|object| (object.key, object.etag)));
+                there.extend(page.into_iter().map(|object| object.key));
                 if !full || from.as_ref().is_some_and(|from| *from >= last) {
                     break;
                 }
             }
-            let gone: Vec<String> = seen
+            let (gone, missing): (Vec<_>, Vec<_>) = seen
                 .into_iter()
                 .map(|sighting| sighting.key)
-                .filter(|key| !there.contains_key(key))
-                .collect();
+                .filter(|key| !there.contains(key))
+                .partition(|key| missed.contains(key));
+            self.missing.extend(missing);
             if !gone.is_empty() {
-                queue.forget(name, gone).await?;
+                queue.forget(&name, gone).await?;
             }
             after = Some(last);
         }
@@ -331,6 +345,9 @@ fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
         EventKind::Create(CreateKind::Folder) => Hint::Folder,
         EventKind::Remove(RemoveKind::File) => Hint::Gone,
         EventKind::Modify(ModifyKind::Name(_)) => return renamed(&event.paths, root),
+        EventKind::Create(CreateKind::File | CreateKind::Other | CreateKind::Any) => {
+            return linked(&event.paths, root);
+        }
         EventKind::Other | EventKind::Any => return vec![Hint::Everything],
         _ => return Vec::new(),
     };
@@ -340,6 +357,20 @@ fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
         .filter_map(|path| key_of(path, root))
         .map(hint)
         .collect()
+}
+
+/// A new file is looked at once its writer closes it. A link has no writer, and neither has what isn't a
+/// file: a look says that.
+fn linked(paths: &[PathBuf], root: &Path) -> Vec<Hint> {
+    let has_no_writer = |path: &&PathBuf| {
+        path.symlink_metadata()
+            .is_ok_and(|found| !found.is_file() || found.nlink() > 1)
+    };
+    let keys = paths
+        .iter()
+        .filter(has_no_writer)
+        .filter_map(|path| key_of(path, root));
+    keys.map(Hint::Link).collect()
 }
 
 /// A rename names one or two paths, and whether they are files is to be looked up.

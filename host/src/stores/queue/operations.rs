@@ -322,16 +322,22 @@ impl Operations {
             .map_err(|error| failed(&error))
     }
 
-    /// Forgets objects, and with each key what was below it as a folder.
+    /// Forgets objects; a key that ends with a slash stands for all below it.
     pub fn forget(&mut self, bucket: &str, keys: &[String]) -> Result<()> {
         self.atomically(|store| {
             for key in keys {
-                // '0' follows '/' in the order of bytes.
-                store.sql(
-                    "DELETE FROM sighting WHERE bucket = ?1
-                     AND (key = ?2 OR (key > ?2 || '/' AND key < ?2 || '0'))",
-                    params![bucket, key],
-                )?;
+                match key.strip_suffix('/') {
+                    // '0' follows '/' in the order of bytes.
+                    Some(folder) => store.sql(
+                        "DELETE FROM sighting WHERE bucket = ?1
+                         AND key > ?2 || '/' AND key < ?2 || '0'",
+                        params![bucket, folder],
+                    )?,
+                    None => store.sql(
+                        "DELETE FROM sighting WHERE bucket = ?1 AND key = ?2",
+                        params![bucket, key],
+                    )?,
+                };
             }
             Ok(())
         })
