@@ -32,6 +32,19 @@ pub enum AppError {
     /// A bucket.
     #[error(transparent)]
     Bucket(#[from] ObjectError),
+    /// Two buckets in one folder: an object would be in both, and wake what wrote it.
+    #[error(
+        "buckets {one:?} and {other:?} share folder {path} or lie one in the other; give each a `path` of \
+         its own"
+    )]
+    Nested {
+        /// A bucket's name.
+        one: String,
+        /// The other's.
+        other: String,
+        /// The folder of the one.
+        path: String,
+    },
     /// What an ended host left can't be finished.
     #[error(transparent)]
     Recover(#[from] RecoverError),
@@ -76,6 +89,36 @@ pub fn journal_dir(manifest: &Manifest) -> PathBuf {
     state_dir(manifest).join("logs")
 }
 
+/// What tells this application's staged objects from others': made once, and kept with its state.
+fn owner(state: &Path, clock: &Clock) -> Result<String, AppError> {
+    let path = state.join("id");
+    let failed = |error: std::io::Error| QueueError::Failed {
+        reason: format!(
+            "can't keep the application's id in {}: {error}",
+            path.display()
+        ),
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(id) if !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
+            Ok(id)
+        }
+        Ok(_) => make_id(&path, clock).map_err(|error| failed(error).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            make_id(&path, clock).map_err(|error| failed(error).into())
+        }
+        Err(error) => Err(failed(error).into()),
+    }
+}
+
+fn make_id(path: &Path, clock: &Clock) -> std::io::Result<String> {
+    use std::io::Write;
+    let id = clock.new_id();
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(id.as_bytes())?;
+    file.sync_all()?;
+    Ok(id)
+}
+
 /// The buckets of a manifest, with their folders.
 pub struct OpenBuckets {
     /// By name.
@@ -83,16 +126,30 @@ pub struct OpenBuckets {
     folders: HashMap<String, PathBuf>,
 }
 
-/// Opens every bucket of the manifest.
+/// Opens every bucket of the manifest; what is staged in them is `owner`'s.
 ///
 /// # Errors
 /// Where a folder can't be made, read or written.
-pub fn open_buckets(manifest: &Manifest, clock: &Clock) -> Result<OpenBuckets, AppError> {
+pub fn open_buckets(
+    manifest: &Manifest,
+    owner: &str,
+    clock: &Clock,
+) -> Result<OpenBuckets, AppError> {
     let mut buckets: HashMap<String, Arc<dyn Bucket>> = HashMap::new();
-    let mut folders = HashMap::new();
+    let mut folders: HashMap<String, PathBuf> = HashMap::new();
     for name in manifest.buckets.keys() {
-        let bucket = FolderBucket::open(name, &manifest.bucket_path(name), clock.clone())?;
-        folders.insert(name.clone(), bucket.path().to_owned());
+        let bucket = FolderBucket::open(name, &manifest.bucket_path(name), owner, clock.clone())?;
+        let path = bucket.path();
+        for (other, folder) in &folders {
+            if path.starts_with(folder) || folder.starts_with(path) {
+                return Err(AppError::Nested {
+                    one: name.clone(),
+                    other: other.clone(),
+                    path: path.display().to_string(),
+                });
+            }
+        }
+        folders.insert(name.clone(), path.to_owned());
         buckets.insert(name.clone(), Arc::new(bucket));
     }
     Ok(OpenBuckets {
@@ -121,7 +178,7 @@ impl App {
             path: logs.display().to_string(),
             reason: error.to_string(),
         })?;
-        let buckets = open_buckets(&manifest, &clock)?;
+        let buckets = open_buckets(&manifest, &owner(&state, &clock)?, &clock)?;
         let events = Arc::new(Events::new(EventsConfig {
             manifest,
             queue: Arc::new(queue),

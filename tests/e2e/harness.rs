@@ -93,7 +93,13 @@ impl App {
     /// What lies in a bucket's staging folder.
     pub fn staged(&self, bucket: &str) -> usize {
         let staging = self.path(bucket).join(".kinglet-staging");
-        fs::read_dir(staging).unwrap().count()
+        // A folder for each application that has the bucket; none where nothing is staged or runs.
+        let Ok(owners) = fs::read_dir(staging) else {
+            return 0;
+        };
+        owners
+            .map(|owner| fs::read_dir(owner.unwrap().path()).unwrap().count())
+            .sum()
     }
 
     /// A command on this application, not yet run.

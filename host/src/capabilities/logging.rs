@@ -10,6 +10,8 @@ use crate::ports::{Delivery, Journal, Level, Record, RecordKind, Stream, visible
 
 /// How many lines of an attempt go into its dead letter.
 const TAIL_LINES: usize = 20;
+/// What a record takes beside its text, in bytes.
+const KEEPING: usize = 64;
 /// A longer line is broken, so that a guest that never ends its lines doesn't fill memory.
 const MAX_LINE_BYTES: usize = 8 << 10;
 
@@ -138,10 +140,8 @@ impl GuestLog {
     }
 
     fn log(&self, level: Level, context: &str, message: &str) {
-        let taken = self
-            .state()
-            .take(message.len().saturating_add(context.len()));
-        if taken < message.len() + context.len() {
+        let taken = self.state().take(message.len() + context.len() + KEEPING);
+        if taken < message.len() + context.len() + KEEPING {
             self.say_when_full();
             return;
         }

@@ -14,6 +14,10 @@ use crate::ports::{
     Bucket, Change, Condition, ObjectDraft, ObjectError, StagedWriter, validate_key,
 };
 
+/// What a staged object takes beside its body, in bytes: an inode, and its share of the folder.
+const KEEPING: usize = 4_096;
+/// The most writers that are open at once: each has a file open.
+const WRITERS: usize = 64;
 /// The most objects that one page lists.
 const PAGE: usize = 1_000;
 
@@ -89,6 +93,11 @@ impl wit::HostBucket for View<'_> {
         options: wit::WriteOptions,
     ) -> Answer<Resource<OpenWriter>> {
         let bucket = self.bucket(&bucket)?;
+        if self.context.staging.open_writers() >= WRITERS {
+            return Ok(Err(Error::Limit(format!(
+                "{WRITERS} writers are open at once; finish or drop some"
+            ))));
+        }
         match self.context.stage(&*bucket, key, options).await {
             Ok(writer) => {
                 let id = self.context.staging.add_writer(bucket.name(), writer);
@@ -191,6 +200,19 @@ impl Context {
         })
     }
 
+    /// Lists live in the guest's memory: one that can't fit isn't read at all.
+    fn check_room(&self, key: &str, size: u64, offset: u64, length: u64) -> Result<(), Error> {
+        let wanted = size.saturating_sub(offset).min(length);
+        if wanted <= self.room {
+            return Ok(());
+        }
+        Err(Error::Limit(format!(
+            "{key:?} has {wanted} bytes to read and the function's memory is limited to {}; read it in \
+             ranges, or raise `limits.memory`",
+            self.room
+        )))
+    }
+
     /// A handler sees what it staged, whatever it may read.
     async fn head_of(
         &self,
@@ -221,6 +243,7 @@ impl Context {
                 if etag.is_some_and(|etag| etag != object.info.etag) {
                     return Err(Error::Changed);
                 }
+                self.check_room(key, object.info.size, offset, length)?;
                 bucket
                     .read_staged(&object.token, offset, length)
                     .await
@@ -229,15 +252,7 @@ impl Context {
             None => {
                 self.check_read(bucket.name(), key)?;
                 let size = bucket.head(key).await.map_err(object_error)?.size;
-                let wanted = size.saturating_sub(offset).min(length);
-                // Lists live in the guest's memory: one that can't fit isn't read at all.
-                if wanted > self.room {
-                    return Err(Error::Limit(format!(
-                        "{key:?} has {wanted} bytes to read and the function's memory is limited \
-                         to {}; read it in ranges, or raise `limits.memory`",
-                        self.room
-                    )));
-                }
+                self.check_room(key, size, offset, length)?;
                 bucket
                     .read(key, etag.as_deref(), offset, length)
                     .await
@@ -247,12 +262,18 @@ impl Context {
     }
 
     async fn stage(
-        &self,
+        &mut self,
         bucket: &dyn Bucket,
         key: String,
         options: wit::WriteOptions,
     ) -> Result<Box<dyn StagedWriter>, Error> {
         self.check_write(bucket.name(), &key)?;
+        let metadata = options.metadata.iter();
+        let metadata: usize = metadata.map(|(name, value)| name.len() + value.len()).sum();
+        let content_type = options.content_type.as_ref().map_or(0, String::len);
+        self.staging
+            .charge(key.len() + content_type + metadata + KEEPING)
+            .map_err(|full| Error::Limit(full.to_string()))?;
         let condition = self
             .checked_condition(bucket, &key, options.condition)
             .await?;

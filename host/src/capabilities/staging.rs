@@ -132,6 +132,10 @@ impl Staging {
         self.writers.get_mut(&id).map(|(_, writer)| writer)
     }
 
+    pub(super) fn open_writers(&self) -> usize {
+        self.writers.len()
+    }
+
     pub(super) fn take_writer(&mut self, id: u32) -> Option<(String, Box<dyn StagedWriter>)> {
         self.writers.remove(&id)
     }

@@ -10,6 +10,9 @@ use crate::bindings::topics as wit;
 use crate::bindings::types::Error;
 use crate::ports::Draft;
 
+/// A message's own share of the host's memory, in bytes.
+const KEEPING: usize = 256;
+
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl wit::Host for View<'_> {}
@@ -31,7 +34,7 @@ impl wit::HostTopic for View<'_> {
         messages: Vec<wit::Draft>,
     ) -> Answer<()> {
         let topic = Arc::clone(&self.table.get(&topic)?.name);
-        let bytes = messages.iter().map(|message| message.body.len()).sum();
+        let bytes = messages.iter().map(bytes_of).sum();
         if let Err(full) = self.context.staging.charge(bytes) {
             return Ok(Err(Error::Limit(full.to_string())));
         }
@@ -54,4 +57,15 @@ impl wit::HostTopic for View<'_> {
         self.table.delete(topic)?;
         Ok(())
     }
+}
+
+/// What a message takes while it is staged: every part of it, and the keeping.
+fn bytes_of(message: &wit::Draft) -> usize {
+    let attributes = message.attributes.iter();
+    let attributes: usize = attributes
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    let texts = [&message.content_type, &message.ordering_key];
+    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+    message.body.len() + attributes + texts + KEEPING
 }

@@ -1,7 +1,10 @@
 //! Between the contract's types and the ports'.
 
 use crate::bindings::types as wit;
-use crate::ports::{Delivery, Failure, Message, ObjectError, ObjectInfo};
+use crate::ports::{Delivery, Failure, Message, ObjectError, ObjectInfo, visible};
+
+/// A longer reason is cut: it is kept with each attempt.
+const MAX_REASON_BYTES: usize = 8 << 10;
 
 /// A delivery as the contract tells it.
 fn delivery(delivery: &Delivery) -> wit::Delivery {
@@ -38,12 +41,25 @@ pub fn message_event(from: &Delivery, message: &Message) -> wit::MessageEvent {
 pub fn failure_from(failure: wit::Failure) -> Failure {
     match failure {
         wit::Failure::Retry(request) => Failure::Retry {
-            reason: request.reason,
+            reason: said(&request.reason),
             after_ms: request.after_ms,
         },
-        wit::Failure::Reject(reason) => Failure::Reject { reason },
-        wit::Failure::Other(reason) => Failure::Other { reason },
+        wit::Failure::Reject(reason) => Failure::Reject {
+            reason: said(&reason),
+        },
+        wit::Failure::Other(reason) => Failure::Other {
+            reason: said(&reason),
+        },
     }
+}
+
+/// What a guest says of its failure, so much of it as a person reads.
+fn said(reason: &str) -> String {
+    if reason.len() <= MAX_REASON_BYTES {
+        return visible(reason);
+    }
+    let kept = reason.floor_char_boundary(MAX_REASON_BYTES);
+    format!("{}...", visible(reason.get(..kept).unwrap_or_default()))
 }
 
 pub(super) fn object_info(info: ObjectInfo) -> wit::ObjectInfo {

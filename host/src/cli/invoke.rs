@@ -138,7 +138,8 @@ impl Invoke {
             );
         };
         let clock = Clock::system();
-        let buckets = open_buckets(&manifest, &clock)?.buckets;
+        let buckets =
+            open_buckets(&manifest, &format!("invoke-{}", clock.new_id()), &clock)?.buckets;
         let (payload, buckets) = self
             .event(&manifest, function.on.source(), buckets, &clock)
             .await?;
@@ -161,6 +162,7 @@ impl Invoke {
             },
             due: clock.now(),
             attempted: self.attempt - 1,
+            failed: self.attempt - 1,
             attempts: Vec::new(),
         };
         let Handled { outcomes, cost, .. } = engine.handle(&function.name, &[delivery]).await;

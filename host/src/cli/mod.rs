@@ -14,14 +14,17 @@ mod up;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::app::state_dir;
+use crate::app::{App, AppError, state_dir};
+use crate::clock::Clock;
 use crate::config::Manifest;
 use crate::control::Client;
 use crate::engine::Cache;
+use crate::ports::QueueError;
 
 /// Runs small WebAssembly functions on events: one fresh instance each, hard limits, nothing lost.
 #[derive(Debug, Parser)]
@@ -48,6 +51,10 @@ enum Command {
     Logs(logs::Logs),
     Check(check::Check),
 }
+
+/// How long a command waits for a store that is in use: a host may be compiling, or finishing what runs.
+const HELD: Duration = Duration::from_secs(60);
+const HELD_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a command ended that ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,13 +134,39 @@ impl CacheArgs {
                 .or_else(|| from("HOME").map(|home| Path::new(&home).join(".cache")))?;
             Some(user.join("kinglet").join("components"))
         });
-        Cache::new(dir.unwrap_or_else(|| std::env::temp_dir().join("kinglet-components")))
+        // Not the folder for temporary files: others could put native code there.
+        Cache::new(dir.unwrap_or_else(|| PathBuf::from(".kinglet").join("components")))
     }
 }
 
-/// A connection to the host that runs the application, where one does.
-async fn running_host(manifest: &Manifest) -> anyhow::Result<Option<Client>> {
-    Ok(Client::connect(&state_dir(manifest)).await?)
+/// Who has the application's store.
+enum Holder {
+    /// A running host.
+    Host(Client),
+    /// This process, now.
+    Here(Box<App>),
+}
+
+/// Reaches the running host, or opens the store where none runs. A store that is held without a host that
+/// answers is so for a moment: its host is starting or stopping, or another command has it.
+async fn reach(manifest: &Arc<Manifest>, clock: &Clock) -> anyhow::Result<Holder> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(host) = Client::connect(&state_dir(manifest)).await? {
+            return Ok(Holder::Host(host));
+        }
+        match App::open(Arc::clone(manifest), clock.clone()).await {
+            Ok(app) => return Ok(Holder::Here(Box::new(app))),
+            Err(AppError::Queue(QueueError::InUse { .. })) if waited < HELD => {
+                if waited.is_zero() {
+                    eprintln!("the store is in use; waiting for it");
+                }
+                waited += HELD_PAUSE;
+                tokio::time::sleep(HELD_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Result<Verdict> {

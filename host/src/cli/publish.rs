@@ -8,8 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::output::{print_json, print_line};
-use super::{AppArgs, Verdict, running_host};
-use crate::app::App;
+use super::{AppArgs, Holder, Verdict, reach};
 use crate::clock::{Clock, millis};
 use crate::control::{Request, Response, answer};
 use crate::ports::{Accepted, Draft};
@@ -63,12 +62,9 @@ impl Publish {
         let request = Request::Publish {
             messages: messages.collect(),
         };
-        let response = match running_host(&manifest).await? {
-            Some(mut host) => host.ask(&request).await?,
-            None => {
-                let app = App::open(manifest.clone(), Clock::system()).await?;
-                answer(app.events(), request).await
-            }
+        let response = match reach(&manifest, &Clock::system()).await? {
+            Holder::Host(mut host) => host.ask(&request).await?,
+            Holder::Here(app) => answer(app.events(), request).await,
         };
         let published = match response {
             Response::Published(published) => published,

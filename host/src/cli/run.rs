@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::logs::FOLLOW;
 use super::output::{print_json, print_line};
-use super::{AppArgs, CacheArgs, Verdict, running_host};
+use super::{AppArgs, CacheArgs, Holder, Verdict, reach};
 use crate::app::{App, journal_dir};
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
@@ -62,13 +62,13 @@ impl Run {
             prefix: prefix.to_owned(),
             run: run.clone(),
         };
-        let tally = match running_host(&manifest).await? {
-            Some(mut host) => {
+        let tally = match reach(&manifest, &clock).await? {
+            Holder::Host(mut host) => {
                 let journal = JournalReader::from_end(&journal_dir(&manifest))?;
                 let total = accepted(host.ask(&request).await?)?;
                 await_outcomes(journal, &run, total).await?
             }
-            None => self.run_here(&manifest, clock, request, &run).await?,
+            Holder::Here(app) => self.run_here(&manifest, &app, request, &run).await?,
         };
         if self.json {
             print_json(&tally)?;
@@ -99,11 +99,10 @@ impl Run {
     async fn run_here(
         &self,
         manifest: &Arc<Manifest>,
-        clock: Clock,
+        app: &App,
         request: Request,
         run: &str,
     ) -> anyhow::Result<Tally> {
-        let app = App::open(Arc::clone(manifest), clock).await?;
         let engine = tokio::task::block_in_place(|| app.load(self.cache.cache()))?;
         let journal = JournalReader::from_end(&journal_dir(manifest))?;
         let total = accepted(answer(app.events(), request).await)?;
@@ -122,7 +121,10 @@ impl Run {
             )),
         };
         let _ = stopper.send(true);
-        delivery.await?;
+        tokio::select! {
+            ended = delivery => ended?,
+            _ = tokio::signal::ctrl_c() => std::process::exit(130),
+        }
         tally
     }
 }

@@ -41,6 +41,21 @@ impl Manifest {
                 ));
             }
         }
+        let folders: Vec<_> = self
+            .buckets
+            .keys()
+            .map(|name| (name, self.bucket_path(name)))
+            .collect();
+        for (at, (one, path)) in folders.iter().enumerate() {
+            for (other, folder) in folders.iter().skip(at + 1) {
+                if path.starts_with(folder) || folder.starts_with(path) {
+                    problems.push(format!(
+                        "buckets {one:?} and {other:?} share a folder or lie one in the other; give each \
+                         a `path` of its own"
+                    ));
+                }
+            }
+        }
         let mut seen = BTreeMap::new();
         for function in &self.functions {
             if seen.insert(&function.name, ()).is_some() {
@@ -276,6 +291,11 @@ mod tests {
                 r#"write = ["thumbs"]"#,
                 r#"write = ["thumbs", "photos/x"]"#,
                 "never come to rest",
+            ),
+            (
+                r#"path = "out/thumbs""#,
+                r#"path = "photos/thumbs""#,
+                "one in the other",
             ),
             (
                 r#"path = "out/thumbs""#,

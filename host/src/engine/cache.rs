@@ -8,7 +8,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -45,6 +45,14 @@ impl Cache {
         engine: &wasmtime::Engine,
         wasm: &[u8],
     ) -> wasmtime::Result<(Component, CacheUse)> {
+        if let Err(problem) = self.check_private() {
+            tracing::warn!(
+                folder = %self.dir.display(),
+                problem,
+                "compiled components aren't kept there; pass `--cache-dir`"
+            );
+            return Ok((Component::new(engine, wasm)?, CacheUse::Compiled));
+        }
         let path = self.dir.join(artifact_name(engine, wasm));
         if is_intact(&path)
             && let Ok(component) = load(engine, &path)
@@ -61,6 +69,19 @@ impl Cache {
             return Ok((Component::new(engine, wasm)?, CacheUse::Compiled));
         }
         Ok((load(engine, &path)?, CacheUse::Compiled))
+    }
+
+    /// Native code is loaded from the folder, so nobody else may write there.
+    fn check_private(&self) -> Result<(), &'static str> {
+        match fs::symlink_metadata(&self.dir) {
+            Err(_) => Ok(()),
+            Ok(found) if !found.is_dir() => Err("it isn't a folder"),
+            Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
+                Err("it belongs to another user")
+            }
+            Ok(found) if found.mode() & 0o022 != 0 => Err("others may write to it"),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn store(&self, path: &Path, artifact: &[u8]) -> io::Result<()> {

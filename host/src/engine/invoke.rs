@@ -17,6 +17,7 @@ use crate::capabilities::{
 use crate::clock::{Stopwatch, millis};
 use crate::ports::{
     Cost, Delivery, Failure, Handled, HostFault, Limit, Outcome, Payload, Transaction, Trap,
+    visible,
 };
 
 /// How often a guest that only computes gives way to others: some tens of microseconds of work.
@@ -68,7 +69,7 @@ impl Engine {
             Ok(Answer::One(result)) => vec![(outcome_of(result), shared)],
             Ok(Answer::Each(results)) => outcomes_of_batch(results, batch, shared, scoped),
             Err(cut) => {
-                let outcome = explain(cut, function, &log);
+                let outcome = explain(cut, !started.is_zero(), function, &log);
                 batch
                     .iter()
                     .map(|_| (outcome.clone(), Transaction::default()))
@@ -197,6 +198,9 @@ fn outcomes_of_batch(
         }
     };
     let mut shared = Some(shared).filter(|_| results.iter().all(Result::is_ok));
+    if let Some(shared) = &mut shared {
+        shared.shared = !shared.is_empty();
+    }
     results
         .into_iter()
         .zip(scoped)
@@ -209,7 +213,7 @@ fn outcomes_of_batch(
 }
 
 /// Names the true cause of a call that didn't return.
-fn explain(cut: Cut, function: &LoadedFunction, log: &GuestLog) -> Outcome {
+fn explain(cut: Cut, began: bool, function: &LoadedFunction, log: &GuestLog) -> Outcome {
     let limits = &function.limits;
     let error = match cut {
         Cut::Deadline => {
@@ -233,12 +237,22 @@ fn explain(cut: Cut, function: &LoadedFunction, log: &GuestLog) -> Outcome {
             backtrace: Vec::new(),
         });
     }
-    let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
-        return Outcome::Fault(HostFault {
-            reason: format!("{error:#}"),
+    if let Some(wrong) = error.downcast_ref::<WrongEvent>() {
+        return Outcome::Failed(Failure::Reject {
+            reason: wrong.to_string(),
         });
-    };
+    }
     let backtrace = backtrace(&error);
+    let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
+        let reason = format!("{error:#}");
+        // The capabilities hand failures of the stores to the guest, so what ends a call that began is
+        // the guest's own doing: a broken pointer, too many handles, an index past the end.
+        return if began {
+            Outcome::Trap(Trap { reason, backtrace })
+        } else {
+            Outcome::Fault(HostFault { reason })
+        };
+    };
     match trap {
         wasmtime::Trap::OutOfFuel => Outcome::Limit(Limit::Fuel { limit: limits.fuel }),
         wasmtime::Trap::StackOverflow => Outcome::Limit(Limit::Stack {
@@ -276,7 +290,7 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
 
 /// A symbol as its author wrote it.
 fn demangle(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    visible(&format!("{:#}", rustc_demangle::demangle(name)))
 }
 
 fn recurses(backtrace: &[String]) -> bool {

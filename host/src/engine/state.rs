@@ -17,6 +17,8 @@ use crate::ports::Stream;
 
 /// The most handles that an instance may hold at once.
 const MAX_HANDLES: usize = 4_096;
+/// How many random bytes a guest may have in one call.
+const RANDOM_BYTES: u64 = 64 << 10;
 /// How much a guest may print in one call.
 const PRINT_BYTES: usize = 64 << 10;
 
@@ -46,6 +48,8 @@ impl WasiView for State {
         let log = &self.context.log;
         let ctx = self.wasi.get_or_insert_with(|| {
             WasiCtx::builder()
+                // What one call may ask for, so that no call takes long.
+                .max_random_size(RANDOM_BYTES)
                 .stdout(Printed {
                     log: log.clone(),
                     stream: Stream::Stdout,

@@ -12,22 +12,31 @@ use crate::ports::{
     Journal, Level, ObjectError, Outcome, QueueError, Record, RecordKind, Sighting, Transaction,
 };
 
-/// How often an apply that fails is tried again while the host runs; the next start tries on.
-const APPLY_TRIES: u32 = 5;
+/// Before an apply that failed is tried again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// One lock for each bucket. A conditional write holds its bucket alone from the check to the apply,
-/// other writes share it.
+/// One lock for each bucket. A write with a condition holds its bucket alone from the check to the apply,
+/// and so does one that may need a folder, which another's object might become; other writes share it.
 pub(super) struct BucketLocks(HashMap<String, Arc<RwLock<()>>>);
 
 /// Held until the changes are applied.
-pub(super) enum BucketGuard {
-    Shared(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
-    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
+pub enum BucketGuard {
+    /// With other writers.
+    Shared(OwnedRwLockReadGuard<()>),
+    /// With nobody else.
+    Alone(OwnedRwLockWriteGuard<()>),
 }
 
 impl BucketLocks {
     pub fn new<'a>(names: impl Iterator<Item = &'a String>) -> Self {
         Self(names.map(|name| (name.clone(), Arc::default())).collect())
+    }
+
+    /// Holds a bucket alone: no commit changes it meanwhile.
+    pub async fn alone(&self, bucket: &str) -> Option<BucketGuard> {
+        let lock = self.0.get(bucket).map(Arc::clone)?;
+        Some(BucketGuard::Alone(lock.write_owned().await))
     }
 
     /// Locks the buckets that these transactions change, in the order of their names so that two
@@ -37,10 +46,10 @@ impl BucketLocks {
         transactions: impl Iterator<Item = &'a Transaction>,
     ) -> Vec<BucketGuard> {
         let mut alone: BTreeMap<&str, bool> = BTreeMap::new();
-        for ((bucket, _), change) in transactions.flat_map(|t| &t.objects) {
+        for ((bucket, key), change) in transactions.flat_map(|t| &t.objects) {
             let conditional =
                 matches!(change, Change::Write(object) if object.condition != Condition::None);
-            *alone.entry(bucket).or_default() |= conditional;
+            *alone.entry(bucket).or_default() |= conditional || key.contains('/');
         }
         let mut guards = Vec::new();
         for (bucket, alone) in alone {
@@ -54,6 +63,42 @@ impl BucketLocks {
             });
         }
         guards
+    }
+}
+
+/// What the plans of one settlement change so far: none of it is applied yet, so that no look at the
+/// bucket shows it. Whether a change stands alone is noted with it.
+#[derive(Default)]
+pub(super) struct Planned(BTreeMap<(String, String), bool>);
+
+impl Planned {
+    fn add(&mut self, bucket: &str, key: &str, alone: bool) -> Result<(), ObjectError> {
+        let has = |key: &str| self.0.contains_key(&(bucket.to_owned(), key.to_owned()));
+        let above = key
+            .match_indices('/')
+            .filter_map(|(at, _)| key.get(..at))
+            .any(has);
+        let folder = (bucket.to_owned(), format!("{key}/"));
+        let below = self
+            .0
+            .range(folder.clone()..)
+            .next()
+            .is_some_and(|((in_bucket, next), _)| {
+                in_bucket == bucket && next.starts_with(&folder.1)
+            });
+        if above || below {
+            return Err(ObjectError::Invalid(format!(
+                "key {key:?} would be both an object and a folder of others in bucket {bucket:?}; \
+                 choose another key"
+            )));
+        }
+        match self.0.insert((bucket.to_owned(), key.to_owned()), alone) {
+            Some(earlier) if earlier || alone => Err(ObjectError::Changed {
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -75,6 +120,7 @@ impl Events {
         &self,
         delivery: &Delivery,
         transaction: Transaction,
+        planned: &mut Planned,
     ) -> Result<Plan, Outcome> {
         let hops = delivery.event.hops.saturating_add(1);
         let mut plan = Plan::default();
@@ -84,6 +130,13 @@ impl Events {
             let Some(bucket) = self.buckets.get(&bucket_name) else {
                 continue;
             };
+            let alone = match &change {
+                Change::Remove => true,
+                Change::Write(object) => object.condition != Condition::None,
+            };
+            planned
+                .add(&bucket_name, &key, alone)
+                .map_err(|error| refused(&error))?;
             let intended = match change {
                 Change::Remove => match bucket.head(&key).await {
                     Ok(info) => IntendedChange::Remove {
@@ -144,36 +197,30 @@ impl Events {
         Ok(plan)
     }
 
-    /// Carries out a decided intent, and wakes whom its events are for.
+    /// Carries out a decided intent, and wakes whom its events are for. Goes on until it works: given up,
+    /// it would be carried out over newer objects at the next start.
     pub(super) async fn apply(&self, intent: Intent) {
+        let mut pause = FIRST_PAUSE;
+        while let Err(error) = self.try_apply(&intent).await {
+            if pause == FIRST_PAUSE {
+                self.say(Level::Error, cannot_apply(&error));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.applied(intent).await;
+    }
+
+    async fn applied(&self, intent: Intent) {
         let woken: Vec<String> = intent
             .accepts
             .iter()
             .flat_map(|accept| accept.functions.iter().cloned())
             .collect();
-        for tried in 1.. {
-            match self.try_apply(&intent).await {
-                Ok(()) => break,
-                Err(error) if tried < APPLY_TRIES => {
-                    tracing::warn!(intent = intent.seq, %error, "applying again");
-                    tokio::time::sleep(Duration::from_millis(100 << tried)).await;
-                }
-                Err(error) => {
-                    self.say(
-                        Level::Error,
-                        format!(
-                            "the effects of a settled event are decided and can't be applied: \
-                             {error}; they are kept, and applied when the host starts again"
-                        ),
-                    );
-                    return;
-                }
-            }
-        }
         match self.queue.applied(intent.seq, intent.accepts).await {
             Ok(()) => self.wake(woken),
             Err(error) => {
-                tracing::error!(%error, "an applied intent is applied again at the next start")
+                tracing::error!(%error, "an applied intent is applied again at the next start");
             }
         }
     }
@@ -200,7 +247,10 @@ impl Events {
     /// Where the store of events or a bucket can't be read.
     pub async fn recover(&self) -> Result<(), RecoverError> {
         for intent in self.queue.intents().await? {
-            self.apply(intent).await;
+            self.try_apply(&intent)
+                .await
+                .map_err(|error| RecoverError::Intent(cannot_apply(&error)))?;
+            self.applied(intent).await;
         }
         let keep = self
             .queue
@@ -218,6 +268,12 @@ impl Events {
             bucket.sweep(&keep).await?;
         }
         Ok(())
+    }
+
+    /// Holds a bucket still: what is seen of it while this is held is what it is, without a commit in
+    /// between.
+    pub async fn hold(&self, bucket: &str) -> Option<BucketGuard> {
+        self.locks.alone(bucket).await
     }
 
     /// The host's own word in the journal.
@@ -245,6 +301,16 @@ pub enum RecoverError {
     /// A bucket.
     #[error(transparent)]
     Bucket(#[from] ObjectError),
+    /// A decided intent can't be carried out.
+    #[error("{0}")]
+    Intent(String),
+}
+
+fn cannot_apply(error: &ObjectError) -> String {
+    format!(
+        "the effects of an event are decided and can't be applied: {error}; they are kept, and applied \
+         once this is mended"
+    )
 }
 
 /// A commit that the bucket refuses is an attempt that failed: by somebody else's write, or by a key

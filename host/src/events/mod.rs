@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub use accept::{NewMessage, PublishError};
-pub use commit::RecoverError;
+pub use commit::{BucketGuard, RecoverError};
 pub use dispatch::{Stop, stopped};
 
 use crate::clock::Clock;

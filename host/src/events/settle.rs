@@ -2,11 +2,11 @@
 
 use super::Events;
 use super::backoff::{asked_ms, delay_ms};
-use super::commit::Plan;
+use super::commit::{Plan, Planned};
 use crate::config::Function;
 use crate::ports::{
     AttemptRecord, Cost, Delivery, Disposition, Failure, Handled, Outcome, QueueError, Record,
-    RecordKind, Settlement,
+    RecordKind, Settlement, Transaction,
 };
 
 /// Why an event is given up, or when it comes again.
@@ -36,18 +36,11 @@ impl Events {
             .locks
             .lock(outcomes.iter().map(|(_, transaction)| transaction))
             .await;
+        let plans = self.plans(&deliveries, outcomes).await;
         let mut settlements = Vec::with_capacity(deliveries.len());
         let mut records = Vec::with_capacity(deliveries.len());
         let mut discards = Vec::new();
-        for (delivery, (outcome, transaction)) in deliveries.into_iter().zip(outcomes) {
-            let (outcome, mut plan) = if outcome.is_success() {
-                match self.plan(&delivery, transaction).await {
-                    Ok(plan) => (outcome, plan),
-                    Err(outcome) => (outcome, Plan::default()),
-                }
-            } else {
-                (outcome, Plan::default())
-            };
+        for (delivery, (outcome, mut plan)) in deliveries.into_iter().zip(plans) {
             let next = self.next(function, &delivery, &outcome);
             let outputs = std::mem::take(&mut plan.outputs);
             records.push(self.outcome_record(&delivery, &outcome, &next, cost, queue_ms, outputs));
@@ -115,9 +108,39 @@ impl Events {
         Ok(())
     }
 
+    /// How each success is committed; what can't be is a failure by now. Effects that a batch shares
+    /// commit with all of it or not at all.
+    async fn plans(
+        &self,
+        deliveries: &[Delivery],
+        outcomes: Vec<(Outcome, Transaction)>,
+    ) -> Vec<(Outcome, Plan)> {
+        let shared = outcomes.iter().any(|(_, transaction)| transaction.shared);
+        let mut planned = Planned::default();
+        let mut plans = Vec::with_capacity(outcomes.len());
+        for (delivery, (outcome, transaction)) in deliveries.iter().zip(outcomes) {
+            plans.push(if outcome.is_success() {
+                match self.plan(delivery, transaction, &mut planned).await {
+                    Ok(plan) => (outcome, plan),
+                    Err(refused) => (refused, Plan::default()),
+                }
+            } else {
+                (outcome, Plan::default())
+            });
+        }
+        if shared && plans.iter().any(|(outcome, _)| !outcome.is_success()) {
+            for plan in plans.iter_mut().filter(|(outcome, _)| outcome.is_success()) {
+                let reason = "another message of the batch failed, and effects are shared";
+                let reason = reason.to_owned();
+                *plan = (Outcome::Failed(Failure::Other { reason }), Plan::default());
+            }
+        }
+        plans
+    }
+
     fn next(&self, function: &Function, delivery: &Delivery, outcome: &Outcome) -> Next {
         let backoff = function.retry.backoff;
-        let failures = delivery.failures().saturating_add(1);
+        let failures = delivery.failed.saturating_add(1);
         match outcome {
             Outcome::Done | Outcome::Superseded { .. } => Next::Finished,
             Outcome::Failed(Failure::Reject { .. }) => Next::Never {

@@ -116,6 +116,9 @@ pub struct Delivery {
     pub due: Timestamp,
     /// How many attempts ended.
     pub attempted: u32,
+    /// How many of them failed by the function's own doing.
+    #[serde(default)]
+    pub failed: u32,
     /// The last of them, oldest first.
     pub attempts: Vec<AttemptRecord>,
 }
@@ -133,19 +136,13 @@ impl Delivery {
     /// Adds an attempt that ended.
     pub fn record(&mut self, attempt: AttemptRecord) {
         self.attempted = self.attempted.saturating_add(1);
+        if !matches!(attempt.outcome, Outcome::Fault(_)) {
+            self.failed = self.failed.saturating_add(1);
+        }
         if self.attempts.len() >= REMEMBERED_ATTEMPTS {
             self.attempts.remove(0);
         }
         self.attempts.push(attempt);
-    }
-
-    /// How many attempts failed by the function's own doing.
-    pub fn failures(&self) -> u32 {
-        let failed = self
-            .attempts
-            .iter()
-            .filter(|a| !matches!(a.outcome, Outcome::Fault(_)));
-        u32::try_from(failed.count()).unwrap_or(u32::MAX)
     }
 }
 

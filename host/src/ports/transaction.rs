@@ -13,6 +13,8 @@ pub struct Transaction {
     pub objects: BTreeMap<(String, String), Change>,
     /// In the order in which they were published.
     pub messages: Vec<Draft>,
+    /// Whether it holds effects that all of a batch share: then it commits with all of it or not at all.
+    pub shared: bool,
 }
 
 impl Transaction {
@@ -25,6 +27,7 @@ impl Transaction {
     pub fn absorb(&mut self, later: Self) {
         self.objects.extend(later.objects);
         self.messages.extend(later.messages);
+        self.shared |= later.shared;
     }
 }
 

@@ -180,8 +180,6 @@ impl ObjectTrigger {
 
     /// Looks where the hints say. Returns when to look again, where a file may still be written.
     async fn look(&mut self, hints: BTreeSet<Hint>) -> Result<Option<Duration>, LookError> {
-        let mut whole = Vec::new();
-        let mut gone = Vec::new();
         let mut unsettled = None;
         for hint in &hints {
             match hint {
@@ -189,14 +187,27 @@ impl ObjectTrigger {
                     unsettled = self.look_below("", &hints).await?.or(unsettled);
                     self.forget_missing().await?;
                 }
-                Hint::Folder(prefix) => {
+                // What a link leads to, and what is wrong with it, a list tells.
+                Hint::Folder(prefix) | Hint::Link(prefix) => {
                     unsettled = self.look_below(prefix, &hints).await?.or(unsettled);
                 }
-                Hint::Whole(key) | Hint::Link(key) if is_unfinished(key) => {}
-                // What it leads to, and what is wrong with it, its folder's list tells.
-                Hint::Link(key) => {
-                    unsettled = self.look_below(key, &hints).await?.or(unsettled);
-                }
+                Hint::Whole(_) | Hint::Gone(_) => {}
+            }
+        }
+        Ok(self.look_at(&hints).await?.or(unsettled))
+    }
+
+    /// Looks at the files that hints name.
+    async fn look_at(&mut self, hints: &BTreeSet<Hint>) -> Result<Option<Duration>, LookError> {
+        let mut whole = Vec::new();
+        let mut gone = Vec::new();
+        let mut odd = Vec::new();
+        let mut unsettled = None;
+        let still = self.events.hold(self.bucket.name()).await;
+        for hint in hints {
+            match hint {
+                Hint::Everything | Hint::Folder(_) | Hint::Link(_) => {}
+                Hint::Whole(key) if is_unfinished(key) => {}
                 // What is gone by a hint may be back by now: only a look tells.
                 Hint::Whole(key) | Hint::Gone(key) => match self.bucket.head(key).await {
                     Ok(object) if matches!(hint, Hint::Whole(_)) || self.is_quiet(&object) => {
@@ -212,8 +223,7 @@ impl ObjectTrigger {
                     }
                     // A name that can't be a key: a look at its folder says so.
                     Err(ObjectError::Invalid(_)) => {
-                        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
-                        self.look_below(folder, &hints).await?;
+                        odd.push(key.rsplit_once('/').map_or("", |(folder, _)| folder));
                     }
                     // One file that can't be read must not hold up the others.
                     Err(error) => {
@@ -226,6 +236,10 @@ impl ObjectTrigger {
         self.accept(whole).await?;
         if !gone.is_empty() {
             self.events.queue().forget(self.bucket.name(), gone).await?;
+        }
+        drop(still);
+        for folder in odd {
+            unsettled = self.look_below(folder, hints).await?.or(unsettled);
         }
         Ok(unsettled)
     }
@@ -240,6 +254,9 @@ impl ObjectTrigger {
         let mut after: Option<String> = None;
         let mut unsettled = None;
         loop {
+            // What is listed must still be so when it is accepted: a commit in between would make an old
+            // version look new.
+            let _still = self.events.hold(self.bucket.name()).await;
             let listing = self.bucket.list(prefix, after.as_deref(), PAGE).await?;
             for problem in listing.problems {
                 self.say_once(problem);
@@ -287,6 +304,7 @@ impl ObjectTrigger {
         let missed = std::mem::take(&mut self.missing);
         let mut after: Option<String> = None;
         loop {
+            let _still = self.events.hold(&name).await;
             let queue = self.events.queue();
             let seen = queue.sightings(&name, after.as_deref(), PAGE).await?;
             let Some(last) = seen.last().map(|sighting| sighting.key.clone()) else {
@@ -310,8 +328,19 @@ impl ObjectTrigger {
                 .filter(|key| !there.contains(key))
                 .partition(|key| missed.contains(key));
             self.missing.extend(missing);
-            if !gone.is_empty() {
-                queue.forget(&name, gone).await?;
+            // A folder that can't be read for a while has lost nothing.
+            let mut surely = Vec::new();
+            for key in gone {
+                let found = self.bucket.head(&key).await;
+                if matches!(
+                    found,
+                    Err(ObjectError::NotFound { .. } | ObjectError::Invalid(_))
+                ) {
+                    surely.push(key);
+                }
+            }
+            if !surely.is_empty() {
+                queue.forget(&name, surely).await?;
             }
             after = Some(last);
         }

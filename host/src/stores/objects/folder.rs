@@ -38,17 +38,19 @@ pub struct FolderBucket {
 struct Inner {
     name: String,
     path: PathBuf,
+    owner: String,
     dir: Dir,
     staging: Dir,
     clock: Clock,
 }
 
 impl FolderBucket {
-    /// Opens the folder at `path`, making it where it is missing.
+    /// Opens the folder at `path`, making it where it is missing. What it stages is kept apart under
+    /// `owner`, since several applications may have the same folder as a bucket.
     ///
     /// # Errors
     /// Where the folder can't be made, read or written.
-    pub fn open(name: &str, path: &Path, clock: Clock) -> Result<Self, ObjectError> {
+    pub fn open(name: &str, path: &Path, owner: &str, clock: Clock) -> Result<Self, ObjectError> {
         let failed = |doing: &str, error: io::Error| ObjectError::Unavailable {
             bucket: name.to_owned(),
             reason: format!("can't {doing} {}: {error}", path.display()),
@@ -56,10 +58,11 @@ impl FolderBucket {
         std::fs::create_dir_all(path).map_err(|e| failed("make folder", e))?;
         let dir = Dir::open_ambient_dir(path, ambient_authority())
             .map_err(|e| failed("open folder", e))?;
-        dir.create_dir_all(STAGING)
+        let staging = format!("{STAGING}/{owner}");
+        dir.create_dir_all(&staging)
             .map_err(|e| failed("write to folder", e))?;
         let staging = dir
-            .open_dir(STAGING)
+            .open_dir(&staging)
             .map_err(|e| failed("open the staging folder of", e))?;
         let path = path
             .canonicalize()
@@ -68,6 +71,7 @@ impl FolderBucket {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 path,
+                owner: owner.to_owned(),
                 dir,
                 staging,
                 clock,
@@ -226,6 +230,19 @@ impl Bucket for FolderBucket {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Tidy where nothing is staged; what is stays for who owns it.
+        if self
+            .dir
+            .remove_dir(format!("{STAGING}/{}", self.owner))
+            .is_ok()
+        {
+            let _ = self.dir.remove_dir(STAGING);
+        }
+    }
+}
+
 impl Inner {
     /// Opens an object. Never waits, whatever lies at the key: a pipe without a writer would.
     fn open(&self, key: &str) -> Result<File, ObjectError> {
@@ -318,6 +335,11 @@ impl Inner {
                 self.name
             )));
         }
+        self.make_parents(key)
+    }
+
+    /// Makes the folder of a key, and has it on disk.
+    fn make_parents(&self, key: &str) -> Result<(), ObjectError> {
         let Some((parents, _)) = key.rsplit_once('/') else {
             return Ok(());
         };
@@ -350,12 +372,17 @@ impl Inner {
         for change in changes {
             let key = match change {
                 IntendedChange::Write { token, key, .. } => {
-                    match self.staging.rename(token, &self.dir, key) {
+                    let name = || self.staging.rename(token, &self.dir, key);
+                    let staged = || self.staging.symlink_metadata(token).is_ok();
+                    match name() {
                         Ok(()) => {}
+                        // Somebody removed the folder since it was made.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound && staged() => {
+                            self.make_parents(key)?;
+                            name().map_err(|e| self.failed("name", key, &e))?;
+                        }
                         // Applied before: the staged file has its name by now.
-                        Err(error)
-                            if error.kind() == io::ErrorKind::NotFound
-                                && self.staging.symlink_metadata(token).is_err() => {}
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                         Err(error) => return Err(self.failed("name", key, &error)),
                     }
                     key
@@ -453,6 +480,12 @@ impl StagedWriter for Writer {
                 }
                 file.sync_all()
                     .map_err(|e| bucket.failed("sync", key, &e))?;
+                // The file's name must be on disk as well: the intent will refer to it.
+                bucket
+                    .staging
+                    .open(".")
+                    .and_then(|staging| staging.sync_all())
+                    .map_err(|e| bucket.failed("sync the staging folder of", key, &e))?;
                 let info = bucket.describe(key, &file)?;
                 Ok(StagedObject {
                     token,

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::ports::{Bucket, Condition, IntendedChange, ObjectDraft, ObjectError};
 
 fn bucket(dir: &TempDir) -> FolderBucket {
-    FolderBucket::open("b", dir.path(), Clock::system()).unwrap()
+    FolderBucket::open("b", dir.path(), "test", Clock::system()).unwrap()
 }
 
 fn put(dir: &TempDir, key: &str, body: &str) {
@@ -53,7 +53,7 @@ async fn stage(
 }
 
 fn staged_files(dir: &TempDir) -> usize {
-    std::fs::read_dir(dir.path().join(".kinglet-staging"))
+    std::fs::read_dir(dir.path().join(".kinglet-staging/test"))
         .unwrap()
         .count()
 }

@@ -61,7 +61,10 @@ impl Operations {
         if now.saturating_sub(self.forgot) > FORGET_EVERY_MS {
             self.forgot = now;
             let oldest = signed(now.saturating_sub(DUPLICATE_WINDOW_MS));
-            self.sql("DELETE FROM seen WHERE accepted < ?1", [oldest])?;
+            // Old ids that stay a while longer do no harm.
+            if let Err(error) = self.sql("DELETE FROM seen WHERE accepted < ?1", [oldest]) {
+                tracing::warn!(%error, "old ids can't be forgotten");
+            }
         }
         self.sql("COMMIT", []).map(|_| ()).inspect_err(|_| {
             // SQLite may have rolled back by itself; asking again does no harm.
@@ -116,6 +119,7 @@ impl Operations {
                 event: event.clone(),
                 due: accept.due,
                 attempted: 0,
+                failed: 0,
                 attempts: Vec::new(),
             };
             self.next_seq += 1;
@@ -172,8 +176,6 @@ impl Operations {
         }
         drop(found);
         drop(statement);
-        leases.extend(taken.deliveries.iter().map(|delivery| delivery.seq));
-        drop(leases);
         if taken.deliveries.len() < limit {
             taken.next_due = self
                 .connection
@@ -188,6 +190,8 @@ impl Operations {
                 .map_err(|error| failed(&error))?
                 .map(unsigned);
         }
+        // Last: an error above must leave nothing leased.
+        leases.extend(taken.deliveries.iter().map(|delivery| delivery.seq));
         Ok(taken)
     }
 

@@ -145,7 +145,7 @@ async fn a_retry_remembers_its_attempts_and_a_dead_letter_tells_them() {
         .unwrap()
         .deliveries
         .remove(0);
-    assert_eq!((second.attempt(), second.failures()), (2, 1));
+    assert_eq!((second.attempt(), second.failed), (2, 1));
     let dead = Disposition::Dead {
         attempt: attempt(),
         reason: "enough".to_owned(),
