@@ -213,18 +213,18 @@ fn no_more_run_at_once_than_the_limit() {
 fn staging_is_bounded() {
     let staging = COPY.replace(
         "grants",
-        "limits = { staging = 1000 }\nretry = { attempts = 1 }\ngrants",
+        "limits = { staging = 10_000 }\nretry = { attempts = 1 }\ngrants",
     );
     let app = App::new(&staging);
     let mut host = app.up();
-    app.put("in/fits", [0; 1000]);
-    app.put("in/large", [0; 1001]);
+    app.put("in/fits", [0; 5_000]);
+    app.put("in/large", [0; 6_000]);
     assert_eq!(host.outcome_of("copy", "fits")["outcome"], "done");
     let outcome = host.outcome_of("copy", "large");
     assert_eq!(outcome["outcome"], "failed", "{outcome}");
     let reason = text(&outcome, "reason");
     assert!(
-        reason.contains("limits.staging") && reason.contains("1000"),
+        reason.contains("limits.staging") && reason.contains("10000"),
         "{reason}"
     );
     assert_eq!(app.keys("out"), ["fits"]);

@@ -325,3 +325,47 @@ fn refused(error: &ObjectError) -> Outcome {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handler wrote `a` and `a/b`: both passed their checks, the event was acknowledged, and the rename
+    /// to `a` failed for ever.
+    #[test]
+    fn a_key_is_an_object_or_a_folder_within_one_settlement() {
+        for (first, second) in [("a", "a/b"), ("a/b", "a"), ("x/y/z", "x/y"), ("x", "x/y/z")] {
+            let mut planned = Planned::default();
+            planned.add("out", first, false).unwrap();
+            planned.add("other", second, false).unwrap();
+            let refused = planned.add("out", second, false);
+            assert!(
+                matches!(refused, Err(ObjectError::Invalid(_))),
+                "{first} {second}"
+            );
+        }
+        let mut planned = Planned::default();
+        for key in ["a", "a.txt", "a0", "ab/c", "ab/d"] {
+            planned.add("out", key, false).unwrap();
+        }
+    }
+
+    /// Two messages of a batch each wrote the key on the condition that it is absent, and both did.
+    #[test]
+    fn a_change_that_stands_alone_shares_its_key_with_no_other() {
+        for (first, second, good) in [
+            (false, false, true),
+            (true, false, false),
+            (false, true, false),
+            (true, true, false),
+        ] {
+            let mut planned = Planned::default();
+            planned.add("out", "k", first).unwrap();
+            assert_eq!(
+                planned.add("out", "k", second).is_ok(),
+                good,
+                "{first} {second}"
+            );
+        }
+    }
+}

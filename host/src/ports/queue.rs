@@ -279,3 +279,52 @@ pub enum QueueError {
     #[error("the store of events is closed")]
     Closed,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::{Failure, HostFault, Message, Payload};
+
+    /// What is remembered of attempts is bounded, and their number was counted from it: with more attempts
+    /// allowed than remembered, an event never became a dead letter.
+    #[test]
+    fn failures_are_counted_beyond_what_is_remembered_and_faults_are_not() {
+        let message = Message {
+            topic: "t".to_owned(),
+            body: Vec::new(),
+            content_type: None,
+            ordering_key: None,
+            attributes: Vec::new(),
+        };
+        let mut delivery = Delivery {
+            seq: 1,
+            function: "f".to_owned(),
+            event: Event {
+                id: "1".to_owned(),
+                source: "topic/t".to_owned(),
+                accepted: 0,
+                hops: 0,
+                payload: Payload::Message(message),
+            },
+            due: 0,
+            attempted: 0,
+            failed: 0,
+            attempts: Vec::new(),
+        };
+        let reason = || "no".to_owned();
+        let failed = Outcome::Failed(Failure::Other { reason: reason() });
+        let fault = Outcome::Fault(HostFault { reason: reason() });
+        for outcome in [failed, fault] {
+            for _ in 0..25 {
+                delivery.record(AttemptRecord {
+                    time: 0,
+                    outcome: outcome.clone(),
+                    cost: Cost::default(),
+                    log_tail: Vec::new(),
+                });
+            }
+        }
+        assert_eq!((delivery.attempt(), delivery.failed), (51, 25));
+        assert_eq!(delivery.attempts.len(), REMEMBERED_ATTEMPTS);
+    }
+}
