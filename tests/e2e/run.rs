@@ -66,3 +66,34 @@ fn dead_letters_are_a_negative_result() {
     let failed = app.ok(&["logs", "--function", "reject", "--failed"]);
     assert_eq!(failed.lines().count(), 2, "{failed} {output:?}");
 }
+
+/// The host stopped while a run waited for it, and the run waited on for ever.
+#[test]
+fn a_run_ends_when_its_host_does_and_says_that_nothing_is_lost() {
+    let app = App::new(
+        r#"
+        [buckets.in]
+        [buckets.gate]
+        [buckets.out]
+        [[function]]
+        name = "gate"
+        component = "guest:gate"
+        on = { object-created = "in" }
+        grants = { read = ["gate"], write = ["out"] }
+        "#,
+    );
+    app.put_old("in/a", "");
+    let mut host = app.up();
+    host.waiting(1);
+    let run = app.command(&["run", "gate", "in"]).spawn().unwrap();
+    host.waiting(2);
+    host.interrupt();
+    let output = run.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("what is left is kept"), "{stderr}");
+    app.put("gate/open", "");
+    let ended = host.end();
+    assert_eq!(ended.code, Some(0), "{:#?}", ended.lines);
+    assert_eq!(app.read("out/a"), "1");
+}

@@ -66,7 +66,12 @@ impl Run {
             Holder::Host(mut host) => {
                 let journal = JournalReader::from_end(&journal_dir(&manifest))?;
                 let total = accepted(host.ask(&request).await?)?;
-                await_outcomes(journal, &run, total).await?
+                tokio::select! {
+                    tally = await_outcomes(journal, &run, total) => tally?,
+                    () = host.ended() => anyhow::bail!(
+                        "the host stopped; what is left is kept, and `kinglet up` goes on with it"
+                    ),
+                }
             }
             Holder::Here(app) => self.run_here(&manifest, &app, request, &run).await?,
         };

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 use super::{ControlError, Request, Response, SocketPath, receive, send};
@@ -47,5 +48,11 @@ impl Client {
         };
         send(&mut self.0, request).await.map_err(broken)?;
         receive(&mut self.0).await.map_err(broken)
+    }
+
+    /// Ends once the host closes the connection, as it does when it stops.
+    pub async fn ended(&mut self) {
+        let mut byte = [0];
+        let _ = self.0.read(&mut byte).await;
     }
 }
