@@ -17,7 +17,7 @@ use crate::ports::{Bucket, Journal, ObjectError, QueueError};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::EmbeddedQueue;
-use crate::triggers::objects::{ObjectTrigger, WatchError};
+use crate::triggers::{WatchError, objects::ObjectTrigger};
 
 /// Beside the manifest: events, logs and the control socket.
 const STATE: &str = ".kinglet";

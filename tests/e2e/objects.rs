@@ -188,6 +188,19 @@ fn trees_that_are_made_at_once_and_trees_that_are_moved_in() {
 }
 
 #[test]
+fn a_folder_that_is_renamed_is_still_watched() {
+    let app = App::new(COPY);
+    app.put_old("in/before/deep/1", "");
+    let mut host = app.up();
+    host.outcome_of("copy", "before/deep/1");
+    fs::rename(app.path("in/before"), app.path("in/after")).unwrap();
+    host.outcome_of("copy", "after/deep/1");
+    app.put("in/after/deep/2", "");
+    host.outcome_of("copy", "after/deep/2");
+    host.stop();
+}
+
+#[test]
 fn prefixes_and_suffixes_choose() {
     let choosy = COPY.replace(
         r#"object-created = "in""#,

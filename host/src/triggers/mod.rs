@@ -2,3 +2,6 @@
 
 mod ignored;
 pub mod objects;
+mod watch;
+
+pub use watch::WatchError;

@@ -7,15 +7,16 @@
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use notify::EventKind;
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::ignored::is_unfinished;
+use super::watch::{FolderWatch, WatchError};
 use crate::events::{Events, Stop, stopped};
 use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError};
 
@@ -33,23 +34,6 @@ const GATHER: Duration = Duration::from_millis(2);
 const MAX_SAID: usize = 10_000;
 /// How long to wait before a bucket or a store that failed is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How watching fails.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum WatchError {
-    /// The system can't watch the folder.
-    #[error(
-        "can't watch folder {path}: {reason}; where it is a limit, raise \
-         `fs.inotify.max_user_watches`"
-    )]
-    Watch {
-        /// The folder.
-        path: String,
-        /// Why not.
-        reason: String,
-    },
-}
 
 /// How one look at the folder fails.
 #[derive(Debug, Error)]
@@ -85,8 +69,7 @@ pub struct ObjectTrigger {
     said: HashSet<String>,
     /// Accepted objects that the last look at the whole folder didn't find.
     missing: HashSet<String>,
-    /// Held: dropped, it stops watching.
-    _watcher: RecommendedWatcher,
+    watch: Arc<Mutex<FolderWatch>>,
 }
 
 impl ObjectTrigger {
@@ -99,25 +82,18 @@ impl ObjectTrigger {
         bucket: Arc<dyn Bucket>,
         path: &Path,
     ) -> Result<Self, WatchError> {
-        let failed = |error: notify::Error| WatchError::Watch {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        };
         let (sender, hints) = mpsc::channel(HINTS);
         let overflow = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (root, overflowed) = (path.to_owned(), Arc::clone(&overflow));
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                for hint in hints_of(event, &root) {
-                    if sender.try_send(hint).is_err() {
-                        overflowed.store(true, std::sync::atomic::Ordering::Release);
-                    }
+        let mut watch = FolderWatch::new(path, move |event| {
+            for hint in hints_of(event, &root) {
+                if sender.try_send(hint).is_err() {
+                    overflowed.store(true, std::sync::atomic::Ordering::Release);
                 }
-            })
-            .map_err(failed)?;
-        watcher
-            .watch(path, RecursiveMode::Recursive)
-            .map_err(failed)?;
+            }
+        })?;
+        // What is wrong below the root, the first look says.
+        watch.watch_below("")?;
         Ok(Self {
             events,
             bucket,
@@ -125,7 +101,7 @@ impl ObjectTrigger {
             overflow,
             said: HashSet::new(),
             missing: HashSet::new(),
-            _watcher: watcher,
+            watch: Arc::new(Mutex::new(watch)),
         })
     }
 
@@ -184,11 +160,16 @@ impl ObjectTrigger {
         for hint in &hints {
             match hint {
                 Hint::Everything => {
+                    self.watch_below("").await;
                     unsettled = self.look_below("", &hints).await?.or(unsettled);
                     self.forget_missing().await?;
                 }
+                Hint::Folder(prefix) => {
+                    self.watch_below(prefix).await;
+                    unsettled = self.look_below(prefix, &hints).await?.or(unsettled);
+                }
                 // What a link leads to, and what is wrong with it, a list tells.
-                Hint::Folder(prefix) | Hint::Link(prefix) => {
+                Hint::Link(prefix) => {
                     unsettled = self.look_below(prefix, &hints).await?.or(unsettled);
                 }
                 Hint::Whole(_) | Hint::Gone(_) => {}
@@ -242,6 +223,24 @@ impl ObjectTrigger {
             unsettled = self.look_below(folder, hints).await?.or(unsettled);
         }
         Ok(unsettled)
+    }
+
+    /// Watches the folders below a prefix, before they are looked at.
+    async fn watch_below(&mut self, prefix: &str) {
+        let (watch, prefix) = (Arc::clone(&self.watch), prefix.to_owned());
+        let watched = tokio::task::spawn_blocking(move || {
+            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+            watch.watch_below(&prefix)
+        });
+        match watched.await {
+            Ok(Ok(problems)) => problems
+                .into_iter()
+                .for_each(|problem| self.say_once(problem)),
+            Ok(Err(error)) => self.say_once(format!(
+                "{error}; until then it is looked at every {RESCAN:?}"
+            )),
+            Err(_) => {}
+        }
     }
 
     /// Accepts what is below a prefix, but for files that changed a moment ago without a word that
