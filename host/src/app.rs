@@ -8,15 +8,15 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::capabilities::{Buckets, Reach};
-use crate::clock::Clock;
-use crate::config::{Function, Manifest};
+use crate::clock::{Clock, millis};
+use crate::config::{Function, Manifest, QueueLimits};
 use crate::control::{Control, ControlError};
 use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
 use crate::events::{Events, EventsConfig, RecoverError, Stop};
 use crate::ports::{Bucket, Journal, ObjectError, QueueError};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
-use crate::stores::queue::EmbeddedQueue;
+use crate::stores::queue::{EmbeddedQueue, QueueConfig};
 use crate::triggers::{WatchError, objects::ObjectTrigger};
 
 /// Beside the manifest: events, logs and the control socket.
@@ -119,6 +119,16 @@ fn make_id(path: &Path, clock: &Clock) -> std::io::Result<String> {
     Ok(id)
 }
 
+fn queue_config(limits: &QueueLimits) -> QueueConfig {
+    QueueConfig {
+        duplicate_window_ms: millis(limits.duplicate_window.0),
+        max_events: limits.max_events,
+        max_bytes: limits.max_bytes.0,
+        max_dead_letters: limits.max_dead_letters,
+        dead_letter_age_ms: limits.dead_letter_age.map(|age| millis(age.0)),
+    }
+}
+
 /// The buckets of a manifest, with their folders.
 pub struct OpenBuckets {
     /// By name.
@@ -172,7 +182,7 @@ impl App {
     /// Where another host runs it, or its folders can't be used.
     pub async fn open(manifest: Arc<Manifest>, clock: Clock) -> Result<Self, AppError> {
         let state = state_dir(&manifest);
-        let queue = EmbeddedQueue::open(&state, clock.clone())?;
+        let queue = EmbeddedQueue::open(&state, clock.clone(), queue_config(&manifest.queue))?;
         let logs = journal_dir(&manifest);
         let journal = FileJournal::open(&logs).map_err(|error| AppError::Journal {
             path: logs.display().to_string(),

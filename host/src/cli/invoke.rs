@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::output::{bytes, cost_text, print_json, print_line, record_text};
 use super::publish::parse_attribute;
-use super::{AppArgs, CacheArgs, Verdict};
+use super::{AppArgs, CacheArgs, Verdict, find_function};
 use crate::app::{load_function, new_engine, open_buckets};
 use crate::capabilities::Buckets;
 use crate::clock::Clock;
@@ -129,14 +129,7 @@ impl Journal for Shown {
 impl Invoke {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        let Some(function) = manifest.function(&self.function) else {
-            let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
-            bail!(
-                "there is no function {:?}; the manifest has {}",
-                self.function,
-                names.join(", ")
-            );
-        };
+        let function = find_function(&manifest, &self.function)?;
         let clock = Clock::system();
         let buckets =
             open_buckets(&manifest, &format!("invoke-{}", clock.new_id()), &clock)?.buckets;
@@ -161,6 +154,8 @@ impl Invoke {
                 payload,
             },
             due: clock.now(),
+            lane: None,
+            redriven: None,
             attempted: self.attempt - 1,
             failed: self.attempt - 1,
             attempts: Vec::new(),
