@@ -108,7 +108,7 @@ struct Chosen {
 #[derive(Debug, Args)]
 struct Which {
     /// The numbers that `kinglet dlq list` shows.
-    #[arg(value_name = "NUMBER", required_unless_present_any = ["function", "older_than", "all"])]
+    #[arg(value_name = "NUMBER")]
     numbers: Vec<u64>,
     #[command(flatten)]
     chosen: Chosen,
@@ -256,6 +256,15 @@ impl Drop {
 
 impl Which {
     fn filter(&self, manifest: &Manifest) -> anyhow::Result<DeadFilter> {
+        let Chosen {
+            function,
+            older_than,
+        } = &self.chosen;
+        if self.numbers.is_empty() && function.is_none() && older_than.is_none() && !self.all {
+            anyhow::bail!(
+                "which dead letters? Give their numbers, --function, --older-than, or --all"
+            );
+        }
         self.chosen.filter(manifest, self.numbers.clone())
     }
 }

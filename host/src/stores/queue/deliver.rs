@@ -29,11 +29,10 @@ struct Row {
 impl Operations {
     /// Accepts from a source, which is held back where the store is full.
     pub fn accept(&mut self, events: &[Accept]) -> Result<Vec<Accepted>> {
-        let coming: u64 = events
-            .iter()
-            .map(|accept| accept.functions.len() as u64)
-            .sum();
-        self.make_sure_of_room(coming)?;
+        // What wakes nobody takes no room.
+        if events.iter().any(|accept| !accept.functions.is_empty()) {
+            self.make_sure_of_room()?;
+        }
         self.atomically(|store| {
             events
                 .iter()
@@ -42,8 +41,9 @@ impl Operations {
         })
     }
 
-    /// What functions publish isn't held back: a full store that refused it could never drain.
-    fn make_sure_of_room(&self, coming: u64) -> Result<()> {
+    /// Full is a store that has as much as it may: what comes with one request may go past that. What
+    /// functions publish isn't held back, since a full store that refused it could never drain.
+    fn make_sure_of_room(&self) -> Result<()> {
         let totals = self.rows(
             "SELECT coalesce(sum(pending), 0), coalesce(sum(bytes), 0) FROM tally",
             [],
@@ -51,13 +51,13 @@ impl Operations {
         )?;
         let (events, bytes) = totals.first().copied().unwrap_or_default();
         let full = |reason: String| Err(QueueError::Full { reason });
-        if coming > 0 && events.saturating_add(coming) > self.config.max_events {
+        if events >= self.config.max_events {
             return full(format!(
                 "{events} events wait and `queue.max-events` is {}; let functions catch up, or raise it",
                 self.config.max_events
             ));
         }
-        if coming > 0 && bytes >= self.config.max_bytes {
+        if bytes >= self.config.max_bytes {
             return full(format!(
                 "{bytes} bytes of events wait and `queue.max-bytes` is {}; let functions catch up, or \
                  raise it",
