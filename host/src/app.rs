@@ -13,7 +13,7 @@ use crate::config::{Function, Manifest, QueueLimits};
 use crate::control::{Control, ControlError};
 use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
 use crate::events::{Events, EventsConfig, RecoverError, Stop};
-use crate::ports::{Bucket, Journal, ObjectError, QueueError};
+use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::{EmbeddedQueue, QueueConfig};
@@ -172,6 +172,7 @@ pub fn open_buckets(
 pub struct App {
     events: Arc<Events>,
     buckets: OpenBuckets,
+    keyvalue: Arc<dyn KeyValue>,
     state: PathBuf,
 }
 
@@ -182,7 +183,8 @@ impl App {
     /// Where another host runs it, or its folders can't be used.
     pub async fn open(manifest: Arc<Manifest>, clock: Clock) -> Result<Self, AppError> {
         let state = state_dir(&manifest);
-        let queue = EmbeddedQueue::open(&state, clock.clone(), queue_config(&manifest.queue))?;
+        let config = queue_config(&manifest.queue);
+        let queue = Arc::new(EmbeddedQueue::open(&state, clock.clone(), config)?);
         let logs = journal_dir(&manifest);
         let journal = FileJournal::open(&logs).map_err(|error| AppError::Journal {
             path: logs.display().to_string(),
@@ -191,7 +193,7 @@ impl App {
         let buckets = open_buckets(&manifest, &owner(&state, &clock)?, &clock)?;
         let events = Arc::new(Events::new(EventsConfig {
             manifest,
-            queue: Arc::new(queue),
+            queue: Arc::clone(&queue) as Arc<dyn Queue>,
             buckets: Arc::clone(&buckets.buckets),
             journal: Arc::new(journal),
             clock,
@@ -200,6 +202,7 @@ impl App {
         Ok(Self {
             events,
             buckets,
+            keyvalue: queue,
             state,
         })
     }
@@ -222,7 +225,13 @@ impl App {
             self.events.clock().clone(),
         )?;
         for function in &manifest.functions {
-            load_function(&mut engine, manifest, function, &self.buckets.buckets)?;
+            load_function(
+                &mut engine,
+                manifest,
+                function,
+                &self.buckets.buckets,
+                &self.keyvalue,
+            )?;
         }
         Ok(engine)
     }
@@ -293,11 +302,13 @@ pub fn load_function(
     manifest: &Manifest,
     function: &Function,
     buckets: &Buckets,
+    keyvalue: &Arc<dyn KeyValue>,
 ) -> Result<Arc<LoadedFunction>, AppError> {
     let path = manifest.root.join(&function.component);
     let wasm = read_component(function, &path)?;
     let reach = Reach {
         buckets: Arc::clone(buckets),
+        keyvalue: Arc::clone(keyvalue),
         grants: Arc::new(function.grants.clone()),
         config: Arc::new(function.config.clone()),
     };

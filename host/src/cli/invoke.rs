@@ -16,9 +16,10 @@ use crate::capabilities::Buckets;
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
 use crate::ports::{
-    Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, Message, ObjectInfo, Outcome,
-    Payload, Record, Transaction,
+    Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
+    ObjectInfo, Outcome, Payload, Record, Transaction,
 };
+use crate::stores::keyvalue::EmptyKeyValue;
 use crate::stores::objects::OverlayBucket;
 
 /// At once JSON, text and a number, so that most functions make something of it.
@@ -98,6 +99,16 @@ enum Effect {
         size: usize,
         text: Option<String>,
     },
+    Set {
+        bucket: String,
+        key: String,
+        size: usize,
+        text: Option<String>,
+    },
+    Delete {
+        bucket: String,
+        key: String,
+    },
 }
 
 /// An event as a file has it.
@@ -136,13 +147,16 @@ impl Invoke {
         let (payload, buckets) = self
             .event(&manifest, function.on.source(), buckets, &clock)
             .await?;
+        let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);
         let mut engine = new_engine(
             &manifest,
             self.cache.cache(),
             Arc::new(Shown),
             clock.clone(),
         )?;
-        tokio::task::block_in_place(|| load_function(&mut engine, &manifest, function, &buckets))?;
+        tokio::task::block_in_place(|| {
+            load_function(&mut engine, &manifest, function, &buckets, &keyvalue)
+        })?;
         let delivery = Delivery {
             seq: 0,
             function: function.name.clone(),
@@ -324,6 +338,19 @@ impl Invoke {
                     content_type.as_deref().unwrap_or("of no known type")
                 ),
                 Effect::Remove { bucket, key } => format!("would remove {bucket}/{key}"),
+                Effect::Delete { bucket, key } => {
+                    format!("would delete {key:?} in keyvalue bucket {bucket}")
+                }
+                Effect::Set {
+                    bucket,
+                    key,
+                    size,
+                    text,
+                } => format!(
+                    "would set {key:?} in keyvalue bucket {bucket}, {}: {}",
+                    bytes(*size as u64),
+                    text.as_deref().unwrap_or("not text")
+                ),
                 Effect::Publish { topic, size, text } => format!(
                     "would publish to {topic}, {}: {}",
                     bytes(*size as u64),
@@ -405,5 +432,17 @@ fn effects(transaction: Transaction) -> Vec<Effect> {
             size: draft.body.len(),
             text: String::from_utf8(draft.body).ok(),
         });
-    objects.chain(messages).collect()
+    let keys = transaction
+        .keys
+        .into_iter()
+        .map(|((bucket, key), staged)| match staged.value {
+            Some(value) => Effect::Set {
+                bucket,
+                key,
+                size: value.len(),
+                text: String::from_utf8(value).ok(),
+            },
+            None => Effect::Delete { bucket, key },
+        });
+    objects.chain(messages).chain(keys).collect()
 }
