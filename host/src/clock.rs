@@ -137,11 +137,6 @@ mod tests {
         let clock = Clock::system();
         assert!((0..1_000).all(|_| (0.0..1.0).contains(&clock.fraction())));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_clock_that_is_set_back_goes_on_and_one_that_is_set_forward_is_followed() {
