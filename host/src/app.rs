@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
-use crate::config::{Function, Manifest, QueueLimits};
+use crate::config::{Function, Manifest, QueueLimits, Source};
 use crate::control::{Control, ControlError};
 use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
 use crate::events::{Events, EventsConfig, RecoverError, Stop};
@@ -17,7 +17,7 @@ use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::{EmbeddedQueue, QueueConfig};
-use crate::triggers::{WatchError, objects::ObjectTrigger};
+use crate::triggers::{WatchError, objects::ObjectTrigger, schedule::ScheduleTrigger};
 
 /// Beside the manifest: events, logs and the control socket.
 const STATE: &str = ".kinglet";
@@ -255,6 +255,18 @@ impl App {
             ) {
                 let trigger =
                     ObjectTrigger::new(Arc::clone(&self.events), Arc::clone(bucket), folder)?;
+                tasks.spawn(trigger.run(stop.clone()));
+            }
+        }
+        for function in &self.events.manifest().functions {
+            if let Source::Schedule(schedule) = function.on.source() {
+                let trigger = ScheduleTrigger::new(
+                    Arc::clone(&self.events),
+                    function.name.clone(),
+                    schedule.clone(),
+                    function.on.time_zone.clone().unwrap_or_default(),
+                    function.on.missed.unwrap_or_default(),
+                );
                 tasks.spawn(trigger.run(stop.clone()));
             }
         }

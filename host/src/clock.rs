@@ -78,6 +78,14 @@ impl Clock {
     }
 }
 
+/// A time as RFC 3339 has it, in UTC with milliseconds.
+pub fn rfc3339(time: Timestamp) -> String {
+    let time = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(time));
+    time.map_or_else(String::new, |time| {
+        humantime::format_rfc3339_millis(time).to_string()
+    })
+}
+
 /// What time it is where the system says `system`, given when it was last believed.
 fn steady(
     believed: &mut Option<(std::time::Instant, Timestamp)>,

@@ -31,3 +31,4 @@ mod order;
 mod photos;
 mod restarts;
 mod run;
+mod schedules;

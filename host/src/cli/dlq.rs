@@ -1,12 +1,12 @@
 //! `kinglet dlq`
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::output::{cost_text, print_json, print_line, table, time_span};
 use super::{AppArgs, Verdict, ask, find_function, unexpected};
-use crate::clock::{Clock, Timestamp, millis};
+use crate::clock::{Clock, Timestamp, millis, rfc3339};
 use crate::config::Manifest;
 use crate::control::{Request, Response};
 use crate::ports::{DeadFilter, DeadLetter, Outcome, Payload, visible};
@@ -353,10 +353,6 @@ fn story(letter: &DeadLetter) -> String {
         );
     }
     lines.join("\n")
-}
-
-fn rfc3339(time: Timestamp) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(time)).to_string()
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Manifest, Source};
 use crate::ports::{
     Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
-    ObjectInfo, Outcome, Payload, Record, Transaction,
+    ObjectInfo, Outcome, Payload, Record, SCHEDULE_TOPIC, Transaction,
 };
 use crate::stores::keyvalue::EmptyKeyValue;
 use crate::stores::objects::OverlayBucket;
@@ -213,7 +213,13 @@ impl Invoke {
             }
             None => None,
         };
+        // A time comes as a message does.
+        let source = match source {
+            Source::Schedule(_) => Source::Topic(SCHEDULE_TOPIC),
+            source => source,
+        };
         match (source, file) {
+            (Source::Schedule(_), _) => bail!("a schedule takes no event of another kind"),
             (Source::Topic(topic), Some(EventFile::Message(message))) => {
                 Ok((message_payload(topic, message), buckets))
             }

@@ -1,13 +1,13 @@
 //! Records and figures as people read them.
 
 use std::io::Write;
-use std::time::{Duration, UNIX_EPOCH};
 
+use crate::clock::rfc3339;
 use crate::ports::{Cost, Level, Outcome, Record, RecordKind, Stream, visible};
 
 /// A record as one or more lines.
 pub(super) fn record_text(record: &Record) -> String {
-    let time = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(record.time));
+    let time = rfc3339(record.time);
     let mut scope = record
         .function
         .clone()

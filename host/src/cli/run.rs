@@ -136,10 +136,14 @@ impl Run {
 
 fn check(manifest: &Manifest, function: &str, bucket: &str) -> anyhow::Result<()> {
     let found = find_function(manifest, function)?;
-    if let Source::Topic(topic) = found.on.source() {
-        anyhow::bail!(
+    match found.on.source() {
+        Source::Bucket(_) => {}
+        Source::Topic(topic) => anyhow::bail!(
             "{function:?} is woken by messages on {topic:?}, not by objects; use `kinglet publish {topic}`"
-        );
+        ),
+        Source::Schedule(_) => anyhow::bail!(
+            "{function:?} is woken by the clock, not by objects; use `kinglet invoke {function}`"
+        ),
     }
     if !manifest.buckets.contains_key(bucket) {
         let names: Vec<&str> = manifest.buckets.keys().map(String::as_str).collect();

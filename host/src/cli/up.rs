@@ -77,6 +77,7 @@ fn introduce(engine: &Engine, app: &App) -> String {
                 format!("objects in {}", manifest.bucket_path(bucket).display())
             }
             Source::Topic(topic) => format!("messages on {topic}"),
+            Source::Schedule(schedule) => format!("schedule {}", schedule.as_str()),
         };
         let compiled = match engine
             .functions()

@@ -1,6 +1,7 @@
 //! `kinglet.toml`: typed and validated. Nothing here reads the environment.
 
 mod grants;
+mod schedule;
 mod validate;
 mod values;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use grants::Grant;
+pub use schedule::{Missed, Schedule, Zone};
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period};
 
@@ -131,6 +133,12 @@ pub struct Trigger {
     pub suffix: Vec<String>,
     /// Messages on this topic.
     pub message: Option<String>,
+    /// At these times; the function takes them as messages.
+    pub schedule: Option<Schedule>,
+    /// The time zone of the schedule; by default UTC.
+    pub time_zone: Option<Zone>,
+    /// What happens with times at which no host ran.
+    pub missed: Option<Missed>,
     /// The most messages that a batch function takes at once.
     pub batch_size: Option<usize>,
     /// How long a batch waits for more messages.
@@ -140,21 +148,34 @@ pub struct Trigger {
 }
 
 /// What a trigger comes to, once validated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
     /// Objects in this bucket.
     Bucket(&'a str),
     /// Messages on this topic.
     Topic(&'a str),
+    /// The clock.
+    Schedule(&'a Schedule),
 }
 
 impl Trigger {
-    /// The bucket or topic. Validation has seen to it that there is exactly one.
+    /// The bucket, topic or schedule. Validation has seen to it that there is exactly one.
     pub fn source(&self) -> Source<'_> {
-        match (&self.object_created, &self.message) {
-            (Some(bucket), _) => Source::Bucket(bucket),
-            (None, topic) => Source::Topic(topic.as_deref().unwrap_or_default()),
+        match (&self.object_created, &self.schedule, &self.message) {
+            (Some(bucket), _, _) => Source::Bucket(bucket),
+            (None, Some(schedule), _) => Source::Schedule(schedule),
+            (None, None, topic) => Source::Topic(topic.as_deref().unwrap_or_default()),
         }
+    }
+
+    /// Whether objects in this bucket wake the function.
+    pub fn watches(&self, bucket: &str) -> bool {
+        self.object_created.as_deref() == Some(bucket)
+    }
+
+    /// Whether messages on this topic do.
+    pub fn listens_to(&self, topic: &str) -> bool {
+        self.message.as_deref() == Some(topic)
     }
 
     /// Whether an object of this key wakes the function.
@@ -343,7 +364,7 @@ impl Manifest {
     pub fn woken_by_object(&self, bucket: &str, key: &str) -> Vec<String> {
         self.functions
             .iter()
-            .filter(|f| f.on.source() == Source::Bucket(bucket) && f.on.matches_key(key))
+            .filter(|f| f.on.watches(bucket) && f.on.matches_key(key))
             .map(|f| f.name.clone())
             .collect()
     }
@@ -352,7 +373,7 @@ impl Manifest {
     pub fn woken_by_message(&self, topic: &str) -> Vec<String> {
         self.functions
             .iter()
-            .filter(|f| f.on.source() == Source::Topic(topic))
+            .filter(|f| f.on.listens_to(topic))
             .map(|f| f.name.clone())
             .collect()
     }
@@ -363,7 +384,7 @@ impl Manifest {
             .iter()
             .filter_map(|f| match f.on.source() {
                 Source::Bucket(bucket) => Some(bucket),
-                Source::Topic(_) => None,
+                Source::Topic(_) | Source::Schedule(_) => None,
             })
             .collect()
     }

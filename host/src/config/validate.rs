@@ -91,9 +91,16 @@ impl Manifest {
     fn function_problems(&self, function: &Function, problems: &mut Vec<String>) {
         let mut say = |text: String| problems.push(format!("function {:?}: {text}", function.name));
         let on = &function.on;
-        match (&on.object_created, &on.message) {
-            (Some(_), None) | (None, Some(_)) => {}
-            _ => say("`on` needs exactly one of `object-created` and `message`".to_owned()),
+        let sources = [
+            on.object_created.is_some(),
+            on.message.is_some(),
+            on.schedule.is_some(),
+        ];
+        if sources.into_iter().filter(|given| *given).count() != 1 {
+            say("`on` needs exactly one of `object-created`, `message` and `schedule`".to_owned());
+        }
+        if on.schedule.is_none() && (on.time_zone.is_some() || on.missed.is_some()) {
+            say("`time-zone` and `missed` go with `schedule`".to_owned());
         }
         if on.object_created.is_none() && (on.prefix.is_some() || !on.suffix.is_empty()) {
             say("`prefix` and `suffix` go with `object-created`".to_owned());
@@ -186,6 +193,7 @@ impl Manifest {
                 let source = match function.on.source() {
                     Source::Bucket(bucket) => format!("bucket {bucket:?}"),
                     Source::Topic(topic) => format!("topic {topic:?}"),
+                    Source::Schedule(schedule) => format!("schedule {:?}", schedule.as_str()),
                 };
                 format!("{source} wakes {:?}", function.name)
             })
@@ -195,6 +203,7 @@ impl Manifest {
             .map_or(String::new(), |first| match first.on.source() {
                 Source::Bucket(bucket) => format!(", which may write to bucket {bucket:?}"),
                 Source::Topic(topic) => format!(", which may publish to topic {topic:?}"),
+                Source::Schedule(_) => String::new(),
             });
         format!(
             "an event would never come to rest: {}{back}; narrow the grant or the prefix, or allow it \
@@ -207,6 +216,7 @@ impl Manifest {
 /// Whether effects of `function` can wake `next`.
 fn wakes(function: &Function, next: &Function) -> bool {
     match next.on.source() {
+        Source::Schedule(_) => false,
         Source::Topic(topic) => function
             .grants
             .publish
@@ -286,6 +296,21 @@ mod tests {
             ("concurrency = 8", "concurrency = 0", "limits.concurrency"),
             ("fuel = 5_000_000_000", "fuel = -1", "fuel"),
             ("attempts = 5", "attempts = 0", "retry.attempts"),
+            (
+                r#"object-created = "photos", suffix = [".jpg", ".png"]"#,
+                r#"schedule = "at noon""#,
+                "\"at noon\"",
+            ),
+            (
+                r#"suffix = [".jpg", ".png"]"#,
+                r#"missed = "all""#,
+                "`schedule`",
+            ),
+            (
+                r#"suffix = [".jpg", ".png"]"#,
+                r#"schedule = "0 3 * * *""#,
+                "exactly one",
+            ),
             ("attempts = 5", "max-age = \"0s\"", "retry.max-age"),
             (
                 r#"suffix = [".jpg", ".png"]"#,

@@ -202,6 +202,8 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
     let (trigger, attribute) = match function.on.source() {
         Source::Bucket(_) if exports(OBJECT_CREATED) => return Ok(Kind::Object),
         Source::Bucket(_) => ("object-created", "object_created"),
+        Source::Schedule(_) if exports(MESSAGE) => return Ok(Kind::Message),
+        Source::Schedule(_) => ("schedule", "message"),
         Source::Topic(_) if exports(MESSAGE_BATCH) && (wants_batches || !exports(MESSAGE)) => {
             return Ok(Kind::Batch);
         }

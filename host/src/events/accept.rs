@@ -122,7 +122,7 @@ impl Events {
         self.accept(accepts).await.map(|_| ())
     }
 
-    async fn accept(&self, accepts: Vec<Accept>) -> Result<Vec<Accepted>, QueueError> {
+    pub(super) async fn accept(&self, accepts: Vec<Accept>) -> Result<Vec<Accepted>, QueueError> {
         if accepts.is_empty() {
             return Ok(Vec::new());
         }
@@ -204,7 +204,11 @@ impl Events {
     }
 
     /// The event's ordering key for each function that goes by one.
-    fn lanes(&self, payload: &Payload, functions: &[String]) -> BTreeMap<String, String> {
+    pub(super) fn lanes(
+        &self,
+        payload: &Payload,
+        functions: &[String],
+    ) -> BTreeMap<String, String> {
         let functions = functions
             .iter()
             .filter_map(|name| self.manifest.function(name));

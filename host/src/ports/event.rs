@@ -34,6 +34,9 @@ pub enum Payload {
     Message(Message),
 }
 
+/// The topic that the messages of a schedule have.
+pub const SCHEDULE_TOPIC: &str = "schedule";
+
 impl Payload {
     /// What a person would call this event: an object's key, or the topic.
     pub fn subject(&self) -> &str {

@@ -11,7 +11,7 @@ mod queue;
 mod transaction;
 
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
-pub use event::{Event, Message, ObjectInfo, Payload};
+pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler};
 pub use journal::{Journal, Level, Record, RecordKind, Stream, visible};
 pub use key::validate_key;

@@ -2,6 +2,7 @@
 
 mod ignored;
 pub mod objects;
+pub mod schedule;
 mod watch;
 
 pub use watch::WatchError;

@@ -1,0 +1,108 @@
+//! Times at which functions are woken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::config::{Missed, Schedule, Zone};
+use crate::events::{Events, Stop, stopped};
+use crate::ports::{Level, QueueError};
+
+/// The longest sleep: a clock that is set forward is noticed by then.
+const LOOK: Duration = Duration::from_secs(10);
+/// The most times that are accepted in one step.
+const PAGE: usize = 1_000;
+/// How long to wait before a store that failed is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Wakes one function by the clock.
+pub struct ScheduleTrigger {
+    events: Arc<Events>,
+    function: String,
+    schedule: Schedule,
+    zone: Zone,
+    missed: Missed,
+}
+
+impl ScheduleTrigger {
+    /// Wakes `function`; what was missed goes by `missed`.
+    pub fn new(
+        events: Arc<Events>,
+        function: String,
+        schedule: Schedule,
+        zone: Zone,
+        missed: Missed,
+    ) -> Self {
+        Self {
+            events,
+            function,
+            schedule,
+            zone,
+            missed,
+        }
+    }
+
+    /// Accepts an event for each time until told to stop.
+    pub async fn run(self, mut stop: Stop) {
+        let started = self.events.clock().now();
+        loop {
+            let sleep = match self.look(started).await {
+                Ok(sleep) => sleep,
+                Err(QueueError::Closed) => return,
+                Err(error) => {
+                    let text = format!("schedule of {:?}: {error}", self.function);
+                    self.events.say(Level::Error, text);
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Accepts the times that have come. Returns how long until there can be another.
+    async fn look(&self, started: Timestamp) -> Result<Duration, QueueError> {
+        let now = self.events.clock().now();
+        let noted = self
+            .events
+            .last_time(&self.function, &self.schedule)
+            .await?;
+        let Some(mut last) = noted else {
+            // A new schedule has missed nothing.
+            self.events
+                .start_schedule(&self.function, &self.schedule, now)
+                .await?;
+            return Ok(Duration::ZERO);
+        };
+        match self.missed {
+            Missed::All => {}
+            // Whatever came before the host did.
+            Missed::Skip => last = last.max(started.saturating_sub(1)),
+            Missed::Once => {
+                if let Some(newest) = self.schedule.last(now, &self.zone) {
+                    last = last.max(newest.saturating_sub(1));
+                }
+            }
+        }
+        let mut times = Vec::new();
+        while times.len() < PAGE
+            && let Some(next) = self.schedule.next(last, &self.zone)
+            && next <= now
+        {
+            times.push(next);
+            last = next;
+        }
+        let more = times.len() == PAGE;
+        self.events
+            .time_came(&self.function, &self.schedule, times)
+            .await?;
+        if more {
+            return Ok(Duration::ZERO);
+        }
+        let next = self.schedule.next(last, &self.zone);
+        let wait = next.map_or(LOOK, |next| Duration::from_millis(next.saturating_sub(now)));
+        Ok(wait.min(LOOK))
+    }
+}

@@ -1,0 +1,98 @@
+//! Functions that the clock wakes.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use crate::harness::{App, settled, text};
+
+fn scheduled(on: &str) -> String {
+    format!(
+        r#"
+        [[function]]
+        name = "tick"
+        component = "guest:echo"
+        on = {{ {on} }}
+        "#
+    )
+}
+
+#[test]
+fn each_time_comes_once_also_over_restarts() {
+    let app = App::new(&scheduled(r#"schedule = "* * * * * *""#));
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let mut host = app.up();
+        host.outcomes(2, "tick");
+        let ended = host.stop();
+        let outcomes = ended.outcomes("tick");
+        ids.extend(outcomes.iter().map(|o| text(o, "event").to_owned()));
+        let said = ended.records.iter().find(|r| r["kind"] == "log").unwrap();
+        assert!(
+            text(said, "text").starts_with("20"),
+            "the time is the body: {said}"
+        );
+    }
+    assert!(ids.iter().all(|id| id.starts_with("tick@20")), "{ids:?}");
+    let different: BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
+}
+
+/// An hour without a host: sixty times are missed.
+#[test]
+fn missed_times_go_by_the_policy() {
+    for (policy, expected) in [
+        ("", 1..=2),
+        (", missed = \"once\"", 1..=2),
+        (", missed = \"all\"", 60..=61),
+        (", missed = \"skip\"", 0..=1),
+    ] {
+        let on = format!(r#"schedule = "* * * * *"{policy}"#);
+        let manifest = scheduled(&on)
+            + r#"
+            [[function]]
+            name = "after"
+            component = "guest:echo"
+            on = { message = "after" }
+        "#;
+        let app = App::new(&manifest);
+        app.up().stop();
+        let store = Connection::open(app.path(".kinglet/events.sqlite")).unwrap();
+        let hour_ago = "UPDATE sighting SET etag =
+            (CAST(substr(etag, 1, 13) AS INTEGER) - 3600000) || substr(etag, 14)
+            WHERE bucket = 'schedule/' AND key = 'tick'";
+        while store.execute(hour_ago, []).unwrap() == 0 {
+            // Stopped before the schedule was looked at: the next host does.
+            app.up().stop();
+        }
+        drop(store);
+        let mut host = app.up();
+        if *expected.start() > 0 {
+            host.outcomes(*expected.start(), "tick");
+        }
+        app.publish("after", "x");
+        host.outcome_of("after", "after");
+        let ended = host.stop();
+        let ticks = ended
+            .records
+            .iter()
+            .filter(|r| settled(r) && r["function"] == "tick")
+            .count();
+        assert!(expected.contains(&ticks), "{policy}: {ticks}");
+    }
+}
+
+#[test]
+fn what_is_no_schedule_or_no_zone_is_refused() {
+    for (on, says) in [
+        (r#"schedule = "at noon""#, "at noon"),
+        (
+            r#"schedule = "0 3 * * *", time-zone = "Mars/Olympus""#,
+            "Mars/Olympus",
+        ),
+        (r#"schedule = "0 3 * * *", message = "in""#, "exactly one"),
+    ] {
+        let app = App::new(&scheduled(on));
+        app.kinglet(&["check"]).expect(2).says(&[says]);
+    }
+}
