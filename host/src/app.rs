@@ -270,6 +270,7 @@ impl App {
                 tasks.spawn(trigger.run(stop.clone()));
             }
         }
+        tasks.spawn(Arc::clone(&self.events).watch_quotas(stop.clone()));
         let control = Control::listen(&self.state, Arc::clone(&self.events))?;
         tasks.spawn(control.serve(stop.clone()));
         ready();

@@ -195,6 +195,40 @@ fn a_full_store_refuses_and_says_what_to_do() {
     host.stop();
 }
 
+#[test]
+fn a_quota_that_is_nearly_used_up_is_said() {
+    let app = App::new(&format!("[queue]\nmax-dead-letters = 4\n{REJECTING}"));
+    dead(&app).stop();
+    app.publish("in", "fourth");
+    let mut host = app.up();
+    let said = host.until(|r| r["kind"] == "host" && text(r, "text").contains("are used"));
+    assert!(
+        text(&said, "text").contains("of 4 of `queue.max-dead-letters`"),
+        "{said}"
+    );
+    host.outcome_of("no", "in");
+    app.publish("in", "held");
+    assert!(app.ok(&["status"]).contains("held: too many dead letters"));
+    app.ok(&["dlq", "drop", "--all"]);
+    host.outcomes(2, "no");
+    host.stop();
+}
+
+/// Ids are told apart by their source, as CloudEvents says.
+#[test]
+fn a_message_of_the_same_source_and_id_is_a_duplicate() {
+    let app = App::new(REJECTING);
+    let publish = |source: &str| app.ok(&["publish", "in", "--id", "1", "--source", source]);
+    assert!(!publish("//a").contains("duplicate"));
+    assert!(!publish("//b").contains("duplicate"));
+    assert!(publish("//a").contains("duplicate"));
+    let mut host = app.up();
+    let outcomes = host.outcomes(2, "no");
+    let sources: Vec<&str> = outcomes.iter().map(|o| text(o, "source")).collect();
+    assert_eq!(sources, ["//a", "//b"]);
+    host.stop();
+}
+
 /// Files stay where they are while the store is full, and are accepted when it isn't.
 #[test]
 fn a_full_store_leaves_files_at_their_source() {

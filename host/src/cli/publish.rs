@@ -11,6 +11,7 @@ use super::output::{print_json, print_line};
 use super::{AppArgs, Verdict, ask, unexpected};
 use crate::clock::millis;
 use crate::control::{Request, Response};
+use crate::events::NewMessage;
 use crate::ports::{Accepted, Draft};
 
 /// Publish a message to a topic. It is on disk when this returns, whether or not a host runs.
@@ -36,6 +37,10 @@ pub(super) struct Publish {
     /// isn't delivered.
     #[arg(long)]
     id: Option<String>,
+    /// Where the message comes from, as a CloudEvents `source`: ids are told apart by it [default:
+    /// topic/TOPIC].
+    #[arg(long, value_name = "URI")]
+    source: Option<String>,
     /// The body's media type.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
@@ -56,10 +61,11 @@ pub(super) struct Publish {
 impl Publish {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        let messages = self
-            .bodies()?
-            .into_iter()
-            .map(|body| (self.id.clone(), self.draft(body)));
+        let messages = self.bodies()?.into_iter().map(|body| NewMessage {
+            id: self.id.clone(),
+            source: self.source.clone(),
+            draft: self.draft(body),
+        });
         let request = Request::Publish {
             messages: messages.collect(),
         };

@@ -14,7 +14,8 @@ pub use client::Client;
 pub use server::{Control, answer};
 
 use crate::clock::Timestamp;
-use crate::ports::{Accepted, Count, DeadFilter, DeadLetter, Draft, Listed};
+use crate::events::NewMessage;
+use crate::ports::{Accepted, Count, DeadFilter, DeadLetter, Listed};
 
 const SOCKET: &str = "control.sock";
 /// The largest request or answer.
@@ -26,8 +27,8 @@ const MAX_FRAME: u32 = 256 << 20;
 pub enum Request {
     /// Publish messages: all of them or none.
     Publish {
-        /// With the id of each that has one.
-        messages: Vec<(Option<String>, Draft)>,
+        /// In this order.
+        messages: Vec<NewMessage>,
     },
     /// Wake a function for every object below a prefix.
     Run {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{ControlError, Request, Response, SOCKET, SocketPath, receive, send};
-use crate::events::{Events, NewMessage, Stop, stopped};
+use crate::events::{Events, Stop, stopped};
 use crate::ports::QueueError;
 
 /// Connections at once; further ones wait to be accepted.
@@ -103,10 +103,6 @@ async fn try_answer(events: &Events, request: Request) -> Result<Response, Strin
     let queue = events.queue();
     Ok(match request {
         Request::Publish { messages } => {
-            let messages = messages
-                .into_iter()
-                .map(|(id, draft)| NewMessage { id, draft })
-                .collect();
             let published = events.publish(messages).await;
             Response::Published(published.map_err(|error| error.to_string())?)
         }

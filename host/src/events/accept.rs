@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Events;
@@ -11,10 +12,12 @@ use crate::ports::{
 };
 
 /// A message from outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewMessage {
-    /// Its id, where its source gives one: a second message of the same id isn't delivered.
+    /// Its id, where its source gives one: a second message of the same source and id isn't delivered.
     pub id: Option<String>,
+    /// Where it comes from, as a CloudEvents `source` is; without one it is the topic's.
+    pub source: Option<String>,
     /// What is published.
     pub draft: Draft,
 }
@@ -47,7 +50,7 @@ impl Events {
     ) -> Result<Vec<(String, Accepted)>, PublishError> {
         let known = self.manifest.topic_names();
         let mut accepts = Vec::with_capacity(messages.len());
-        for NewMessage { id, draft } in messages {
+        for NewMessage { id, source, draft } in messages {
             if !known.contains(draft.topic.as_str()) {
                 let names: Vec<&str> = known.into_iter().collect();
                 return Err(PublishError::NoTopic {
@@ -64,7 +67,9 @@ impl Events {
                 Identity::Unique
             };
             let id = id.unwrap_or_else(|| self.clock.new_id());
-            accepts.push(self.message(id, 0, draft, identity));
+            let mut accept = self.message(id, 0, draft, identity);
+            accept.event.source = source.unwrap_or(accept.event.source);
+            accepts.push(accept);
         }
         let ids: Vec<String> = accepts
             .iter()

@@ -6,6 +6,7 @@ mod backoff;
 mod commit;
 mod dispatch;
 mod operate;
+mod quota;
 mod schedule;
 mod settle;
 

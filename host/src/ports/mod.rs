@@ -20,6 +20,6 @@ pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Count, DeadFilter, DeadLetter, Delivery, Disposition,
     Identity, IntendedChange, Intent, Listed, Queue, QueueError, Settled, Settlement, Sighting,
-    Taken, WaitState,
+    Taken, Totals, WaitState,
 };
 pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

@@ -53,6 +53,9 @@ pub trait Queue: Send + Sync + 'static {
     /// What the store holds for each function.
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, QueueError>;
 
+    /// What the store holds in all.
+    async fn totals(&self) -> Result<Totals, QueueError>;
+
     /// Up to `limit` events of a function: those that run or are due first, then the delayed, then those
     /// that wait behind others of their ordering key.
     async fn list(
@@ -349,6 +352,17 @@ pub struct Count {
     pub paused: Option<Timestamp>,
     /// Whether it is held because its dead letters are at their quota.
     pub held: bool,
+}
+
+/// What the store holds in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Deliveries.
+    pub events: u64,
+    /// What they take, in bytes.
+    pub bytes: u64,
+    /// Dead letters, by function.
+    pub dead: Vec<(String, u64)>,
 }
 
 /// How far those are counted that no figure is kept of.

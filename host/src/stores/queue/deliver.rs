@@ -16,7 +16,7 @@ use super::schema::failed;
 use crate::clock::Timestamp;
 use crate::ports::{
     Accept, Accepted, DeadLetter, Delivery, Disposition, Expected, Identity, Intent, QueueError,
-    Settled, Settlement, Taken,
+    Settled, Settlement, Taken, Totals,
 };
 
 /// A delivery as it is stored.
@@ -43,13 +43,8 @@ impl Operations {
 
     /// Full is a store that has as much as it may: what comes with one request may go past that. What
     /// functions publish isn't held back, since a full store that refused it could never drain.
-    fn make_sure_of_room(&self) -> Result<()> {
-        let totals = self.rows(
-            "SELECT coalesce(sum(pending), 0), coalesce(sum(bytes), 0) FROM tally",
-            [],
-            |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
-        )?;
-        let (events, bytes) = totals.first().copied().unwrap_or_default();
+    fn make_sure_of_room(&mut self) -> Result<()> {
+        let Totals { events, bytes, .. } = self.totals()?;
         let full = |reason: String| Err(QueueError::Full { reason });
         if events >= self.config.max_events {
             return full(format!(

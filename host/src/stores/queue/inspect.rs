@@ -5,9 +5,27 @@ use rusqlite::params;
 use super::operations::{Operations, Result, rows, signed, unsigned};
 use super::record::decode;
 use crate::clock::Timestamp;
-use crate::ports::{COUNTED, Count, Delivery, Listed, WaitState};
+use crate::ports::{COUNTED, Count, Delivery, Listed, Totals, WaitState};
 
 impl Operations {
+    pub fn totals(&mut self) -> Result<Totals> {
+        let rows = self.rows(
+            "SELECT function, pending, bytes, dead FROM tally",
+            [],
+            |row| {
+                let [pending, bytes, dead] = [row.get(1)?, row.get(2)?, row.get(3)?].map(unsigned);
+                Ok((row.get::<_, String>(0)?, pending, bytes, dead))
+            },
+        )?;
+        let mut totals = Totals::default();
+        for (function, pending, bytes, dead) in rows {
+            totals.events += pending;
+            totals.bytes += bytes;
+            totals.dead.push((function, dead));
+        }
+        Ok(totals)
+    }
+
     pub fn counts(&mut self, now: Timestamp) -> Result<Vec<Count>> {
         let running = self.running();
         let most = self.config.max_dead_letters;

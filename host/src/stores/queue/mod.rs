@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::{Clock, Timestamp};
 use crate::ports::{
     Accept, Accepted, Count, DeadFilter, DeadLetter, Intent, KeyValue, Listed, Queue, QueueError,
-    Settled, Settlement, Sighting, Taken, Value,
+    Settled, Settlement, Sighting, Taken, Totals, Value,
 };
 use operations::Operations;
 use thread::{Command, Work};
@@ -238,6 +238,10 @@ impl Queue for EmbeddedQueue {
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, QueueError> {
         self.read(move |store| store.counts(now)).await
+    }
+
+    async fn totals(&self) -> Result<Totals, QueueError> {
+        self.read(Operations::totals).await
     }
 
     async fn list(
