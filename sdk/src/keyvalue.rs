@@ -45,8 +45,8 @@ pub struct KeyValue {
     handle: backend::KeyValue,
 }
 
-/// How often [`KeyValue::update`] swaps before it gives up. A value that changes each time is changed by the
-/// closure itself.
+/// How often [`KeyValue::update`] swaps before it gives up. A value that changes each time is changed by
+/// the closure itself.
 const MAX_SWAPS: usize = 100;
 
 /// So much of a value that doesn't parse is shown, in characters.
