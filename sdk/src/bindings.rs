@@ -12,6 +12,9 @@ pub mod capabilities {
     wit_bindgen::generate!({ world: "capabilities", path: "wit", generate_all });
 }
 
+/// Its module is named by its version, as the contract's folder has an older one beside it.
+pub use capabilities::wasi::keyvalue0_2_0_draft2 as keyvalue;
+
 pub mod object_function {
     wit_bindgen::generate!({
         world: "object-function",
@@ -24,6 +27,9 @@ pub mod object_function {
             "kinglet:events/objects@0.1.0": crate::bindings::capabilities::kinglet::events::objects,
             "kinglet:events/topics@0.1.0": crate::bindings::capabilities::kinglet::events::topics,
             "wasi:config/store@0.2.0-rc.1": crate::bindings::capabilities::wasi::config::store,
+            "wasi:keyvalue/store@0.2.0-draft2": crate::bindings::keyvalue::store,
+            "wasi:keyvalue/atomics@0.2.0-draft2": crate::bindings::keyvalue::atomics,
+            "wasi:keyvalue/batch@0.2.0-draft2": crate::bindings::keyvalue::batch,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
         },
     });
@@ -41,6 +47,9 @@ pub mod message_function {
             "kinglet:events/objects@0.1.0": crate::bindings::capabilities::kinglet::events::objects,
             "kinglet:events/topics@0.1.0": crate::bindings::capabilities::kinglet::events::topics,
             "wasi:config/store@0.2.0-rc.1": crate::bindings::capabilities::wasi::config::store,
+            "wasi:keyvalue/store@0.2.0-draft2": crate::bindings::keyvalue::store,
+            "wasi:keyvalue/atomics@0.2.0-draft2": crate::bindings::keyvalue::atomics,
+            "wasi:keyvalue/batch@0.2.0-draft2": crate::bindings::keyvalue::batch,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
         },
     });
@@ -59,6 +68,9 @@ pub mod batch_function {
             "kinglet:events/objects@0.1.0": crate::bindings::capabilities::kinglet::events::objects,
             "kinglet:events/topics@0.1.0": crate::bindings::capabilities::kinglet::events::topics,
             "wasi:config/store@0.2.0-rc.1": crate::bindings::capabilities::wasi::config::store,
+            "wasi:keyvalue/store@0.2.0-draft2": crate::bindings::keyvalue::store,
+            "wasi:keyvalue/atomics@0.2.0-draft2": crate::bindings::keyvalue::atomics,
+            "wasi:keyvalue/batch@0.2.0-draft2": crate::bindings::keyvalue::batch,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
         },
     });

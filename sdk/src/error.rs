@@ -1,6 +1,6 @@
 use std::io;
 
-/// How a capability fails: an object, a topic, a setting.
+/// How a capability fails: an object, a topic, a value by key, a setting.
 ///
 /// Through `?` it becomes a [`Failure`](crate::Failure) that asks for another attempt. Match it where
 /// another attempt can't help:
@@ -34,7 +34,8 @@ pub enum Error {
     Denied(String),
     /// There is no such object.
     NotFound(String),
-    /// The object is no longer the version that was asked for, or a write's condition failed.
+    /// The object is no longer the version that was asked for, or a write's condition failed; a value
+    /// kept changing under its update.
     Changed(String),
     /// An argument or a setting can't be used.
     Invalid(String),

@@ -49,9 +49,16 @@
 //!
 //! # Capabilities
 //!
-//! [`Bucket`] and [`Object`] read and write objects, [`Topic`] publishes messages, [`Config`] has the
-//! function's settings, [`info!`] and its siblings log. Their errors are [`Error`]. The standard
-//! library's clock and randomness work as ever; there are no files and no network.
+//! | for | use | granted by |
+//! |---|---|---|
+//! | objects | [`Bucket`], [`Object`], [`Writer`] | `grants.read`, `grants.write` |
+//! | messages | [`Topic`], [`Draft`] | `grants.publish` |
+//! | counters and small state, by key | [`KeyValue`] | `grants.keyvalue` |
+//! | the function's settings | [`Config`] | |
+//! | logs | [`info!`] and its siblings | |
+//!
+//! Their errors are [`Error`]. The standard library's clock and randomness work as ever; there are no files
+//! and no network.
 //!
 //! # Building
 //!
@@ -84,6 +91,7 @@ mod error;
 mod event;
 mod failure;
 pub mod handler;
+mod keyvalue;
 mod log;
 mod object;
 #[cfg(not(target_family = "wasm"))]
@@ -100,6 +108,7 @@ pub use config::Config;
 pub use error::Error;
 pub use event::{Attributes, Batch, Delivery, Message, ObjectCreated};
 pub use failure::Failure;
+pub use keyvalue::{KeyValue, Keys};
 /// The attribute of a handler of messages, one at a time.
 ///
 /// ```

@@ -1,7 +1,8 @@
 //! Capabilities natively: those of the testing host of this thread, or a clear error where there is none.
 
 use crate::bucket::WriteOptions;
-use crate::testing::State;
+use crate::keyvalue::SwapError;
+use crate::testing::{Seen, State};
 use crate::{Draft, Error, Level, ObjectInfo};
 
 #[derive(Debug)]
@@ -106,6 +107,97 @@ impl Topic {
 
     pub fn publish(&self, drafts: Vec<Draft>) -> Result<(), Error> {
         State::with_current(|state| state.publish(&self.name, drafts))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct KeyValue {
+    name: String,
+}
+
+impl KeyValue {
+    pub fn open(name: &str) -> Result<Self, Error> {
+        State::with_current(|state| state.open_keyvalue(name))?;
+        Ok(Self {
+            name: name.to_owned(),
+        })
+    }
+
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        State::with_current(|state| Ok(state.seen_key(&self.name, key)?.value))
+    }
+
+    pub fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
+        State::with_current(|state| state.set_key(&self.name, key, Some(value.to_owned())))
+    }
+
+    pub fn remove(&self, key: &str) -> Result<(), Error> {
+        State::with_current(|state| state.set_key(&self.name, key, None))
+    }
+
+    pub fn contains(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// A page of keys, and the cursor of the next one.
+    pub fn key_page(&self, cursor: Option<&str>) -> Result<(Vec<String>, Option<String>), Error> {
+        State::with_current(|state| state.key_page(&self.name, cursor))
+    }
+
+    pub fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
+        State::with_current(|state| state.increment(&self.name, key, delta))
+    }
+
+    pub fn cas(&self, key: &str) -> Result<Cas, Error> {
+        let seen = State::with_current(|state| state.seen_key(&self.name, key))?;
+        Ok(Cas {
+            bucket: self.name.clone(),
+            key: key.to_owned(),
+            seen,
+        })
+    }
+
+    pub fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    pub fn set_many(&self, values: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
+        values
+            .iter()
+            .try_for_each(|(key, value)| self.set(key, value))
+    }
+
+    pub fn remove_many(&self, keys: Vec<String>) -> Result<(), Error> {
+        keys.iter().try_for_each(|key| self.remove(key))
+    }
+}
+
+/// A value as it was seen, to be replaced where it is still the same.
+#[derive(Debug)]
+pub(crate) struct Cas {
+    bucket: String,
+    key: String,
+    seen: Seen,
+}
+
+impl Cas {
+    #[expect(clippy::unnecessary_wraps, reason = "in a component it can fail")]
+    pub fn current(&self) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.seen.value.clone())
+    }
+
+    pub fn swap(mut self, value: &[u8]) -> Result<(), SwapError> {
+        let swapped = State::with_current(|state| {
+            state.swap_key(&self.bucket, &self.key, &self.seen, value.to_owned())
+        });
+        match swapped {
+            Ok(None) => Ok(()),
+            Ok(Some(newer)) => {
+                self.seen = newer;
+                Err(SwapError::Changed(self))
+            }
+            Err(error) => Err(SwapError::Store(error)),
+        }
     }
 }
 

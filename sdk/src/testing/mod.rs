@@ -2,7 +2,8 @@
 //!
 //! What a handler writes and publishes is staged: it sees that itself, and the host's buckets and topics
 //! have it once the handler has succeeded. Buckets and topics must be granted, keys must be valid,
-//! conditions hold, and reads of an event's object are pinned to its version. Limits aren't enforced.
+//! conditions hold, reads of an event's object are pinned to its version, and what a handler relied on in
+//! a keyvalue bucket must be so still at the commit. Limits aren't enforced.
 //!
 //! ```
 //! use kinglet_sdk::testing::Host;
@@ -39,7 +40,7 @@ use crate::bucket::{Condition, WriteOptions};
 use crate::handler::{BatchHandler, Outcome};
 use crate::{Attributes, Batch, Draft, Failure, Level, Message, ObjectCreated, ObjectInfo};
 
-pub(crate) use state::State;
+pub(crate) use state::{Seen, State};
 
 /// The host of this thread, from [`Host::new`] until it is dropped.
 ///
@@ -73,6 +74,13 @@ impl Host {
         let name = name.into();
         self.state.borrow_mut().add_topic(&name);
         Topic { host: self, name }
+    }
+
+    /// A keyvalue bucket by this name, granted.
+    pub fn keyvalue(&self, name: impl Into<String>) -> KeyValue<'_> {
+        let name = name.into();
+        self.state.borrow_mut().add_keyvalue(&name);
+        KeyValue { host: self, name }
     }
 
     /// Gives a setting a value, as the manifest's `config` does.
@@ -121,7 +129,9 @@ impl Host {
     }
 
     /// Runs a handler of one event. What it staged is committed where it succeeds and discarded where it
-    /// fails or panics. A write's condition that fails at the commit makes it a retry.
+    /// fails or panics. A write's condition that fails at the commit makes it a retry, as does a value that
+    /// [`increment`](crate::KeyValue::increment) or [`update`](crate::KeyValue::update) relied on and that
+    /// was changed meanwhile.
     ///
     /// # Errors
     /// The handler's failure.
@@ -141,7 +151,8 @@ impl Host {
     }
 
     /// Runs a handler of several messages, and gives one result for each. What it staged in a message's
-    /// scope is committed with that message's success.
+    /// scope is committed with that message's success. Of two messages that increment or update one key,
+    /// the second is a retry, as if two handlers had run at once; the real host tries it again by itself.
     ///
     /// # Panics
     /// As [`run`](Self::run).
@@ -309,6 +320,53 @@ impl Topic<'_> {
     /// What was published so far, in order.
     pub fn messages(&self) -> Vec<Published> {
         self.host.state.borrow().published(&self.name)
+    }
+}
+
+/// A keyvalue bucket of the testing [`Host`], as the test sees it: without what is only staged.
+#[derive(Debug)]
+pub struct KeyValue<'a> {
+    host: &'a Host,
+    name: String,
+}
+
+impl KeyValue<'_> {
+    /// Gives a key a value.
+    ///
+    /// # Panics
+    /// Where the key is invalid.
+    pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> &Self {
+        self.change(key, Some(value.as_ref().to_owned()))
+    }
+
+    /// Removes a key, if it is there.
+    ///
+    /// # Panics
+    /// Where the key is invalid.
+    pub fn remove(&self, key: &str) -> &Self {
+        self.change(key, None)
+    }
+
+    #[expect(
+        clippy::panic,
+        reason = "a test that uses an invalid key is wrong itself"
+    )]
+    fn change(&self, key: &str, value: Option<Vec<u8>>) -> &Self {
+        let mut state = self.host.state.borrow_mut();
+        if let Err(error) = state.put_key(&self.name, key, value) {
+            panic!("{error}");
+        }
+        self
+    }
+
+    /// A key's value.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.host.state.borrow().stored_key(&self.name, key)
+    }
+
+    /// All keys, in byte order.
+    pub fn keys(&self) -> Vec<String> {
+        self.host.state.borrow().stored_keys(&self.name)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the testing host holds, and the contract's rules over it.
 
+mod keyvalue;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -10,6 +12,9 @@ use super::{Log, Published};
 use crate::bucket::{Condition, WriteOptions};
 use crate::event::time_from_millis;
 use crate::{Delivery, Draft, Error, Failure, Level, ObjectInfo};
+
+pub(crate) use keyvalue::Seen;
+use keyvalue::{KeyBuckets, StagedKeys};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<RefCell<State>>>> = const { RefCell::new(None) };
@@ -28,6 +33,7 @@ pub(crate) struct State {
     pub attempt: u32,
     buckets: BTreeMap<String, Bucket>,
     topics: BTreeMap<String, Vec<Published>>,
+    keyvalue: KeyBuckets,
     run: Option<Run>,
     /// Counts what happened; ids, etags and times come from it.
     ticks: u64,
@@ -58,6 +64,7 @@ struct Run {
     batch: Option<usize>,
     scope: Option<usize>,
     staged: Vec<(Option<usize>, Effect)>,
+    keys: StagedKeys,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +92,7 @@ impl State {
             attempt: 1,
             buckets: BTreeMap::new(),
             topics: BTreeMap::new(),
+            keyvalue: KeyBuckets::new(),
             run: None,
             ticks: 0,
         }
@@ -274,6 +282,7 @@ impl State {
             batch,
             scope: None,
             staged: Vec::new(),
+            keys: StagedKeys::new(),
         });
         true
     }
@@ -283,23 +292,36 @@ impl State {
     }
 
     /// Commits what succeeded. A condition that fails now turns its message's result into a retry, and
-    /// the rest is committed without it.
+    /// the rest is committed without it; with effects that all of a batch share, every result.
     pub fn settle(&mut self, results: &mut [Result<(), Failure>]) {
-        let staged = self.run.take().map(|run| run.staged).unwrap_or_default();
+        let Some(Run { staged, keys, .. }) = self.run.take() else {
+            return;
+        };
+        let mut scopes = staged
+            .iter()
+            .map(|(scope, _)| scope)
+            .chain(keys.keys().map(|(scope, ..)| scope));
+        let together = scopes.any(Option::is_none) && results.iter().all(Result::is_ok);
         loop {
-            let before = (self.buckets.clone(), self.topics.clone());
-            let failed = staged.iter().find_map(|(scope, effect)| {
-                let commits = match scope {
-                    Some(index) => results.get(*index).is_some_and(Result::is_ok),
-                    None => results.iter().all(Result::is_ok),
-                };
-                let applied = if commits { self.apply(effect) } else { Ok(()) };
-                applied.err().map(|error| (*scope, error))
-            });
+            let commits = |scope: Option<usize>| match scope {
+                Some(index) => results.get(index).is_some_and(Result::is_ok),
+                None => results.iter().all(Result::is_ok),
+            };
+            let before = (
+                self.buckets.clone(),
+                self.topics.clone(),
+                self.keyvalue.clone(),
+            );
+            let failed = staged
+                .iter()
+                .filter(|(scope, _)| commits(*scope))
+                .find_map(|(scope, effect)| self.apply(effect).err().map(|error| (*scope, error)))
+                .or_else(|| self.commit_keys(&keys, commits).err());
             let Some((scope, error)) = failed else { return };
-            (self.buckets, self.topics) = before;
+            (self.buckets, self.topics, self.keyvalue) = before;
             for (index, result) in results.iter_mut().enumerate() {
-                if scope.is_none_or(|own| own == index) {
+                let concerned = together || scope.is_none_or(|own| own == index);
+                if concerned {
                     *result = Err(Failure::retry(&error));
                 }
             }

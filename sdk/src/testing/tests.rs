@@ -1,3 +1,5 @@
+mod keyvalue;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Context;
@@ -14,6 +16,7 @@ fn without_a_host_every_capability_says_so() {
     let message = Bucket::open("b").unwrap_err().to_string();
     assert!(message.contains("kinglet_sdk::testing::Host"), "{message}");
     assert!(Topic::open("t").is_err());
+    assert!(crate::KeyValue::open("k").is_err());
     assert!(Config::get::<String>("k").is_err());
     assert!(Config::all().is_err());
     crate::info!("to standard error");
