@@ -21,6 +21,7 @@ mod guests;
 mod harness;
 mod host;
 mod invoke;
+mod keyvalue;
 mod limits;
 mod logs;
 mod names;

@@ -224,7 +224,8 @@ fn a_message_of_the_same_source_and_id_is_a_duplicate() {
     assert!(publish("//a").contains("duplicate"));
     let mut host = app.up();
     let outcomes = host.outcomes(2, "no");
-    let sources: Vec<&str> = outcomes.iter().map(|o| text(o, "source")).collect();
+    let mut sources: Vec<&str> = outcomes.iter().map(|o| text(o, "source")).collect();
+    sources.sort_unstable();
     assert_eq!(sources, ["//a", "//b"]);
     host.stop();
 }

@@ -37,7 +37,7 @@ impl Events {
         let limits = &self.manifest.queue;
         let totals = self.queue.totals().await?;
         let dead = totals.dead.iter().map(|(function, dead)| {
-            let name = format!("max-dead-letters of function {function:?}");
+            let name = format!("`queue.max-dead-letters` of function {function:?}");
             (
                 name,
                 *dead,
@@ -48,13 +48,13 @@ impl Events {
         let full = "past it sources are held back; let functions catch up, or raise it";
         let quotas = [
             (
-                "max-events".to_owned(),
+                "`queue.max-events`".to_owned(),
                 totals.events,
                 limits.max_events,
                 full,
             ),
             (
-                "max-bytes".to_owned(),
+                "`queue.max-bytes`".to_owned(),
                 totals.bytes,
                 limits.max_bytes.0,
                 full,
@@ -66,7 +66,7 @@ impl Events {
             .filter(|(_, used, limit, _)| *used >= limit.saturating_sub(limit / 5).max(1));
         Ok(near
             .map(|(name, used, limit, next)| {
-                let text = format!("{used} of {limit} of `queue.{name}` are used; {next}");
+                let text = format!("{used} of {limit} of {name} are used; {next}");
                 (name, text)
             })
             .collect())
