@@ -189,7 +189,7 @@ impl Drop for Host {
 
 /// Has a file on disk under a name that appears at once, as a careful program would.
 pub fn drop_file(app: &App, bucket: &Path, name: &str) -> anyhow::Result<()> {
-    let scratch = app.root.with_file_name("arriving");
+    let scratch = app.root.with_file_name(name);
     let mut file = std::fs::File::create(&scratch)?;
     std::io::Write::write_all(&mut file, name.as_bytes())?;
     // Long ago, so that a starting host needn't wait to see whether it still grows.

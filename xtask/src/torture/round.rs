@@ -51,9 +51,9 @@ impl Round {
             None => LONGEST.mul_f64(random.f64()),
         };
         let faults = (!thorough && random.u8(..4) == 0).then_some(Faults {
-            writes: 1_500,
-            short_writes: 3_000,
-            syncs: 3_000,
+            writes: 4_000,
+            short_writes: 8_000,
+            syncs: 8_000,
         });
         let choice = if !thorough && random.u8(..3) == 0 {
             Choice::Some {
@@ -76,7 +76,8 @@ impl Round {
 /// How many instants of a window the load surely has, more or less.
 fn most(window: Window) -> u32 {
     match window {
-        Window::Accepted => 10,
+        // While anything is staged, a sync of the log is in another window.
+        Window::Accepted => 4,
         Window::Staged | Window::Applied => 40,
         Window::Decided | Window::Acknowledged => 15,
     }
