@@ -28,6 +28,9 @@ pub struct Plan {
     pub without: Option<Class>,
     /// What fails.
     pub faults: Option<Faults>,
+    /// The process is killed at its first change or sync: a loss of power ends what runs beside the host as
+    /// well, before it can take over the store.
+    pub idle: bool,
 }
 
 impl Plan {

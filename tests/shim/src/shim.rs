@@ -382,6 +382,7 @@ struct Notes {
     faults: Option<kinglet_powercut::Faults>,
     windows: Windows,
     folders: Folders,
+    idle: bool,
 }
 
 impl Notes {
@@ -393,6 +394,7 @@ impl Notes {
             faults: plan.faults,
             windows: Windows::new(plan.kill),
             folders: Folders::default(),
+            idle: plan.idle,
         }
     }
 
@@ -404,6 +406,9 @@ impl Notes {
     }
 
     fn note(&mut self, record: &Record) {
+        if self.idle {
+            kill();
+        }
         if let Err(error) = self.log().append(record) {
             give_up(&format!("the log can't be written: {error}"));
         }
@@ -516,6 +521,13 @@ impl Notes {
     fn note_fault(&mut self, path: &Path, how: String) {
         let path = path.to_owned();
         self.note(&Record::Failed { path, how });
+    }
+}
+
+fn kill() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    loop {
+        std::thread::park();
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -45,6 +46,7 @@ impl Disk {
             kill: None,
             without: None,
             faults: None,
+            idle: false,
         }
     }
 
@@ -308,6 +310,22 @@ fn calls_fail_as_planned() {
         disk.tree().get("old").map(String::as_str),
         Some("old0123456789")
     );
+}
+
+#[test]
+fn a_process_without_power_changes_nothing() {
+    let disk = Disk::new();
+    let plan = Plan {
+        idle: true,
+        ..disk.plan()
+    };
+    for operation in ["append old er", "remove old", "mkdir made", "sync old"] {
+        let output = disk.run(&plan, &[operation]);
+        assert_eq!(output.status.signal(), Some(9), "{operation}");
+    }
+    let tree = disk.tree();
+    assert_eq!(tree.get("old").map(String::as_str), Some("old"), "{tree:?}");
+    assert!(Log::read(&disk.undo()).unwrap().records.is_empty());
 }
 
 #[test]

@@ -75,6 +75,7 @@ pub fn watching(app: &App) -> Plan {
         kill: None,
         without: None,
         faults: None,
+        idle: false,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Round {
     pub lives: Duration,
     pub faults: Option<Faults>,
     pub choice: Choice,
+    /// Whether publishers that find no host any more may take the store, before what isn't synced is lost.
+    pub takeover: bool,
     pub load: Vec<Arrival>,
 }
 
@@ -68,6 +70,7 @@ impl Round {
             lives,
             faults,
             choice,
+            takeover: !thorough && random.u8(..4) == 0,
             load: load(&mut random, number),
         }
     }

@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
         let accepted = |sent: &&super::load::Sent| sent.answer == super::load::Answer::Accepted;
         self.report.accepted = self.ledger.values().filter(accepted).count();
         self.report.unknown = self.ledger.len() - self.report.accepted;
-        if !self.report.violations.is_empty() {
+        if !self.report.violations.is_empty() && self.setting.without.is_none() {
             let kept = self.dir.keep();
             eprintln!("the application is kept in {}", kept.display());
         }
@@ -162,7 +162,10 @@ impl<'a> Session<'a> {
 
     /// Sends the load to a host that is ready, until it ends.
     fn load(&mut self, host: &mut Host, round: &Round) -> anyhow::Result<Ended> {
-        let plan = self.watching();
+        let plan = Plan {
+            idle: !round.takeover,
+            ..self.watching()
+        };
         let (tools, app, ledger) = (self.tools, &self.app, &mut self.ledger);
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| send(tools, app, &plan, &round.load, ledger));
