@@ -7,9 +7,11 @@ use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 
 use libc::{AT_FDCWD, RENAME_EXCHANGE, iovec, mode_t, off_t, size_t, ssize_t};
 
+use crate::inside::give_up;
+use crate::notes::Span;
 use crate::place::Target;
 use crate::real::{Next, in_place_of_libc};
-use crate::shim::{self, Span};
+use crate::shim;
 
 /// A path that a caller gave.
 ///
@@ -223,7 +225,7 @@ in_place_of_libc! {
         flags: c_uint
     ) -> c_int, next {
         if flags & RENAME_EXCHANGE != 0 {
-            shim::give_up("names are exchanged, which isn't noted");
+            give_up("names are exchanged, which isn't noted");
         }
         let (old, new) = unsafe { (text(from), text(to)) };
         shim::rename((from_folder, old), (to_folder, new), || unsafe {
@@ -334,7 +336,7 @@ in_place_of_libc! {
             | libc::SYS_symlinkat
             | libc::SYS_renameat2
             | libc::SYS_fsetxattr => {
-                shim::give_up(&format!("call {number} is made by `syscall`, and not noted"))
+                give_up(&format!("call {number} is made by `syscall`, and not noted"))
             }
             _ => call(),
         }

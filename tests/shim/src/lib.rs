@@ -13,14 +13,20 @@
 //! - `exports`: the calls, in place of libc's.
 //! - `real`: libc's own.
 //! - `shim`: what happens around a call.
+//! - `notes`: what is noted of it, whether it fails, and when the process ends.
+//! - `inside`: keeps the shim's own calls apart.
 //! - `place`: which file or folder a call is about.
 
+// Elsewhere libraries are loaded and called differently.
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #![allow(
     unsafe_code,
     reason = "functions that stand in for libc's take what libc's take; nothing else here is unsafe"
 )]
 
 mod exports;
+mod inside;
+mod notes;
 mod place;
 mod real;
 mod shim;

@@ -26,7 +26,7 @@ impl Next {
         // SAFETY: the name ends with a zero.
         let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
         if found.is_null() {
-            crate::shim::give_up(&format!("libc has no {:?}", self.name));
+            crate::inside::give_up(&format!("libc has no {:?}", self.name));
         }
         self.address.store(found, Ordering::Relaxed);
         found

@@ -3,42 +3,17 @@
 //! A change and its note are one step under a lock, so that notes are in the order of the changes. Syncs run
 //! without the lock, as long as they take: what changes meanwhile isn't covered by them.
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_int};
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use kinglet_powercut::{
-    Change, Class, ENVIRONMENT, FileId, Folders, LogWriter, Plan, Record, State, Step, Window,
-    Windows,
-};
+use kinglet_powercut::{Change, Class, FileId, Record, Step};
 
-use crate::place::{Found, Place, Target, link};
+use crate::inside::{Inside, failed, give_up, keep_errno};
+use crate::notes::Span;
+use crate::place::{Place, Target};
 
 const STAGING: &str = ".kinglet-staging";
-const MILLION: u32 = 1_000_000;
-
-/// What a call changes of a file's bytes.
-#[derive(Clone, Copy)]
-pub enum Span {
-    /// So many bytes from where the file's cursor is.
-    Cursor(usize),
-    /// So many bytes from a place on.
-    At(u64, usize),
-    /// Everything from a place on.
-    From(u64),
-}
-
-impl Span {
-    fn length(self) -> usize {
-        match self {
-            Self::Cursor(length) | Self::At(_, length) => length,
-            Self::From(_) => 0,
-        }
-    }
-}
 
 /// A call that changes bytes. `call` gets how many of them it may write.
 pub fn bytes<T: From<i8>>(target: Target<'_>, span: Span, call: impl FnOnce(usize) -> T) -> T {
@@ -46,10 +21,15 @@ pub fn bytes<T: From<i8>>(target: Target<'_>, span: Span, call: impl FnOnce(usiz
     let Some(inside) = Inside::enter() else {
         return call(asked);
     };
-    let Some(file) = inside.find(target).filter(|file| file.metadata.is_file()) else {
+    let find = || inside.find(target).filter(|file| file.metadata.is_file());
+    if find().is_none() {
+        return call(asked);
+    }
+    let mut state = inside.lock();
+    // Again: until now another thread may have changed it.
+    let Some(file) = find() else {
         return call(asked);
     };
-    let mut state = inside.lock();
     let allowed = match state.fault_of_write(&file.path, asked) {
         Ok(allowed) => allowed,
         Err(errno) => {
@@ -100,7 +80,7 @@ pub fn open(folder: c_int, path: &CStr, flags: c_int, call: impl FnOnce() -> c_i
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    let Some(place) = Place::new(&inside.shim.plan.root, folder, path) else {
+    let Some(place) = Place::new(&inside.plan().root, folder, path) else {
         return call();
     };
     let mut state = inside.lock();
@@ -124,7 +104,7 @@ pub fn make(folder: c_int, path: &CStr, call: impl FnOnce() -> c_int) -> c_int {
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    let Some(place) = Place::new(&inside.shim.plan.root, folder, path) else {
+    let Some(place) = Place::new(&inside.plan().root, folder, path) else {
         return call();
     };
     let mut state = inside.lock();
@@ -147,7 +127,7 @@ pub fn remove(folder: c_int, path: &CStr, call: impl FnOnce() -> c_int) -> c_int
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    let Some(place) = Place::new(&inside.shim.plan.root, folder, path) else {
+    let Some(place) = Place::new(&inside.plan().root, folder, path) else {
         return call();
     };
     let mut state = inside.lock();
@@ -183,7 +163,7 @@ pub fn rename(from: (c_int, &CStr), to: (c_int, &CStr), call: impl FnOnce() -> c
     let Some(inside) = Inside::enter() else {
         return call();
     };
-    let root = &inside.shim.plan.root;
+    let root = &inside.plan().root;
     let (from, to) = match (
         Place::new(root, from.0, from.1),
         Place::new(root, to.0, to.1),
@@ -192,10 +172,10 @@ pub fn rename(from: (c_int, &CStr), to: (c_int, &CStr), call: impl FnOnce() -> c
         (None, None) => return call(),
         _ => give_up("a rename into the watched folder, or out of it"),
     };
+    let mut state = inside.lock();
     let Some(moved) = from.found() else {
         return call();
     };
-    let mut state = inside.lock();
     let staged = is_staged(&from.path);
     if staged {
         state.step(Step::Renaming);
@@ -232,7 +212,7 @@ pub fn sync(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
     let Some(found) = inside.find(Target::Open(fd)) else {
         return call();
     };
-    let plan = &inside.shim.plan;
+    let plan = &inside.plan();
     let mut state = inside.lock();
     let below = found.path.strip_prefix(&plan.root).unwrap_or(&found.path);
     let changed = state.folders.take(found.id);
@@ -304,265 +284,6 @@ pub fn map(fd: c_int, protection: c_int, flags: c_int) {
     }
 }
 
-/// Ends the process: what happens next couldn't be taken back.
-pub fn give_up(why: &str) -> ! {
-    eprintln!("shim: {why}");
-    std::process::abort()
-}
-
-struct Shim {
-    plan: Plan,
-    state: Mutex<Notes>,
-}
-
-impl Shim {
-    /// None without a plan.
-    fn get() -> Option<&'static Self> {
-        static SHIM: OnceLock<Option<Shim>> = OnceLock::new();
-        let shim = SHIM.get_or_init(|| {
-            let text = std::env::var(ENVIRONMENT).ok()?;
-            match Plan::from_text(&text) {
-                Ok(plan) => Some(Self {
-                    state: Mutex::new(Notes::new(&plan)),
-                    plan,
-                }),
-                Err(error) => give_up(&format!("{ENVIRONMENT} isn't a plan: {error}")),
-            }
-        });
-        shim.as_ref()
-    }
-}
-
-thread_local! {
-    static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A thread that is at work here: its own calls are not to be noted.
-struct Inside {
-    shim: &'static Shim,
-}
-
-impl Inside {
-    /// None without a plan, and where the thread is inside already.
-    fn enter() -> Option<Self> {
-        if IS_INSIDE.replace(true) {
-            return None;
-        }
-        let shim = Shim::get();
-        if shim.is_none() {
-            IS_INSIDE.set(false);
-        }
-        shim.map(|shim| Self { shim })
-    }
-
-    fn find(&self, target: Target<'_>) -> Option<Found> {
-        Found::new(&self.shim.plan.root, target)
-    }
-
-    fn lock(&self) -> MutexGuard<'static, Notes> {
-        self.shim
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        IS_INSIDE.set(false);
-    }
-}
-
-/// What is noted, and what follows from it.
-struct Notes {
-    undo: PathBuf,
-    /// Begun with the first note: a process that changes nothing leaves nothing.
-    log: Option<LogWriter>,
-    random: fastrand::Rng,
-    faults: Option<kinglet_powercut::Faults>,
-    windows: Windows,
-    folders: Folders,
-    idle: bool,
-}
-
-impl Notes {
-    fn new(plan: &Plan) -> Self {
-        Self {
-            undo: plan.undo.clone(),
-            log: None,
-            random: fastrand::Rng::with_seed(plan.seed),
-            faults: plan.faults,
-            windows: Windows::new(plan.kill),
-            folders: Folders::default(),
-            idle: plan.idle,
-        }
-    }
-
-    fn log(&mut self) -> &mut LogWriter {
-        let undo = &self.undo;
-        self.log.get_or_insert_with(|| {
-            LogWriter::open(undo).unwrap_or_else(|error| give_up(&format!("no log: {error}")))
-        })
-    }
-
-    fn note(&mut self, record: &Record) {
-        if self.idle {
-            kill();
-        }
-        if let Err(error) = self.log().append(record) {
-            give_up(&format!("the log can't be written: {error}"));
-        }
-    }
-
-    fn position(&mut self) -> u64 {
-        let position = self.log().position();
-        position.unwrap_or_else(|error| give_up(&format!("the log can't be read: {error}")))
-    }
-
-    fn note_names(&mut self, place: &Place, change: Change) {
-        let folder = place.folder;
-        self.note(&Record::Names { folder, change });
-    }
-
-    fn note_made(&mut self, place: &Place) {
-        let path = place.path.clone();
-        self.note_names(place, Change::Made { path });
-    }
-
-    /// Keeps what is about to lose its name.
-    fn keep(&mut self, path: &Path) -> PathBuf {
-        let kept = self.log().keep();
-        kept.and_then(|kept| fs::hard_link(path, &kept).map(|()| kept))
-            .unwrap_or_else(|error| give_up(&format!("{} can't be kept: {error}", path.display())))
-    }
-
-    /// Notes the bytes that a call of so many bytes overwrites or cuts off.
-    fn note_bytes(&mut self, file: &Found, target: Target<'_>, span: Span, count: usize) {
-        let length = file.metadata.len();
-        let (at, end) = match span {
-            Span::Cursor(_) => {
-                let at = cursor(target, length);
-                (at, at + count as u64)
-            }
-            Span::At(at, _) => (at, at + count as u64),
-            Span::From(at) => (at, length),
-        };
-        let mut old = vec![0; usize::try_from(end.min(length).saturating_sub(at)).unwrap_or(0)];
-        if !old.is_empty() {
-            // Its own handle may be for writing only, and its name gone.
-            let source = match target {
-                Target::Open(fd) => link(fd),
-                Target::Path(..) => file.path.clone(),
-            };
-            let read = File::open(source).and_then(|source| source.read_exact_at(&mut old, at));
-            if let Err(error) = read {
-                give_up(&format!("{} can't be read: {error}", file.path.display()));
-            }
-        }
-        self.note(&Record::Bytes {
-            file: file.id,
-            path: file.path.clone(),
-            was: State::of(&file.metadata),
-            at,
-            bytes: old.into(),
-        });
-    }
-
-    fn step(&mut self, step: Step<'_>) {
-        if let Some(window) = self.windows.step(step) {
-            self.end(window);
-        }
-    }
-
-    /// The last thing that this process does. The lock is held, so that no other thread does more.
-    fn end(&mut self, window: Window) -> ! {
-        self.note(&Record::Killed { window });
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        loop {
-            std::thread::park();
-        }
-    }
-
-    /// How many bytes a write may write, or the error that it ends with.
-    fn fault_of_write(&mut self, path: &Path, asked: usize) -> Result<usize, c_int> {
-        let Some(faults) = self.faults.filter(|_| asked > 0) else {
-            return Ok(asked);
-        };
-        let drawn = self.random.u32(..MILLION);
-        if drawn < faults.writes {
-            let errno = if drawn.is_multiple_of(2) {
-                libc::EIO
-            } else {
-                libc::ENOSPC
-            };
-            self.note_fault(path, format!("write: errno {errno}"));
-            Err(errno)
-        } else if drawn < faults.writes.saturating_add(faults.short_writes) && asked > 1 {
-            let allowed = self.random.usize(1..asked);
-            self.note_fault(path, format!("write: {allowed} of {asked} bytes"));
-            Ok(allowed)
-        } else {
-            Ok(asked)
-        }
-    }
-
-    fn fault_of_sync(&mut self, path: &Path) -> bool {
-        let Some(faults) = self.faults else {
-            return false;
-        };
-        let fails = self.random.u32(..MILLION) < faults.syncs;
-        if fails {
-            self.note_fault(path, "sync: EIO".to_owned());
-        }
-        fails
-    }
-
-    fn note_fault(&mut self, path: &Path, how: String) {
-        let path = path.to_owned();
-        self.note(&Record::Failed { path, how });
-    }
-}
-
-fn kill() -> ! {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    loop {
-        std::thread::park();
-    }
-}
-
 fn is_staged(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == STAGING)
-}
-
-/// Where the next write to an open file goes.
-fn cursor(target: Target<'_>, length: u64) -> u64 {
-    let Target::Open(fd) = target else { return 0 };
-    // SAFETY: both only ask about an open file.
-    let (flags, at) = unsafe {
-        (
-            libc::fcntl(fd, libc::F_GETFL),
-            libc::lseek(fd, 0, libc::SEEK_CUR),
-        )
-    };
-    if flags & libc::O_APPEND != 0 {
-        length
-    } else {
-        u64::try_from(at).unwrap_or(0)
-    }
-}
-
-fn failed<T: From<i8>>(errno: c_int) -> T {
-    // SAFETY: it points to this thread's number, for as long as the thread lives.
-    unsafe { *libc::__errno_location() = errno };
-    T::from(-1)
-}
-
-/// Does what mustn't change the error that a call ended with.
-fn keep_errno(work: impl FnOnce()) {
-    // SAFETY: as above.
-    let errno = unsafe { *libc::__errno_location() };
-    work();
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
 }

@@ -1,5 +1,6 @@
 //! What is synced stays, and what isn't goes: real file operations under the shim, then a discard.
 
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -249,6 +250,22 @@ fn notes_go_on_over_processes() {
     discard(&disk.root(), &disk.undo(), Choice::All).unwrap();
     let tree = disk.tree();
     assert_eq!(tree.get("old").map(String::as_str), Some("old"), "{tree:?}");
+}
+
+/// The harness looks for what went past the shim in this way.
+#[test]
+fn a_change_past_the_shim_is_found() {
+    let disk = Disk::new();
+    let before = Snapshot::of(&disk.root()).unwrap();
+    disk.ok(&disk.plan(), &["write seen text"]);
+    fs::write(disk.root().join("folder/unseen"), "").unwrap();
+    fs::write(disk.root().join("old"), "changed").unwrap();
+    let after = Snapshot::of(&disk.root()).unwrap();
+    let unseen = before.unseen(&after, &Log::read(&disk.undo()).unwrap());
+    assert_eq!(
+        unseen,
+        ["folder/unseen", "old"].map(|name| disk.root().join(name))
+    );
 }
 
 #[test]

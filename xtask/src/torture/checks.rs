@@ -210,10 +210,10 @@ fn nothing_stays_staged(found: &Found<'_>) -> Vec<Violation> {
         };
         for owner in owners.flatten() {
             let left = files(&owner.path()).unwrap_or_default();
-            violations
-                .extend(left.into_iter().map(|path| {
-                    Violation::new("nothing stays staged", path.display().to_string())
-                }));
+            violations.extend(left.into_iter().map(|path| {
+                let path = path.strip_prefix(&found.app.root).unwrap_or(&path);
+                Violation::new("nothing stays staged", path.display().to_string())
+            }));
         }
     }
     violations
