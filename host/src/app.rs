@@ -8,15 +8,15 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::capabilities::{Buckets, Reach};
-use crate::clock::Clock;
-use crate::config::{Function, Manifest};
+use crate::clock::{Clock, millis};
+use crate::config::{Function, Manifest, QueueLimits};
 use crate::control::{Control, ControlError};
 use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
 use crate::events::{Events, EventsConfig, RecoverError, Stop};
-use crate::ports::{Bucket, Journal, ObjectError, QueueError};
+use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
-use crate::stores::queue::EmbeddedQueue;
+use crate::stores::queue::{EmbeddedQueue, QueueConfig};
 use crate::triggers::{WatchError, objects::ObjectTrigger};
 
 /// Beside the manifest: events, logs and the control socket.
@@ -123,6 +123,16 @@ fn make_id(path: &Path, clock: &Clock) -> std::io::Result<String> {
     Ok(id)
 }
 
+fn queue_config(limits: &QueueLimits) -> QueueConfig {
+    QueueConfig {
+        duplicate_window_ms: millis(limits.duplicate_window.0),
+        max_events: limits.max_events,
+        max_bytes: limits.max_bytes.0,
+        max_dead_letters: limits.max_dead_letters,
+        dead_letter_age_ms: limits.dead_letter_age.map(|age| millis(age.0)),
+    }
+}
+
 /// The buckets of a manifest, with their folders.
 pub struct OpenBuckets {
     /// By name.
@@ -166,6 +176,7 @@ pub fn open_buckets(
 pub struct App {
     events: Arc<Events>,
     buckets: OpenBuckets,
+    keyvalue: Arc<dyn KeyValue>,
     state: PathBuf,
 }
 
@@ -176,7 +187,8 @@ impl App {
     /// Where another host runs it, or its folders can't be used.
     pub async fn open(manifest: Arc<Manifest>, clock: Clock) -> Result<Self, AppError> {
         let state = state_dir(&manifest);
-        let queue = EmbeddedQueue::open(&state, clock.clone())?;
+        let config = queue_config(&manifest.queue);
+        let queue = Arc::new(EmbeddedQueue::open(&state, clock.clone(), config)?);
         let logs = journal_dir(&manifest);
         let journal = FileJournal::open(&logs).map_err(|error| AppError::Journal {
             path: logs.display().to_string(),
@@ -185,7 +197,7 @@ impl App {
         let buckets = open_buckets(&manifest, &owner(&state, &clock)?, &clock)?;
         let events = Arc::new(Events::new(EventsConfig {
             manifest,
-            queue: Arc::new(queue),
+            queue: Arc::clone(&queue) as Arc<dyn Queue>,
             buckets: Arc::clone(&buckets.buckets),
             journal: Arc::new(journal),
             clock,
@@ -194,6 +206,7 @@ impl App {
         Ok(Self {
             events,
             buckets,
+            keyvalue: queue,
             state,
         })
     }
@@ -216,7 +229,13 @@ impl App {
             self.events.clock().clone(),
         )?;
         for function in &manifest.functions {
-            load_function(&mut engine, manifest, function, &self.buckets.buckets)?;
+            load_function(
+                &mut engine,
+                manifest,
+                function,
+                &self.buckets.buckets,
+                &self.keyvalue,
+            )?;
         }
         Ok(engine)
     }
@@ -287,11 +306,13 @@ pub fn load_function(
     manifest: &Manifest,
     function: &Function,
     buckets: &Buckets,
+    keyvalue: &Arc<dyn KeyValue>,
 ) -> Result<Arc<LoadedFunction>, AppError> {
     let path = manifest.root.join(&function.component);
     let wasm = read_component(function, &path)?;
     let reach = Reach {
         buckets: Arc::clone(buckets),
+        keyvalue: Arc::clone(keyvalue),
         grants: Arc::new(function.grants.clone()),
         config: Arc::new(function.config.clone()),
     };

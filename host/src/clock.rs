@@ -1,7 +1,7 @@
 //! The only source of time and randomness: everything that replay must see again comes from here.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -11,7 +11,12 @@ pub type Timestamp = u64;
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     manual: Option<Arc<AtomicU64>>,
+    /// When the system's clock was last believed, and what it said.
+    believed: Arc<Mutex<Option<(std::time::Instant, Timestamp)>>>,
 }
+
+/// A system's clock that is further behind than this was set back.
+const SET_BACK_MS: u64 = 1_000;
 
 impl Clock {
     /// The system's clock.
@@ -23,6 +28,7 @@ impl Clock {
     pub fn manual(now: Timestamp) -> Self {
         Self {
             manual: Some(Arc::new(AtomicU64::new(now))),
+            ..Self::default()
         }
     }
 
@@ -33,15 +39,18 @@ impl Clock {
         }
     }
 
-    /// The wall clock, in Unix milliseconds; 0 where the system's clock stands before 1970.
+    /// The wall clock, in Unix milliseconds; 0 where the system's clock stands before 1970. Where that is
+    /// set back, this one goes on: an event that is due in a second would else be due in an hour.
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn now(&self) -> Timestamp {
-        match &self.manual {
-            Some(now) => now.load(Ordering::SeqCst),
-            None => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, millis),
+        if let Some(now) = &self.manual {
+            return now.load(Ordering::SeqCst);
         }
+        let system = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, millis);
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        steady(&mut believed, std::time::Instant::now(), system)
     }
 
     /// Starts measuring a duration on the monotonic clock.
@@ -67,6 +76,22 @@ impl Clock {
         let _ = getrandom::fill(&mut random);
         f64::from(u32::from_le_bytes(random)) / (f64::from(u32::MAX) + 1.0)
     }
+}
+
+/// What time it is where the system says `system`, given when it was last believed.
+fn steady(
+    believed: &mut Option<(std::time::Instant, Timestamp)>,
+    now: std::time::Instant,
+    system: Timestamp,
+) -> Timestamp {
+    if let Some((then, said)) = *believed {
+        let steady = said.saturating_add(millis(now.saturating_duration_since(then)));
+        if system.saturating_add(SET_BACK_MS) < steady {
+            return steady;
+        }
+    }
+    *believed = Some((now, system));
+    system
 }
 
 /// A running measurement.
@@ -111,5 +136,31 @@ mod tests {
     fn fractions_stay_below_one() {
         let clock = Clock::system();
         assert!((0..1_000).all(|_| (0.0..1.0).contains(&clock.fraction())));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_goes_on_and_one_that_is_set_forward_is_followed() {
+        let start = Clock::system().stopwatch().0;
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut believed = None;
+        for (after, system, expected) in [
+            (0, 1_000_000, 1_000_000),
+            (1, 1_001_000, 1_001_000),
+            // Adjusted by a little.
+            (2, 1_001_900, 1_001_900),
+            // Set back by an hour, and left there.
+            (3, 5_000, 1_002_900),
+            (4, 6_000, 1_003_900),
+            // Set right again.
+            (5, 1_005_000, 1_005_000),
+            // Set forward.
+            (6, 9_000_000, 9_000_000),
+        ] {
+            assert_eq!(
+                steady(&mut believed, at(after), system),
+                expected,
+                "{after} s"
+            );
+        }
     }
 }

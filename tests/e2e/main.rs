@@ -26,6 +26,8 @@ mod logs;
 mod names;
 mod new;
 mod objects;
+mod operate;
+mod order;
 mod photos;
 mod restarts;
 mod run;

@@ -5,6 +5,8 @@
 
 mod batch_scope;
 mod config;
+mod keyvalue;
+mod keyvalue_draft;
 mod logging;
 mod objects;
 mod staging;
@@ -22,7 +24,7 @@ pub use wire::{failure_from, message_event, object_event};
 
 use crate::bindings;
 use crate::config::Grants;
-use crate::ports::Bucket;
+use crate::ports::{Bucket, KeyValue};
 
 /// All the buckets of an application, by name.
 pub type Buckets = Arc<HashMap<String, Arc<dyn Bucket>>>;
@@ -32,6 +34,8 @@ pub type Buckets = Arc<HashMap<String, Arc<dyn Bucket>>>;
 pub struct Reach {
     /// All buckets; the grants say which of them.
     pub buckets: Buckets,
+    /// The values of all keyvalue buckets.
+    pub keyvalue: Arc<dyn KeyValue>,
     /// What the manifest grants.
     pub grants: Arc<Grants>,
     /// What `wasi:config` tells.
@@ -83,5 +87,14 @@ pub fn add_to_linker<T: CapabilitiesView + 'static>(
     bindings::batch_scope::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     bindings::config::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     bindings::logging::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::keyvalue::store::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::keyvalue::atomics::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::keyvalue::batch::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::keyvalue_draft::store::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::keyvalue_draft::atomics::add_to_linker::<T, HasCapabilities>(
+        linker,
+        T::capabilities,
+    )?;
+    bindings::keyvalue_draft::batch::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     Ok(())
 }

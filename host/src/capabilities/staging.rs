@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ports::{Change, Draft, ObjectInfo, StagedObject, StagedWriter, Transaction};
+use crate::ports::{Change, Draft, ObjectInfo, StagedKey, StagedObject, StagedWriter, Transaction};
 
 /// An event wants to stage more than its function may.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -119,6 +119,31 @@ impl Staging {
             }
         }
         changes
+    }
+
+    pub(super) fn set_key(&mut self, bucket: &str, key: &str, staged: StagedKey) {
+        let key = (bucket.to_owned(), key.to_owned());
+        self.current().keys.insert(key, staged);
+    }
+
+    /// This handler's own change of a key, as `change` has it of an object.
+    pub(super) fn key(&self, bucket: &str, key: &str) -> Option<&StagedKey> {
+        let key = (bucket.to_owned(), key.to_owned());
+        self.entered
+            .and_then(|index| self.scoped.get(index))
+            .and_then(|scoped| scoped.keys.get(&key))
+            .or_else(|| self.shared.keys.get(&key))
+    }
+
+    /// This handler's own changes in a keyvalue bucket, by key.
+    pub(super) fn keys(&self, bucket: &str) -> BTreeMap<String, &StagedKey> {
+        let scoped = self.entered.and_then(|index| self.scoped.get(index));
+        let transactions = [Some(&self.shared), scoped].into_iter().flatten();
+        transactions
+            .flat_map(|transaction| &transaction.keys)
+            .filter(|((in_bucket, _), _)| in_bucket == bucket)
+            .map(|((_, key), staged)| (key.clone(), staged))
+            .collect()
     }
 
     pub(super) fn add_writer(&mut self, bucket: &str, writer: Box<dyn StagedWriter>) -> u32 {

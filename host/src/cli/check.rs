@@ -9,7 +9,8 @@ use super::output::{print_json, print_line, table};
 use super::{AppArgs, CacheArgs, Verdict};
 use crate::app::{load_function, new_engine};
 use crate::clock::Clock;
-use crate::ports::{Journal, Record};
+use crate::ports::{Journal, KeyValue, Record};
+use crate::stores::keyvalue::EmptyKeyValue;
 
 /// Check the manifest and the components without running anything.
 #[derive(Debug, Args)]
@@ -48,12 +49,13 @@ impl Check {
         let clock = Clock::system();
         let mut engine = new_engine(&manifest, self.cache.cache(), Arc::new(Nowhere), clock)?;
         let buckets = Arc::new(HashMap::new());
+        let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);
         let findings: Vec<Finding> = manifest
             .functions
             .iter()
             .map(|function| {
                 let name = function.name.clone();
-                match load_function(&mut engine, &manifest, function, &buckets) {
+                match load_function(&mut engine, &manifest, function, &buckets, &keyvalue) {
                     Ok(loaded) => Finding {
                         function: name,
                         problem: None,

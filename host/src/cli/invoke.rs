@@ -10,15 +10,16 @@ use serde::Serialize;
 
 use super::output::{bytes, cost_text, print_json, print_line, record_text};
 use super::publish::parse_attribute;
-use super::{AppArgs, CacheArgs, Verdict};
+use super::{AppArgs, CacheArgs, Verdict, find_function};
 use crate::app::{load_function, new_engine, open_buckets};
 use crate::capabilities::Buckets;
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
 use crate::ports::{
-    Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, Message, ObjectInfo, Outcome,
-    Payload, Record, Transaction,
+    Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
+    ObjectInfo, Outcome, Payload, Record, Transaction,
 };
+use crate::stores::keyvalue::EmptyKeyValue;
 use crate::stores::objects::OverlayBucket;
 
 /// At once JSON, text and a number, so that most functions make something of it.
@@ -98,6 +99,16 @@ enum Effect {
         size: usize,
         text: Option<String>,
     },
+    Set {
+        bucket: String,
+        key: String,
+        size: usize,
+        text: Option<String>,
+    },
+    Delete {
+        bucket: String,
+        key: String,
+    },
 }
 
 /// An event as a file has it.
@@ -129,27 +140,23 @@ impl Journal for Shown {
 impl Invoke {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        let Some(function) = manifest.function(&self.function) else {
-            let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
-            bail!(
-                "there is no function {:?}; the manifest has {}",
-                self.function,
-                names.join(", ")
-            );
-        };
+        let function = find_function(&manifest, &self.function)?;
         let clock = Clock::system();
         let buckets =
             open_buckets(&manifest, &format!("invoke-{}", clock.new_id()), &clock)?.buckets;
         let (payload, buckets) = self
             .event(&manifest, function.on.source(), buckets, &clock)
             .await?;
+        let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);
         let mut engine = new_engine(
             &manifest,
             self.cache.cache(),
             Arc::new(Shown),
             clock.clone(),
         )?;
-        tokio::task::block_in_place(|| load_function(&mut engine, &manifest, function, &buckets))?;
+        tokio::task::block_in_place(|| {
+            load_function(&mut engine, &manifest, function, &buckets, &keyvalue)
+        })?;
         let delivery = Delivery {
             seq: 0,
             function: function.name.clone(),
@@ -161,6 +168,8 @@ impl Invoke {
                 payload,
             },
             due: clock.now(),
+            lane: None,
+            redriven: None,
             attempted: self.attempt - 1,
             failed: self.attempt - 1,
             attempts: Vec::new(),
@@ -329,6 +338,19 @@ impl Invoke {
                     content_type.as_deref().unwrap_or("of no known type")
                 ),
                 Effect::Remove { bucket, key } => format!("would remove {bucket}/{key}"),
+                Effect::Delete { bucket, key } => {
+                    format!("would delete {key:?} in keyvalue bucket {bucket}")
+                }
+                Effect::Set {
+                    bucket,
+                    key,
+                    size,
+                    text,
+                } => format!(
+                    "would set {key:?} in keyvalue bucket {bucket}, {}: {}",
+                    bytes(*size as u64),
+                    text.as_deref().unwrap_or("not text")
+                ),
                 Effect::Publish { topic, size, text } => format!(
                     "would publish to {topic}, {}: {}",
                     bytes(*size as u64),
@@ -410,5 +432,17 @@ fn effects(transaction: Transaction) -> Vec<Effect> {
             size: draft.body.len(),
             text: String::from_utf8(draft.body).ok(),
         });
-    objects.chain(messages).collect()
+    let keys = transaction
+        .keys
+        .into_iter()
+        .map(|((bucket, key), staged)| match staged.value {
+            Some(value) => Effect::Set {
+                bucket,
+                key,
+                size: value.len(),
+                text: String::from_utf8(value).ok(),
+            },
+            None => Effect::Delete { bucket, key },
+        });
+    objects.chain(messages).chain(keys).collect()
 }

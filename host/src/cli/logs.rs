@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::{print_json, print_line, record_text};
-use super::{AppArgs, Verdict};
+use super::{AppArgs, Verdict, find_function};
 use crate::app::journal_dir;
 use crate::clock::{Clock, millis};
 use crate::ports::{Record, RecordKind};
@@ -45,14 +45,8 @@ pub(super) struct Logs {
 impl Logs {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        if let Some(name) = &self.function
-            && manifest.function(name).is_none()
-        {
-            let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
-            anyhow::bail!(
-                "there is no function {name:?}; the manifest has {}",
-                names.join(", ")
-            );
+        if let Some(name) = &self.function {
+            find_function(&manifest, name)?;
         }
         let oldest = self
             .since

@@ -1,14 +1,19 @@
 //! The command line: one file for each command. Results go to standard output, all else to standard
 //! error. The environment is read here and nowhere else.
 
+mod backup;
 mod build;
 mod check;
+mod dlq;
+mod events;
 mod invoke;
 mod logs;
 mod new;
 mod output;
+mod pause;
 mod publish;
 mod run;
+mod status;
 mod up;
 
 use std::path::{Path, PathBuf};
@@ -21,8 +26,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::{App, AppError, state_dir};
 use crate::clock::Clock;
-use crate::config::Manifest;
-use crate::control::Client;
+use crate::config::{Function, Manifest};
+use crate::control::{Client, Request, Response, answer};
 use crate::engine::Cache;
 use crate::ports::QueueError;
 
@@ -49,6 +54,13 @@ enum Command {
     Run(run::Run),
     Publish(publish::Publish),
     Logs(logs::Logs),
+    Status(status::Status),
+    Events(events::Events),
+    Dlq(dlq::Dlq),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Check(check::Check),
 }
 
@@ -78,6 +90,13 @@ impl Cli {
             Command::Run(command) => on_runtime(command.execute()),
             Command::Publish(command) => on_runtime(command.execute()),
             Command::Logs(command) => on_runtime(command.execute()),
+            Command::Status(command) => on_runtime(command.execute()),
+            Command::Events(command) => on_runtime(command.execute()),
+            Command::Dlq(command) => on_runtime(command.execute()),
+            Command::Pause(command) => on_runtime(command.execute()),
+            Command::Resume(command) => on_runtime(command.execute()),
+            Command::Backup(command) => on_runtime(command.execute()),
+            Command::Restore(command) => command.execute(),
             Command::Check(command) => command.execute(),
         };
         match result {
@@ -169,6 +188,36 @@ async fn reach(manifest: &Arc<Manifest>, clock: &Clock) -> anyhow::Result<Holder
     }
 }
 
+/// Asks whoever has the application's store. A request that is refused is an error.
+async fn ask(manifest: &Arc<Manifest>, request: Request) -> anyhow::Result<Response> {
+    let response = match reach(manifest, &Clock::system()).await? {
+        Holder::Host(mut host) => host.ask(&request).await?,
+        Holder::Here(app) => answer(app.events(), request).await,
+    };
+    match response {
+        Response::Failed(reason) => anyhow::bail!(reason),
+        response => Ok(response),
+    }
+}
+
+/// For an answer that doesn't fit what was asked.
+fn unexpected(response: &Response) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the running host gave another answer: {response:?}; is it of another version of Kinglet?"
+    )
+}
+
+/// The function of this name.
+fn find_function<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a Function> {
+    manifest.function(name).with_context(|| {
+        let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
+        format!(
+            "there is no function {name:?}; the manifest has {}",
+            names.join(", ")
+        )
+    })
+}
+
 fn on_runtime(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Result<Verdict> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -200,12 +249,22 @@ mod tests {
 
     use super::*;
 
+    /// The commands that have none below them.
+    fn leaves(command: &clap::Command) -> Vec<&clap::Command> {
+        let below: Vec<_> = command.get_subcommands().flat_map(leaves).collect();
+        if below.is_empty() {
+            vec![command]
+        } else {
+            below
+        }
+    }
+
     /// Every command has help and an example, and every argument has help.
     #[test]
     fn the_command_tree_is_whole() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for subcommand in command.get_subcommands() {
+        for subcommand in leaves(&command) {
             let name = subcommand.get_name();
             assert!(subcommand.get_about().is_some(), "{name} has no help");
             let example = subcommand
@@ -213,7 +272,7 @@ mod tests {
                 .map(ToString::to_string)
                 .unwrap_or_default();
             assert!(
-                example.contains(&format!("kinglet {name}")),
+                example.contains("kinglet ") && example.contains(name),
                 "{name} has no example"
             );
             for argument in subcommand.get_arguments() {

@@ -120,6 +120,18 @@ fn millis(value: u64) -> String {
     micros(value.saturating_mul(1_000))
 }
 
+/// A span of milliseconds, as people say it.
+pub(super) fn time_span(value: u64) -> String {
+    let seconds = value / 1_000;
+    match seconds {
+        0 => format!("{value} ms"),
+        1..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// A large number with a fitting unit.
 pub(super) fn count(value: u64) -> String {
     match value {

@@ -8,9 +8,9 @@ use anyhow::Context;
 use clap::Args;
 
 use super::output::{print_json, print_line};
-use super::{AppArgs, Holder, Verdict, reach};
-use crate::clock::{Clock, millis};
-use crate::control::{Request, Response, answer};
+use super::{AppArgs, Verdict, ask, unexpected};
+use crate::clock::millis;
+use crate::control::{Request, Response};
 use crate::ports::{Accepted, Draft};
 
 /// Publish a message to a topic. It is on disk when this returns, whether or not a host runs.
@@ -32,7 +32,8 @@ pub(super) struct Publish {
     /// A message for each line of standard input.
     #[arg(long, conflicts_with = "id")]
     lines: bool,
-    /// The message's id: a second message of the same id within a day isn't delivered.
+    /// The message's id: a second message of the same id within `queue.duplicate-window`, a day by default,
+    /// isn't delivered.
     #[arg(long)]
     id: Option<String>,
     /// The body's media type.
@@ -62,14 +63,9 @@ impl Publish {
         let request = Request::Publish {
             messages: messages.collect(),
         };
-        let response = match reach(&manifest, &Clock::system()).await? {
-            Holder::Host(mut host) => host.ask(&request).await?,
-            Holder::Here(app) => answer(app.events(), request).await,
-        };
-        let published = match response {
+        let published = match ask(&manifest, request).await? {
             Response::Published(published) => published,
-            Response::Failed(reason) => anyhow::bail!(reason),
-            other => anyhow::bail!("the running host gave another answer: {other:?}"),
+            other => return Err(unexpected(&other)),
         };
         if manifest.woken_by_message(&self.topic).is_empty() {
             eprintln!("note: no function is woken by topic {:?}", self.topic);

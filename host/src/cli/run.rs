@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::logs::FOLLOW;
 use super::output::{print_json, print_line};
-use super::{AppArgs, CacheArgs, Holder, Verdict, reach};
+use super::{AppArgs, CacheArgs, Holder, Verdict, find_function, reach, unexpected};
 use crate::app::{App, journal_dir};
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
@@ -135,13 +135,7 @@ impl Run {
 }
 
 fn check(manifest: &Manifest, function: &str, bucket: &str) -> anyhow::Result<()> {
-    let Some(found) = manifest.function(function) else {
-        let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
-        anyhow::bail!(
-            "there is no function {function:?}; the manifest has {}",
-            names.join(", ")
-        );
-    };
+    let found = find_function(manifest, function)?;
     if let Source::Topic(topic) = found.on.source() {
         anyhow::bail!(
             "{function:?} is woken by messages on {topic:?}, not by objects; use `kinglet publish {topic}`"
@@ -161,7 +155,7 @@ fn accepted(response: Response) -> anyhow::Result<u64> {
     match response {
         Response::Running(total) => Ok(total),
         Response::Failed(reason) => anyhow::bail!(reason),
-        other => anyhow::bail!("the running host gave another answer: {other:?}"),
+        other => Err(unexpected(&other)),
     }
 }
 

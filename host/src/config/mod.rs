@@ -12,7 +12,7 @@ use thiserror::Error;
 
 pub use grants::Grant;
 pub use validate::{NAME_RULE, is_name};
-pub use values::{Backoff, ByteSize, Period};
+pub use values::{Backoff, ByteSize, OrderBy, Period};
 
 /// A whole application.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Manifest {
     /// Topics by name; those that functions name needn't be listed.
     #[serde(default)]
     pub topics: BTreeMap<String, TopicConfig>,
+    /// How much the store of events holds, and for how long.
+    #[serde(default)]
+    pub queue: QueueLimits,
     /// The functions.
     #[serde(default, rename = "function")]
     pub functions: Vec<Function>,
@@ -56,6 +59,36 @@ pub struct BucketConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopicConfig {}
+
+/// How much the store of events holds, and for how long.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct QueueLimits {
+    /// How long a message's id is remembered: another message of that id isn't delivered.
+    pub duplicate_window: Period,
+    /// Events that wait, of all functions together. A full store accepts nothing from sources, which keep
+    /// what they have; what functions publish is accepted still, since else it could never drain.
+    pub max_events: u64,
+    /// What they take in the store. It is full past this.
+    pub max_bytes: ByteSize,
+    /// Dead letters of one function. One that has as many gets no more events until some are redriven or
+    /// dropped: nothing is lost.
+    pub max_dead_letters: u64,
+    /// Dead letters that are older are dropped; by default none.
+    pub dead_letter_age: Option<Period>,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            duplicate_window: Period::from_secs(24 * 60 * 60),
+            max_events: 100_000_000,
+            max_bytes: ByteSize(64 << 30),
+            max_dead_letters: 100_000,
+            dead_letter_age: None,
+        }
+    }
+}
 
 /// A function: what it is, what wakes it, what it may do.
 #[derive(Clone, Debug, Deserialize)]
@@ -102,6 +135,8 @@ pub struct Trigger {
     pub batch_size: Option<usize>,
     /// How long a batch waits for more messages.
     pub batch_window: Option<Period>,
+    /// By what events are kept in order; by default messages by their own ordering key, and objects not.
+    pub order_by: Option<OrderBy>,
 }
 
 /// What a trigger comes to, once validated.
@@ -177,6 +212,8 @@ pub struct Retry {
     /// The delay before the second attempt and the longest one; each is twice the one before, less a
     /// random part of up to a half.
     pub backoff: Backoff,
+    /// An event that was accepted longer ago isn't tried any more; by default however old.
+    pub max_age: Option<Period>,
 }
 
 impl Default for Retry {
@@ -184,6 +221,7 @@ impl Default for Retry {
         Self {
             attempts: 5,
             backoff: Backoff::default(),
+            max_age: None,
         }
     }
 }
@@ -198,6 +236,8 @@ pub struct Grants {
     pub write: Vec<Grant>,
     /// Topics that it may publish to.
     pub publish: Vec<String>,
+    /// Keyvalue buckets that it may use.
+    pub keyvalue: Vec<String>,
 }
 
 /// How a manifest fails.

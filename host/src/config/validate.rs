@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Function, Manifest, Source};
+use super::{Function, Manifest, OrderBy, Source};
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
 /// can hold.
@@ -33,6 +33,22 @@ impl Manifest {
                 .publish
                 .iter()
                 .for_each(|name| check_name("topic", name));
+            function
+                .grants
+                .keyvalue
+                .iter()
+                .for_each(|name| check_name("keyvalue bucket", name));
+        }
+        for (name, value) in [
+            ("max-events", self.queue.max_events),
+            ("max-bytes", self.queue.max_bytes.0),
+            ("max-dead-letters", self.queue.max_dead_letters),
+        ] {
+            if value == 0 {
+                problems.push(format!(
+                    "queue.{name} = 0: nothing could ever be accepted; use more"
+                ));
+            }
         }
         for (name, bucket) in &self.buckets {
             if let Some(url) = &bucket.url {
@@ -85,6 +101,9 @@ impl Manifest {
         if on.message.is_none() && (on.batch_size.is_some() || on.batch_window.is_some()) {
             say("`batch-size` and `batch-window` go with `message`".to_owned());
         }
+        if on.message.is_none() && matches!(on.order_by, Some(OrderBy::Attribute(_))) {
+            say("objects have no attributes to order by; use `order-by = \"key\"`".to_owned());
+        }
         if let Some(size) = on.batch_size.filter(|size| !(1..=1_000).contains(size)) {
             say(format!("batch-size = {size}: use 1 to 1000"));
         }
@@ -116,6 +135,9 @@ impl Manifest {
         }
         if limits.timeout.0.is_zero() {
             say("limits.timeout = \"0s\": no attempt could ever succeed; use more".to_owned());
+        }
+        if function.retry.max_age.is_some_and(|age| age.0.is_zero()) {
+            say("retry.max-age = \"0s\": no event could ever be tried; use more".to_owned());
         }
         if function.retry.attempts == 0 {
             say("retry.attempts = 0: use 1 for no retries".to_owned());
@@ -264,6 +286,22 @@ mod tests {
             ("concurrency = 8", "concurrency = 0", "limits.concurrency"),
             ("fuel = 5_000_000_000", "fuel = -1", "fuel"),
             ("attempts = 5", "attempts = 0", "retry.attempts"),
+            ("attempts = 5", "max-age = \"0s\"", "retry.max-age"),
+            (
+                r#"suffix = [".jpg", ".png"]"#,
+                r#"order-by = "attribute:a""#,
+                "no attributes",
+            ),
+            (
+                r#"suffix = [".jpg", ".png"]"#,
+                r#"order-by = "size""#,
+                "\"size\"",
+            ),
+            (
+                r#"publish = ["thumbnailed"]"#,
+                r#"keyvalue = ["a b"]"#,
+                "keyvalue bucket \"a b\"",
+            ),
             ("200ms..30s", "30s..200ms", "swap"),
             ("200ms..30s", "soon", "200ms..30s"),
             (

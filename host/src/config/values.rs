@@ -25,6 +25,37 @@ pub struct Backoff {
     pub longest: Duration,
 }
 
+/// By what the events of a function are kept in order: those of one key come one at a time, in the order
+/// of their acceptance; others in parallel. `"key"`, `"attribute:NAME"`, `"all"` or `"none"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum OrderBy {
+    /// A message's ordering key, where it has one; an object's key.
+    Key,
+    /// A message's attribute of this name, where it has it.
+    Attribute(String),
+    /// All in one order.
+    All,
+    /// All in parallel.
+    None,
+}
+
+impl TryFrom<String> for OrderBy {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match (text.as_str(), text.strip_prefix("attribute:")) {
+            ("key", _) => Ok(Self::Key),
+            ("all", _) => Ok(Self::All),
+            ("none", _) => Ok(Self::None),
+            (_, Some(name)) if !name.is_empty() => Ok(Self::Attribute(name.to_owned())),
+            _ => Err(format!(
+                "{text:?} isn't an order; use \"key\", \"attribute:NAME\", \"all\" or \"none\""
+            )),
+        }
+    }
+}
+
 impl Default for Backoff {
     fn default() -> Self {
         Self {

@@ -4,6 +4,7 @@
 mod client;
 mod server;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,8 @@ use thiserror::Error;
 pub use client::Client;
 pub use server::{Control, answer};
 
-use crate::ports::{Accepted, Count, Draft};
+use crate::clock::Timestamp;
+use crate::ports::{Accepted, Count, DeadFilter, DeadLetter, Draft, Listed};
 
 const SOCKET: &str = "control.sock";
 /// The largest request or answer.
@@ -38,8 +40,48 @@ pub enum Request {
         /// The source that the events get.
         run: String,
     },
-    /// Tell what waits.
+    /// Tell what the store holds for each function.
     Status,
+    /// Tell the events that a function has still to handle.
+    Events {
+        /// The function's name.
+        function: String,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Tell dead letters.
+    DeadLetters {
+        /// Which.
+        filter: DeadFilter,
+        /// Only with higher numbers.
+        after: Option<u64>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Make dead letters deliveries again.
+    Redrive {
+        /// Which.
+        filter: DeadFilter,
+        /// So many a second; none: at once.
+        rate: Option<f64>,
+    },
+    /// Remove dead letters for good.
+    DropDead {
+        /// Which.
+        filter: DeadFilter,
+    },
+    /// Stop giving a function its events, or go on.
+    Pause {
+        /// The function's name.
+        function: String,
+        /// Whether to stop.
+        paused: bool,
+    },
+    /// Write the whole store into a new file.
+    Backup {
+        /// The file's absolute path.
+        to: PathBuf,
+    },
 }
 
 /// What it answers.
@@ -50,8 +92,20 @@ pub enum Response {
     Published(Vec<(String, Accepted)>),
     /// How many events were accepted.
     Running(u64),
-    /// What waits, by function.
+    /// What the store holds, by function.
     Status(Vec<Count>),
+    /// Events that wait or run, and what time it is for the host.
+    Events(Timestamp, Vec<Listed>),
+    /// Dead letters.
+    DeadLetters(Vec<DeadLetter>),
+    /// How many dead letters of each function are deliveries again.
+    Redriven(BTreeMap<String, u64>),
+    /// How many dead letters are gone.
+    Dropped(u64),
+    /// Whether the function was paused, or not, before.
+    Paused(bool),
+    /// The file is there.
+    BackedUp,
     /// Why not.
     Failed(String),
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::{ControlError, Request, Response, SOCKET, SocketPath, receive, send};
 use crate::events::{Events, NewMessage, Stop, stopped};
+use crate::ports::QueueError;
 
 /// Connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -92,34 +93,58 @@ async fn converse(mut stream: UnixStream, events: &Events, mut stop: Stop) {
 
 /// Does what is asked. The command line calls it as well, where no host runs and the stores are its own.
 pub async fn answer(events: &Events, request: Request) -> Response {
-    let answered = match request {
+    try_answer(events, request)
+        .await
+        .unwrap_or_else(Response::Failed)
+}
+
+async fn try_answer(events: &Events, request: Request) -> Result<Response, String> {
+    let text = |error: QueueError| error.to_string();
+    let queue = events.queue();
+    Ok(match request {
         Request::Publish { messages } => {
             let messages = messages
                 .into_iter()
                 .map(|(id, draft)| NewMessage { id, draft })
                 .collect();
-            events
-                .publish(messages)
-                .await
-                .map(Response::Published)
-                .map_err(|e| e.to_string())
+            let published = events.publish(messages).await;
+            Response::Published(published.map_err(|error| error.to_string())?)
         }
         Request::Run {
             function,
             bucket,
             prefix,
             run,
-        } => run_on(events, &function, &bucket, &prefix, &run)
-            .await
-            .map(Response::Running),
-        Request::Status => events
-            .queue()
-            .counts()
-            .await
-            .map(Response::Status)
-            .map_err(|e| e.to_string()),
-    };
-    answered.unwrap_or_else(Response::Failed)
+        } => Response::Running(run_on(events, &function, &bucket, &prefix, &run).await?),
+        Request::Status => Response::Status(events.status().await.map_err(text)?),
+        Request::Events { function, limit } => {
+            let now = events.clock().now();
+            Response::Events(now, queue.list(&function, limit, now).await.map_err(text)?)
+        }
+        Request::DeadLetters {
+            filter,
+            after,
+            limit,
+        } => Response::DeadLetters(
+            queue
+                .dead_letters(&filter, after, limit)
+                .await
+                .map_err(text)?,
+        ),
+        Request::Redrive { filter, rate } => {
+            Response::Redriven(events.redrive(&filter, rate).await.map_err(text)?)
+        }
+        Request::DropDead { filter } => {
+            Response::Dropped(events.drop_dead(&filter).await.map_err(text)?)
+        }
+        Request::Pause { function, paused } => {
+            Response::Paused(events.pause(&function, paused).await.map_err(text)?)
+        }
+        Request::Backup { to } => {
+            queue.backup(&to).await.map_err(text)?;
+            Response::BackedUp
+        }
+    })
 }
 
 async fn run_on(

@@ -66,7 +66,8 @@ pub enum LoadError {
     /// The component asks for something that this host hasn't.
     #[error(
         "function {function:?}: {reason}; this host has `kinglet:events@0.1.0`, WASI 0.2, \
-         `wasi:config@0.2.0-rc.1` and `wasi:logging@0.1.0-draft`"
+         `wasi:config@0.2.0-rc.1`, `wasi:logging@0.1.0-draft`, and `wasi:keyvalue` of 0.2.0-draft and \
+         0.2.0-draft2"
     )]
     UnknownImport {
         /// The function's name.

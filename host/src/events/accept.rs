@@ -1,8 +1,11 @@
 //! From an outside happening to an accepted event: on disk, for every function that it wakes.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use super::Events;
+use crate::config::OrderBy;
 use crate::ports::{
     Accept, Accepted, Draft, Event, Identity, Message, ObjectInfo, Payload, QueueError, Sighting,
 };
@@ -159,6 +162,7 @@ impl Events {
         };
         let due = now.saturating_add(draft.delay_ms.unwrap_or(0));
         Accept {
+            lanes: self.lanes(&event.payload, &functions),
             event,
             functions,
             due,
@@ -191,10 +195,42 @@ impl Events {
             },
         };
         Accept {
+            lanes: self.lanes(&event.payload, &functions),
             event,
             functions,
             due: now,
             identity: Identity::Object(sighting),
         }
+    }
+
+    /// The event's ordering key for each function that goes by one.
+    fn lanes(&self, payload: &Payload, functions: &[String]) -> BTreeMap<String, String> {
+        let functions = functions
+            .iter()
+            .filter_map(|name| self.manifest.function(name));
+        functions
+            .filter_map(|function| {
+                Some((
+                    function.name.clone(),
+                    lane(function.on.order_by.as_ref(), payload)?,
+                ))
+            })
+            .collect()
+    }
+}
+
+/// The ordering key of an event, where its order counts.
+fn lane(order: Option<&OrderBy>, payload: &Payload) -> Option<String> {
+    match (order, payload) {
+        (Some(OrderBy::None), _) => None,
+        (Some(OrderBy::All), _) => Some(String::new()),
+        (None | Some(OrderBy::Key), Payload::Message(message)) => message.ordering_key.clone(),
+        (Some(OrderBy::Key), Payload::ObjectCreated { object, .. }) => Some(object.key.clone()),
+        (Some(OrderBy::Attribute(name)), Payload::Message(message)) => {
+            let mut attributes = message.attributes.iter();
+            let found = attributes.find(|(attribute, _)| attribute == name);
+            found.map(|(_, value)| value.clone())
+        }
+        (None | Some(OrderBy::Attribute(_)), Payload::ObjectCreated { .. }) => None,
     }
 }

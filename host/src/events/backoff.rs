@@ -17,6 +17,11 @@ pub(super) fn delay_ms(backoff: Backoff, failures: u32, fraction: f64) -> u64 {
     millis(full - full.mul_f64(fraction.clamp(0.0, 1.0) / 2.0))
 }
 
+/// After a conflict: up to 20 ms, at random, so that those in conflict don't meet again.
+pub(super) fn conflict_delay_ms(fraction: f64) -> u64 {
+    millis(Duration::from_millis(20).mul_f64(fraction.clamp(0.0, 1.0)))
+}
+
 /// What a guest asked for, within the function's bounds.
 pub(super) fn asked_ms(backoff: Backoff, after_ms: u64) -> u64 {
     millis(Duration::from_millis(after_ms).min(backoff.longest))

@@ -9,7 +9,8 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use super::Events;
 use crate::ports::{
     Accept, Change, Condition, Delivery, Discard, HostFault, Identity, IntendedChange, Intent,
-    Journal, Level, ObjectError, Outcome, QueueError, Record, RecordKind, Sighting, Transaction,
+    Journal, KeyChange, Level, ObjectError, Outcome, QueueError, Record, RecordKind, Sighting,
+    Transaction,
 };
 
 /// Before an apply that failed is tried again; doubled each time.
@@ -108,6 +109,7 @@ pub(super) struct Plan {
     pub intent: Option<Intent>,
     pub accepts: Vec<Accept>,
     pub sightings: Vec<Sighting>,
+    pub keys: Vec<KeyChange>,
     /// `bucket/key` of each object, for people.
     pub outputs: Vec<String>,
     /// Keep these once the decision is on disk: from then on the staged files are needed.
@@ -180,6 +182,15 @@ impl Events {
                 .map_err(|error| refused(&error))?;
             changes.entry(bucket_name).or_default().push(intended);
         }
+        let keys = transaction.keys.into_iter();
+        plan.keys = keys
+            .map(|((bucket, key), staged)| KeyChange {
+                bucket,
+                key,
+                value: staged.value,
+                expected: staged.expected,
+            })
+            .collect();
         for (number, draft) in transaction.messages.into_iter().enumerate() {
             let id = format!("{}/{}/{number}", delivery.event.id, delivery.function);
             followers.push(self.message(id, hops, draft, Identity::Unique));
@@ -313,13 +324,16 @@ fn cannot_apply(error: &ObjectError) -> String {
     )
 }
 
-/// A commit that the bucket refuses is an attempt that failed: by somebody else's write, or by a key
-/// that can't be; else the host's own fault.
+/// A commit that the bucket refuses is in conflict with somebody else's write, or failed by a key that can't
+/// be; else it is the host's own fault.
 fn refused(error: &ObjectError) -> Outcome {
     match error {
         ObjectError::Unavailable { .. } => Outcome::Fault(HostFault {
             reason: format!("the effects can't be committed: {error}"),
         }),
+        ObjectError::Changed { .. } => Outcome::Conflict {
+            reason: error.to_string(),
+        },
         error => Outcome::Failed(crate::ports::Failure::Other {
             reason: format!("the effects can't be committed: {error}"),
         }),

@@ -7,10 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Events;
+use crate::clock::{Timestamp, millis};
 use crate::config::Function;
 use crate::ports::{
-    Cost, Delivery, Failure, Handled, Handler, Level, ObjectError, Outcome, Payload, QueueError,
-    Taken, Transaction,
+    Cost, Delivery, Handled, Handler, Level, ObjectError, Outcome, Payload, QueueError, Taken,
+    Transaction,
 };
 
 /// The most hops an event may make where its function states no bound of its own.
@@ -88,6 +89,9 @@ impl<H: Handler> Worker<H> {
             };
             if taken.deliveries.is_empty() {
                 drop(permit);
+                if !taken.damaged.is_empty() {
+                    continue;
+                }
                 let due = taken.next_due.map(|due| {
                     Duration::from_millis(due.saturating_sub(self.events.clock.now()).max(1))
                 });
@@ -115,6 +119,10 @@ impl<H: Handler> Worker<H> {
         let name = &self.function.name;
         let size = self.function.on.batch_size.unwrap_or(1);
         let mut taken = queue.take(name, size, clock.now()).await?;
+        for damaged in &taken.damaged {
+            let text = format!("an event for function {name:?} is set aside: {damaged}");
+            self.events.say(Level::Error, text);
+        }
         if let Some(window) = self.function.on.batch_window
             && !taken.deliveries.is_empty()
             && taken.deliveries.len() < size
@@ -159,9 +167,8 @@ impl<H: Handler> Attempt<H> {
             .map(|d| now.saturating_sub(d.due))
             .max()
             .unwrap_or(0);
-        let most = self.function.allow_loop.unwrap_or(MAX_HOPS);
-        let (looped, deliveries) = deliveries.into_iter().partition(|d| d.event.hops > most);
-        let settled = match self.settle_looped(looped, most, queue_ms).await {
+        let (ended, deliveries) = self.ended_beforehand(deliveries, now);
+        let settled = match self.settle_unhandled(ended, queue_ms).await {
             Ok(()) => self.handle(deliveries, queue_ms).await,
             Err(error) => Err(error),
         };
@@ -191,26 +198,49 @@ impl<H: Handler> Attempt<H> {
             .await
     }
 
-    /// Ends the events that came here over more functions than a loop may take.
-    async fn settle_looped(
+    /// Parts from the others the events that aren't to be tried: those that came here over more functions
+    /// than a loop may take, and those that are too old.
+    fn ended_beforehand(
         &self,
-        looped: Vec<Delivery>,
-        most: u32,
+        deliveries: Vec<Delivery>,
+        now: Timestamp,
+    ) -> (Vec<(Delivery, Outcome)>, Vec<Delivery>) {
+        let most = self.function.allow_loop.unwrap_or(MAX_HOPS);
+        let max_age = self.function.retry.max_age.map(|age| millis(age.0));
+        let (mut ended, mut others) = (Vec::new(), Vec::new());
+        for delivery in deliveries {
+            let hops = delivery.event.hops;
+            let age = now.saturating_sub(delivery.since());
+            let reason = if hops > most {
+                format!(
+                    "it came here over {hops} functions, and {most} are allowed: {}; see `allow-loop`",
+                    delivery.event.id
+                )
+            } else if max_age.is_some_and(|max_age| age > max_age) {
+                format!(
+                    "it is {age} ms old, and `retry.max-age` is {} ms",
+                    max_age.unwrap_or(0)
+                )
+            } else {
+                others.push(delivery);
+                continue;
+            };
+            ended.push((delivery, Outcome::Undeliverable { reason }));
+        }
+        (ended, others)
+    }
+
+    async fn settle_unhandled(
+        &self,
+        ended: Vec<(Delivery, Outcome)>,
         queue_ms: u64,
     ) -> Result<(), QueueError> {
-        if looped.is_empty() {
+        if ended.is_empty() {
             return Ok(());
         }
-        let outcomes = looped.iter().map(|delivery| {
-            let reason = format!(
-                "it came here over {} functions, and {most} are allowed: {}; see `allow-loop`",
-                delivery.event.hops, delivery.event.id
-            );
-            Outcome::Failed(Failure::Reject { reason })
-        });
-        let handled = unhandled(outcomes.collect());
+        let (deliveries, outcomes) = ended.into_iter().unzip();
         self.events
-            .settle(&self.function, looped, handled, queue_ms)
+            .settle(&self.function, deliveries, unhandled(outcomes), queue_ms)
             .await
     }
 

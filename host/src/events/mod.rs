@@ -5,6 +5,7 @@ mod accept;
 mod backoff;
 mod commit;
 mod dispatch;
+mod operate;
 mod settle;
 
 use std::collections::HashMap;

@@ -1,12 +1,13 @@
 //! Each attempt ends as done, as a retry after a delay, or as a dead letter.
 
 use super::Events;
-use super::backoff::{asked_ms, delay_ms};
+use super::backoff::{asked_ms, conflict_delay_ms, delay_ms};
 use super::commit::{Plan, Planned};
+use crate::clock::Timestamp;
 use crate::config::Function;
 use crate::ports::{
-    AttemptRecord, Cost, Delivery, Disposition, Failure, Handled, Outcome, QueueError, Record,
-    RecordKind, Settlement, Transaction,
+    AttemptRecord, Cost, Delivery, Discard, Disposition, Failure, Handled, Outcome, QueueError,
+    Record, RecordKind, Settled, Settlement, Transaction,
 };
 
 /// Why an event is given up, or when it comes again.
@@ -14,6 +15,23 @@ enum Next {
     Finished,
     Again { delay_ms: u64 },
     Never { reason: String },
+}
+
+/// One attempt at a batch, of which each delivery ends in its own way.
+struct Attempted<'a> {
+    function: &'a Function,
+    time: Timestamp,
+    cost: Cost,
+    log_tail: Vec<String>,
+    queue_ms: u64,
+}
+
+/// What is written of one delivery's attempt.
+struct End {
+    settlement: Settlement,
+    /// Keep these once the decision is on disk.
+    discards: Vec<Discard>,
+    record: Record,
 }
 
 impl Events {
@@ -31,81 +49,145 @@ impl Events {
             cost,
             log_tail,
         } = handled;
-        let now = self.clock.now();
+        let attempt = Attempted {
+            function,
+            time: self.clock.now(),
+            cost,
+            log_tail,
+            queue_ms,
+        };
         let guards = self
             .locks
             .lock(outcomes.iter().map(|(_, transaction)| transaction))
             .await;
-        let plans = self.plans(&deliveries, outcomes).await;
-        let mut settlements = Vec::with_capacity(deliveries.len());
-        let mut records = Vec::with_capacity(deliveries.len());
-        let mut discards = Vec::new();
-        for (delivery, (outcome, mut plan)) in deliveries.into_iter().zip(plans) {
-            let next = self.next(function, &delivery, &outcome);
-            let outputs = std::mem::take(&mut plan.outputs);
-            records.push(self.outcome_record(&delivery, &outcome, &next, cost, queue_ms, outputs));
-            discards.append(&mut plan.discards);
-            let attempt = || AttemptRecord {
-                time: now,
-                outcome,
-                cost,
-                log_tail: log_tail.clone(),
-            };
-            let disposition = match next {
-                Next::Finished => Disposition::Done,
-                Next::Again { delay_ms } => Disposition::Retry {
-                    due: now.saturating_add(delay_ms),
-                    attempt: attempt(),
-                },
-                Next::Never { reason } => Disposition::Dead {
-                    attempt: attempt(),
-                    reason,
-                },
-            };
-            let Plan {
-                intent,
-                accepts,
-                sightings,
-                ..
-            } = plan;
-            settlements.push(Settlement {
+        let together = outcomes.iter().any(|(_, transaction)| transaction.shared);
+        let plans = self.plans(&deliveries, outcomes, together).await;
+        // Only changes of keys can be in conflict.
+        let again = plans.iter().any(|(_, plan)| !plan.keys.is_empty());
+        let kept = if again {
+            deliveries.clone()
+        } else {
+            Vec::new()
+        };
+        let ends: Vec<End> = deliveries
+            .into_iter()
+            .zip(plans)
+            .map(|(delivery, (outcome, plan))| self.end(&attempt, delivery, outcome, plan))
+            .collect();
+        let conflicts = self.commit(function, ends, together).await?;
+        drop(guards);
+        if conflicts.iter().any(Option::is_some) {
+            let ends = kept
+                .into_iter()
+                .zip(conflicts)
+                .filter_map(|(delivery, conflict)| {
+                    let outcome = Outcome::Conflict { reason: conflict? };
+                    Some(self.end(&attempt, delivery, outcome, Plan::default()))
+                });
+            self.commit(function, ends.collect(), false).await?;
+        }
+        Ok(())
+    }
+
+    /// What is written of one attempt's end.
+    fn end(
+        &self,
+        attempt: &Attempted<'_>,
+        delivery: Delivery,
+        outcome: Outcome,
+        mut plan: Plan,
+    ) -> End {
+        let next = self.next(attempt.function, &delivery, &outcome);
+        let outputs = std::mem::take(&mut plan.outputs);
+        let record = self.outcome_record(attempt, &delivery, &outcome, &next, outputs);
+        let attempted = || AttemptRecord {
+            time: attempt.time,
+            outcome,
+            cost: attempt.cost,
+            log_tail: attempt.log_tail.clone(),
+        };
+        let disposition = match next {
+            Next::Finished => Disposition::Done,
+            Next::Again { delay_ms } => Disposition::Retry {
+                due: attempt.time.saturating_add(delay_ms),
+                attempt: attempted(),
+            },
+            Next::Never { reason } => Disposition::Dead {
+                attempt: attempted(),
+                reason,
+            },
+        };
+        End {
+            settlement: Settlement {
                 delivery,
                 disposition,
-                intent,
-                accepts,
-                sightings,
+                intent: plan.intent,
+                accepts: plan.accepts,
+                keys: plan.keys,
+                sightings: plan.sightings,
+            },
+            discards: plan.discards,
+            record,
+        }
+    }
+
+    /// Writes ends, and carries out what they decided. Returns for each whether it was in conflict: then
+    /// nothing of it was done.
+    async fn commit(
+        &self,
+        function: &Function,
+        ends: Vec<End>,
+        together: bool,
+    ) -> Result<Vec<Option<String>>, QueueError> {
+        let mut settlements = Vec::with_capacity(ends.len());
+        let mut follow = Vec::with_capacity(ends.len());
+        for End {
+            settlement,
+            discards,
+            record,
+        } in ends
+        {
+            let mut woken: Vec<String> = settlement
+                .accepts
+                .iter()
+                .flat_map(|accept| accept.functions.iter().cloned())
+                .collect();
+            // The function's dispatcher may sleep without knowing when this comes again, or that another of
+            // its ordering key is due now.
+            if matches!(settlement.disposition, Disposition::Retry { .. })
+                || settlement.delivery.lane.is_some()
+            {
+                woken.push(function.name.clone());
+            }
+            follow.push((settlement.intent.clone(), woken, discards, record));
+            settlements.push(settlement);
+        }
+        let settled = match self.queue.settle(settlements, together).await {
+            Ok(settled) => settled,
+            Err(error) => {
+                // Whether a failed commit reached the disk isn't known, so staged files stay: the next start
+                // removes those that nothing refers to.
+                let discards = follow.into_iter().flat_map(|(_, _, discards, _)| discards);
+                discards.for_each(Discard::keep);
+                return Err(error);
+            }
+        };
+        let mut conflicts = Vec::with_capacity(settled.len());
+        for (settled, (intent, woken, discards, record)) in settled.into_iter().zip(follow) {
+            conflicts.push(match settled {
+                Settled::Conflict { reason } => Some(reason),
+                Settled::Committed => {
+                    discards.into_iter().for_each(Discard::keep);
+                    if let Some(intent) = intent {
+                        self.apply(intent).await;
+                    }
+                    self.wake(woken);
+                    self.journal.write(record);
+                    None
+                }
             });
         }
-        let intents: Vec<_> = settlements
-            .iter()
-            .filter_map(|s| s.intent.clone())
-            .collect();
-        let mut woken: Vec<String> = settlements
-            .iter()
-            .flat_map(|settlement| &settlement.accepts)
-            .flat_map(|accept| accept.functions.iter().cloned())
-            .collect();
-        // The function's dispatcher may sleep without knowing when these come again.
-        if settlements
-            .iter()
-            .any(|s| matches!(s.disposition, Disposition::Retry { .. }))
-        {
-            woken.push(function.name.clone());
-        }
-        let settled = self.queue.settle(settlements).await;
-        // Whether a failed commit reached the disk isn't known, so staged files stay then too: the next
-        // start removes those that nothing refers to.
-        discards.into_iter().for_each(crate::ports::Discard::keep);
-        settled?;
-        for intent in intents {
-            self.apply(intent).await;
-        }
-        drop(guards);
-        self.wake(woken);
-        records
-            .into_iter()
-            .for_each(|record| self.journal.write(record));
-        Ok(())
+        Ok(conflicts)
     }
 
     /// How each success is committed; what can't be is a failure by now. Effects that a batch shares
@@ -114,8 +196,8 @@ impl Events {
         &self,
         deliveries: &[Delivery],
         outcomes: Vec<(Outcome, Transaction)>,
+        together: bool,
     ) -> Vec<(Outcome, Plan)> {
-        let shared = outcomes.iter().any(|(_, transaction)| transaction.shared);
         let mut planned = Planned::default();
         let mut plans = Vec::with_capacity(outcomes.len());
         for (delivery, (outcome, transaction)) in deliveries.iter().zip(outcomes) {
@@ -128,7 +210,7 @@ impl Events {
                 (outcome, Plan::default())
             });
         }
-        if shared && plans.iter().any(|(outcome, _)| !outcome.is_success()) {
+        if together && plans.iter().any(|(outcome, _)| !outcome.is_success()) {
             for plan in plans.iter_mut().filter(|(outcome, _)| outcome.is_success()) {
                 let reason = "another message of the batch failed, and effects are shared";
                 let reason = reason.to_owned();
@@ -143,8 +225,15 @@ impl Events {
         let failures = delivery.failed.saturating_add(1);
         match outcome {
             Outcome::Done | Outcome::Superseded { .. } => Next::Finished,
+            // One of those in conflict always commits, so that trying again soon comes to an end.
+            Outcome::Conflict { .. } => Next::Again {
+                delay_ms: conflict_delay_ms(self.clock.fraction()),
+            },
             Outcome::Failed(Failure::Reject { .. }) => Next::Never {
                 reason: "the function rejected it".to_owned(),
+            },
+            Outcome::Undeliverable { reason } => Next::Never {
+                reason: reason.clone(),
             },
             // A fault is ours: it doesn't use up the function's attempts.
             Outcome::Fault(_) => {
@@ -168,11 +257,10 @@ impl Events {
 
     fn outcome_record(
         &self,
+        attempt: &Attempted<'_>,
         delivery: &Delivery,
         outcome: &Outcome,
         next: &Next,
-        cost: Cost,
-        queue_ms: u64,
         outputs: Vec<String>,
     ) -> Record {
         let (settled, dead, retry_in_ms) = match next {
@@ -193,8 +281,8 @@ impl Events {
                 settled,
                 dead,
                 retry_in_ms,
-                cost,
-                queue_ms,
+                cost: attempt.cost,
+                queue_ms: attempt.queue_ms,
                 outputs,
             },
         }

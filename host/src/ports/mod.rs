@@ -5,6 +5,7 @@ mod event;
 mod handler;
 mod journal;
 mod key;
+mod keyvalue;
 mod outcome;
 mod queue;
 mod transaction;
@@ -14,9 +15,11 @@ pub use event::{Event, Message, ObjectInfo, Payload};
 pub use handler::{Handled, Handler};
 pub use journal::{Journal, Level, Record, RecordKind, Stream, visible};
 pub use key::validate_key;
+pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
 pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{
-    Accept, Accepted, AttemptRecord, Count, DeadLetter, Delivery, Disposition, Identity,
-    IntendedChange, Intent, Queue, QueueError, Settlement, Sighting, Taken,
+    Accept, Accepted, AttemptRecord, COUNTED, Count, DeadFilter, DeadLetter, Delivery, Disposition,
+    Identity, IntendedChange, Intent, Listed, Queue, QueueError, Settled, Settlement, Sighting,
+    Taken, WaitState,
 };
-pub use transaction::{Change, Condition, Discard, Draft, StagedObject, Transaction};
+pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

@@ -17,8 +17,19 @@ pub enum Outcome {
         /// What happened to the object.
         reason: String,
     },
+    /// It wasn't tried: it is too old, or came over too many functions.
+    Undeliverable {
+        /// Why not.
+        reason: String,
+    },
     /// The handler returned a failure.
     Failed(Failure),
+    /// What the handler relied on was changed by somebody else before its effects could commit: tried
+    /// again, and not counted as a failure.
+    Conflict {
+        /// What was changed.
+        reason: String,
+    },
     /// A limit of the function was reached.
     Limit(Limit),
     /// The guest trapped.
@@ -33,12 +44,19 @@ impl Outcome {
         match self {
             Self::Done => "done",
             Self::Superseded { .. } => "superseded",
+            Self::Undeliverable { .. } => "undeliverable",
             Self::Failed(Failure::Reject { .. }) => "rejected",
             Self::Failed(_) => "failed",
+            Self::Conflict { .. } => "conflict",
             Self::Limit(_) => "limit",
             Self::Trap(_) => "trap",
             Self::Fault(_) => "fault",
         }
+    }
+
+    /// Whether it uses up one of the function's attempts.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, Self::Fault(_) | Self::Conflict { .. })
     }
 
     /// Whether the event is finished with, and its effects are to be committed.
@@ -52,7 +70,9 @@ impl fmt::Display for Outcome {
         match self {
             Self::Done => f.write_str("done"),
             Self::Superseded { reason } => write!(f, "superseded: {reason}"),
+            Self::Undeliverable { reason } => write!(f, "undeliverable: {reason}"),
             Self::Failed(failure) => write!(f, "{failure}"),
+            Self::Conflict { reason } => write!(f, "conflict: {reason}"),
             Self::Limit(limit) => write!(f, "limit reached: {limit}"),
             Self::Trap(trap) => write!(f, "{trap}"),
             Self::Fault(fault) => write!(f, "{fault}"),

@@ -1,28 +1,37 @@
 //! What delivery asks of the store that holds events.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Cost, Event, Outcome};
+use super::{Cost, Event, KeyChange, Outcome};
 use crate::clock::Timestamp;
 
 /// Holds accepted events until they are settled. What an operation reports as done is on disk.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Accepts events, all of them or none; one answer each, in order.
+    /// Accepts events from a source, all of them or none; one answer each, in order. Refused where the
+    /// store is at its quota: the source keeps them.
     async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, QueueError>;
 
     /// Leases up to `limit` deliveries of `function` that are due, oldest due first. A lease ends with
-    /// its settlement, its release, or the process.
+    /// its settlement, its release, or the process. A paused function gets none.
     async fn take(&self, function: &str, limit: usize, now: Timestamp)
     -> Result<Taken, QueueError>;
 
     /// Gives up leases without settling them: the deliveries are due as they were.
     fn release(&self, seqs: &[u64]);
 
-    /// Settles deliveries, and writes what they decided, in one step.
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError>;
+    /// Settles deliveries, and writes what they decided, in one step; one answer each, in order. With
+    /// `together`, a conflict of one is a conflict of all.
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        together: bool,
+    ) -> Result<Vec<Settled>, QueueError>;
 
     /// Notes that an intent is applied, and accepts what follows from it, in one step.
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError>;
@@ -41,11 +50,44 @@ pub trait Queue: Send + Sync + 'static {
     /// Forgets objects that are gone; a key that ends with a slash stands for all below it.
     async fn forget(&self, bucket: &str, keys: Vec<String>) -> Result<(), QueueError>;
 
-    /// How many deliveries of each function wait, and how many are dead letters.
-    async fn counts(&self) -> Result<Vec<Count>, QueueError>;
+    /// What the store holds for each function.
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, QueueError>;
 
-    /// Dead letters, newest first.
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+    /// Up to `limit` events of a function: those that run or are due first, then the delayed, then those
+    /// that wait behind others of their ordering key.
+    async fn list(
+        &self,
+        function: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, QueueError>;
+
+    /// Stops giving a function its events, or goes on; whether that is a change.
+    async fn pause(&self, function: &str, paused: bool) -> Result<bool, QueueError>;
+
+    /// Dead letters that the filter chooses, oldest acceptance first, past `after`.
+    async fn dead_letters(
+        &self,
+        filter: &DeadFilter,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Makes up to `limit` dead letters deliveries again, the first due at `due` and each `step_ms` after
+    /// the one before. Returns how many of each function.
+    async fn redrive(
+        &self,
+        filter: &DeadFilter,
+        limit: usize,
+        due: Timestamp,
+        step_ms: u64,
+    ) -> Result<BTreeMap<String, u64>, QueueError>;
+
+    /// Removes up to `limit` dead letters for good. Returns how many.
+    async fn drop_dead(&self, filter: &DeadFilter, limit: usize) -> Result<u64, QueueError>;
+
+    /// Writes the whole store as it is now into a new file.
+    async fn backup(&self, to: &Path) -> Result<(), QueueError>;
 }
 
 /// An event and whom it is for.
@@ -55,6 +97,10 @@ pub struct Accept {
     pub event: Event,
     /// The functions that are woken; may be none.
     pub functions: Vec<String>,
+    /// Of those for which the event's order counts, the ordering key: one at a time, in the order of
+    /// acceptance.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lanes: BTreeMap<String, String>,
     /// Not delivered before.
     pub due: Timestamp,
     /// How it is recognised as a duplicate.
@@ -101,6 +147,8 @@ pub struct Taken {
     pub deliveries: Vec<Delivery>,
     /// When the next one falls due, where fewer than asked were.
     pub next_due: Option<Timestamp>,
+    /// Deliveries that can't be read, each with what is wrong: they are set aside.
+    pub damaged: Vec<String>,
 }
 
 /// One event on its way to one function.
@@ -114,6 +162,12 @@ pub struct Delivery {
     pub event: Event,
     /// Not before.
     pub due: Timestamp,
+    /// The ordering key, where order counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    /// When it was last made a delivery again after it had been a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven: Option<Timestamp>,
     /// How many attempts ended.
     pub attempted: u32,
     /// How many of them failed by the function's own doing.
@@ -123,7 +177,7 @@ pub struct Delivery {
     pub attempts: Vec<AttemptRecord>,
 }
 
-/// How many attempts are remembered in full: faults of the host don't count against a function's
+/// How many attempts are remembered in full: faults and conflicts don't count against a function's
 /// attempts, so that there is no other bound.
 const REMEMBERED_ATTEMPTS: usize = 20;
 
@@ -133,10 +187,15 @@ impl Delivery {
         self.attempted.saturating_add(1)
     }
 
+    /// Since when it is on its way.
+    pub fn since(&self) -> Timestamp {
+        self.redriven.unwrap_or(self.event.accepted)
+    }
+
     /// Adds an attempt that ended.
     pub fn record(&mut self, attempt: AttemptRecord) {
         self.attempted = self.attempted.saturating_add(1);
-        if !matches!(attempt.outcome, Outcome::Fault(_)) {
+        if attempt.outcome.is_counted() {
             self.failed = self.failed.saturating_add(1);
         }
         if self.attempts.len() >= REMEMBERED_ATTEMPTS {
@@ -170,9 +229,23 @@ pub struct Settlement {
     pub intent: Option<Intent>,
     /// Events that are accepted with it.
     pub accepts: Vec<Accept>,
+    /// Changes of keys that are made with it.
+    pub keys: Vec<KeyChange>,
     /// Versions that the intent makes: their events are in the intent, so that the source must not
     /// accept them again.
     pub sightings: Vec<Sighting>,
+}
+
+/// The answer to a `Settlement`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is on disk.
+    Committed,
+    /// A key isn't as the handler saw it, and nothing of this settlement was done.
+    Conflict {
+        /// Which key.
+        reason: String,
+    },
 }
 
 /// What becomes of a delivery.
@@ -240,15 +313,89 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
+/// Which dead letters are meant: those that fit all that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeadFilter {
+    /// These; empty: any.
+    pub seqs: Vec<u64>,
+    /// Of this function.
+    pub function: Option<String>,
+    /// Given up before this.
+    pub before: Option<Timestamp>,
+}
+
 /// What the store holds for a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Count {
     /// The function's name.
     pub function: String,
-    /// Deliveries that wait, are delayed or are running.
+    /// All deliveries: those that are due, run, are delayed, or wait behind others.
     pub pending: u64,
+    /// Of these, those that run.
+    pub running: u64,
+    /// Of these, those that fall due later; counted up to `COUNTED`.
+    pub delayed: u64,
+    /// Of these, those that wait behind another of their ordering key; counted up to `COUNTED`.
+    pub waiting: u64,
+    /// What the deliveries take in the store, in bytes.
+    pub bytes: u64,
+    /// How long the oldest that is due has been so, in milliseconds.
+    pub oldest_due_ms: Option<u64>,
     /// Dead letters.
     pub dead: u64,
+    /// Since when it is paused.
+    pub paused: Option<Timestamp>,
+    /// Whether it is held because its dead letters are at their quota.
+    pub held: bool,
+}
+
+/// How far those are counted that no figure is kept of.
+pub const COUNTED: u64 = 100_000;
+
+/// An event that the store holds, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Listed {
+    /// The delivery's number.
+    pub seq: u64,
+    /// The function's name.
+    pub function: String,
+    /// The event's id.
+    pub id: String,
+    /// The event's source.
+    pub source: String,
+    /// The object's key or the topic.
+    pub subject: String,
+    /// What it waits for.
+    pub state: WaitState,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// Not before.
+    pub due: Timestamp,
+    /// Its ordering key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
+    /// How many attempts ended.
+    pub attempted: u32,
+    /// How the last of them ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_outcome: Option<String>,
+}
+
+/// What an event waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitState {
+    /// Its handler's end.
+    Running,
+    /// Its turn.
+    Pending,
+    /// Its time.
+    Delayed,
+    /// Another event of its ordering key.
+    Waiting,
 }
 
 /// How the store of events fails.
@@ -273,6 +420,12 @@ pub enum QueueError {
     )]
     Damaged {
         /// What doesn't fit.
+        reason: String,
+    },
+    /// The store holds as much as it may.
+    #[error("the store of events is full: {reason}; the source keeps what isn't accepted")]
+    Full {
+        /// What is how much, and what to do.
         reason: String,
     },
     /// The host is stopping.
@@ -307,6 +460,8 @@ mod tests {
                 payload: Payload::Message(message),
             },
             due: 0,
+            lane: None,
+            redriven: None,
             attempted: 0,
             failed: 0,
             attempts: Vec::new(),

@@ -1,10 +1,11 @@
 //! Effects that wait for the event's acknowledgement.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-use super::ObjectInfo;
+use super::{Expected, ObjectInfo};
 
 /// What one event staged. Dropped without a commit, its staged files are removed.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Transaction {
     pub objects: BTreeMap<(String, String), Change>,
     /// In the order in which they were published.
     pub messages: Vec<Draft>,
+    /// By bucket and key.
+    pub keys: BTreeMap<(String, String), StagedKey>,
     /// Whether it holds effects that all of a batch share: then it commits with all of it or not at all.
     pub shared: bool,
 }
@@ -20,13 +23,22 @@ pub struct Transaction {
 impl Transaction {
     /// Whether nothing was staged.
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.messages.is_empty()
+        self.objects.is_empty() && self.messages.is_empty() && self.keys.is_empty()
     }
 
     /// Adds what `later` staged after this.
     pub fn absorb(&mut self, later: Self) {
         self.objects.extend(later.objects);
         self.messages.extend(later.messages);
+        for (key, change) in later.keys {
+            match self.keys.entry(key) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(change);
+                }
+                // What the first one relied on is what was committed before both.
+                Entry::Occupied(mut earlier) => earlier.get_mut().value = change.value,
+            }
+        }
         self.shared |= later.shared;
     }
 }
@@ -38,6 +50,15 @@ pub enum Change {
     Write(StagedObject),
     /// No object any more.
     Remove,
+}
+
+/// A staged change of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedKey {
+    /// The new value; none where the key goes.
+    pub value: Option<Vec<u8>>,
+    /// Checked at the commit.
+    pub expected: Expected,
 }
 
 /// A new version of an object, complete and synced, waiting for its name.

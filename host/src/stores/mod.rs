@@ -2,5 +2,6 @@
 
 pub mod folders;
 pub mod journal;
+pub mod keyvalue;
 pub mod objects;
 pub mod queue;

@@ -111,11 +111,26 @@ impl ObjectTrigger {
         // Kept from turn to turn: hints that come meanwhile must not put off the look that is due.
         let mut next_look = Box::pin(tokio::time::sleep(RESCAN));
         let mut soon = false;
+        // Said once, not at every look.
+        let mut full = false;
         loop {
             if !work.is_empty() {
                 let later = match self.look(std::mem::take(&mut work)).await {
-                    Ok(unsettled) => unsettled,
+                    Ok(unsettled) => {
+                        full = false;
+                        unsettled
+                    }
                     Err(LookError::Queue(QueueError::Closed)) => return,
+                    Err(error @ LookError::Queue(QueueError::Full { .. })) => {
+                        if !full {
+                            self.say(
+                                Level::Warn,
+                                format!("objects wait in their folder: {error}"),
+                            );
+                        }
+                        full = true;
+                        Some(PAUSE)
+                    }
                     Err(error) => {
                         self.say(Level::Error, format!("looking for objects failed: {error}"));
                         Some(PAUSE)

@@ -3,14 +3,20 @@
 //! Whatever waits when a commit ends goes into the next one, so that a hundred publishers share one
 //! sync of the disk, and one publisher alone waits for no other. `ARCHITECTURE.md` says why SQLite.
 
+mod backup;
+mod dead;
+mod deliver;
+mod inspect;
+mod keyvalue;
 mod operations;
 mod record;
 mod schema;
+mod sightings;
 mod thread;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -19,11 +25,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
 use crate::ports::{
-    Accept, Accepted, Count, DeadLetter, Intent, Queue, QueueError, Settlement, Sighting, Taken,
+    Accept, Accepted, Count, DeadFilter, DeadLetter, Intent, KeyValue, Listed, Queue, QueueError,
+    Settled, Settlement, Sighting, Taken, Value,
 };
 use operations::Operations;
 use thread::{Command, Work};
 
+/// The store's file, in a folder of its own.
+const FILE: &str = "events.sqlite";
 /// Commands that wait for the store; past that callers wait.
 const WAITING: usize = 1_024;
 
@@ -33,47 +42,86 @@ pub struct EmbeddedQueue {
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     leases: Leases,
+    clock: Clock,
     /// Held: says to other hosts that the store is in use.
     _lock: File,
 }
 
-/// The deliveries that are being handled.
-pub(super) type Leases = Arc<Mutex<HashSet<u64>>>;
+/// The deliveries that are being handled, by number.
+pub(super) type Leases = Arc<Mutex<HashMap<u64, Lease>>>;
+
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub function: Arc<str>,
+}
+
+/// How much the store holds, and for how long.
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
+    /// How long a source's ids are remembered.
+    pub duplicate_window_ms: u64,
+    /// Deliveries of all functions together; past that sources are held back.
+    pub max_events: u64,
+    /// What deliveries take together, in bytes; past that sources are held back.
+    pub max_bytes: u64,
+    /// Dead letters of one function; a function that has as many gets no events.
+    pub max_dead_letters: u64,
+    /// Dead letters that are older go.
+    pub dead_letter_age_ms: Option<u64>,
+}
+
+/// Claims a store's folder, making it where it is missing: nobody else uses it while this is held.
+fn claim(dir: &Path) -> Result<File, QueueError> {
+    let failed = |error: std::io::Error| QueueError::Failed {
+        reason: format!("can't write folder {}: {error}", dir.display()),
+    };
+    crate::stores::folders::make(dir).map_err(failed)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(failed)?;
+    lock.try_lock().map_err(|error| match error {
+        std::fs::TryLockError::WouldBlock => QueueError::InUse {
+            path: dir.display().to_string(),
+        },
+        std::fs::TryLockError::Error(error) => failed(error),
+    })?;
+    Ok(lock)
+}
+
+/// Puts a backup in the place of the store in `dir`. Returns where the one is kept that was there.
+///
+/// # Errors
+/// Where a host uses the store, or the file isn't a whole backup: then nothing is changed.
+pub fn restore(from: &Path, dir: &Path) -> Result<Option<PathBuf>, QueueError> {
+    let _lock = claim(dir)?;
+    backup::restore(from, dir)
+}
 
 impl EmbeddedQueue {
     /// Opens the store in `dir`, making it where it is missing.
     ///
     /// # Errors
     /// Where another host has it, it can't be read or written, or it is damaged.
-    pub fn open(dir: &Path, clock: Clock) -> Result<Self, QueueError> {
-        let failed = |error: std::io::Error| QueueError::Failed {
-            reason: format!("can't write folder {}: {error}", dir.display()),
-        };
-        crate::stores::folders::make(dir).map_err(failed)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(dir.join("lock"))
-            .map_err(failed)?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => QueueError::InUse {
-                path: dir.display().to_string(),
-            },
-            std::fs::TryLockError::Error(error) => failed(error),
-        })?;
+    pub fn open(dir: &Path, clock: Clock, config: QueueConfig) -> Result<Self, QueueError> {
+        let lock = claim(dir)?;
         let leases = Leases::default();
-        let connection = schema::open(&dir.join("events.sqlite"))?;
-        let operations = Operations::new(connection, Arc::clone(&leases), clock)?;
+        let connection = schema::open(&dir.join(FILE))?;
+        let operations = Operations::new(connection, Arc::clone(&leases), clock.clone(), config)?;
         let (commands, waiting) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("kinglet-store".to_owned())
             .spawn(move || thread::serve(operations, waiting))
-            .map_err(failed)?;
+            .map_err(|error| QueueError::Failed {
+                reason: format!("can't start a thread: {error}"),
+            })?;
         Ok(Self {
             commands: Some(commands),
             thread: Some(thread),
             leases,
+            clock,
             _lock: lock,
         })
     }
@@ -131,7 +179,7 @@ impl Queue for EmbeddedQueue {
         limit: usize,
         now: Timestamp,
     ) -> Result<Taken, QueueError> {
-        let function = function.to_owned();
+        let function = Arc::from(function);
         self.read(move |store| store.take(&function, limit, now))
             .await
     }
@@ -143,11 +191,24 @@ impl Queue for EmbeddedQueue {
         }
     }
 
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        together: bool,
+    ) -> Result<Vec<Settled>, QueueError> {
         let seqs: Vec<u64> = settlements.iter().map(|s| s.delivery.seq).collect();
-        self.write(move |store| store.settle(settlements)).await?;
-        self.release(&seqs);
-        Ok(())
+        let settled = self
+            .write(move |store| store.settle(&settlements, together))
+            .await?;
+        // What is in conflict is still to be settled.
+        let ended: Vec<u64> = seqs
+            .into_iter()
+            .zip(&settled)
+            .filter(|(_, settled)| **settled == Settled::Committed)
+            .map(|(seq, _)| seq)
+            .collect();
+        self.release(&ended);
+        Ok(settled)
     }
 
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError> {
@@ -175,12 +236,78 @@ impl Queue for EmbeddedQueue {
         self.write(move |store| store.forget(&bucket, &keys)).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, QueueError> {
-        self.read(Operations::counts).await
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, QueueError> {
+        self.read(move |store| store.counts(now)).await
     }
 
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
-        self.read(move |store| store.dead_letters(limit)).await
+    async fn list(
+        &self,
+        function: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Listed>, QueueError> {
+        let function = function.to_owned();
+        self.read(move |store| store.list(&function, limit, now))
+            .await
+    }
+
+    async fn pause(&self, function: &str, paused: bool) -> Result<bool, QueueError> {
+        let (function, since) = (function.to_owned(), paused.then(|| self.clock.now()));
+        self.write(move |store| store.pause(&function, since)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadFilter,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, QueueError> {
+        let filter = filter.clone();
+        self.read(move |store| store.dead_letters(&filter, after, limit))
+            .await
+    }
+
+    async fn redrive(
+        &self,
+        filter: &DeadFilter,
+        limit: usize,
+        due: Timestamp,
+        step_ms: u64,
+    ) -> Result<BTreeMap<String, u64>, QueueError> {
+        let filter = filter.clone();
+        self.write(move |store| store.redrive(&filter, limit, due, step_ms))
+            .await
+    }
+
+    async fn drop_dead(&self, filter: &DeadFilter, limit: usize) -> Result<u64, QueueError> {
+        let filter = filter.clone();
+        self.write(move |store| store.drop_dead(&filter, limit))
+            .await
+    }
+
+    async fn backup(&self, to: &Path) -> Result<(), QueueError> {
+        let to = to.to_owned();
+        // Not in a transaction, as the copying of the whole store can't be.
+        self.read(move |store| store.backup(&to)).await
+    }
+}
+
+#[async_trait]
+impl KeyValue for EmbeddedQueue {
+    async fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Value>>, QueueError> {
+        let (bucket, keys) = (bucket.to_owned(), keys.to_vec());
+        self.read(move |store| store.get(&bucket, &keys)).await
+    }
+
+    async fn keys(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, QueueError> {
+        let (bucket, after) = (bucket.to_owned(), after.map(str::to_owned));
+        self.read(move |store| store.keys(&bucket, after.as_deref(), limit))
+            .await
     }
 }
 

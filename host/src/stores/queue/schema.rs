@@ -1,29 +1,74 @@
-//! The store's file: how it is opened, its tables, and their version.
+//! The store's file: how it is opened, its tables, their version, and the way from older ones.
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
-use crate::ports::QueueError;
+use super::record::decode;
+use crate::ports::{DeadLetter, QueueError};
 
 /// Goes up with every change of the tables; an older store is migrated, a newer one refused.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE delivery (
         seq INTEGER PRIMARY KEY,
         function TEXT NOT NULL,
-        due INTEGER NOT NULL,
+        -- Null while it waits behind another of its lane; `later` has it then.
+        due INTEGER,
+        later INTEGER,
+        -- The ordering key, where order counts.
+        lane TEXT,
         record BLOB NOT NULL
     ) STRICT;
     CREATE INDEX delivery_due ON delivery (function, due, seq);
+    CREATE INDEX delivery_lane ON delivery (function, lane, seq) WHERE lane IS NOT NULL;
 
     CREATE TABLE dead (
         seq INTEGER PRIMARY KEY,
         function TEXT NOT NULL,
+        time INTEGER NOT NULL,
         record BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX dead_function ON dead (function);
+    CREATE INDEX dead_function ON dead (function, seq);
+    CREATE INDEX dead_time ON dead (time);
+
+    -- What the store holds for each function, kept by the triggers below: counting ten million rows would
+    -- hold up everybody.
+    CREATE TABLE tally (
+        function TEXT PRIMARY KEY,
+        pending INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        dead INTEGER NOT NULL DEFAULT 0,
+        paused INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER delivery_comes AFTER INSERT ON delivery BEGIN
+        INSERT INTO tally (function, pending, bytes) VALUES (new.function, 1, length(new.record))
+        ON CONFLICT DO UPDATE SET pending = pending + 1, bytes = bytes + excluded.bytes;
+    END;
+    CREATE TRIGGER delivery_grows AFTER UPDATE OF record ON delivery BEGIN
+        UPDATE tally SET bytes = bytes - length(old.record) + length(new.record)
+        WHERE function = new.function;
+    END;
+    CREATE TRIGGER delivery_goes AFTER DELETE ON delivery BEGIN
+        UPDATE tally SET pending = pending - 1, bytes = bytes - length(old.record)
+        WHERE function = old.function;
+    END;
+    CREATE TRIGGER dead_comes AFTER INSERT ON dead BEGIN
+        INSERT INTO tally (function, dead) VALUES (new.function, 1)
+        ON CONFLICT DO UPDATE SET dead = dead + 1;
+    END;
+    CREATE TRIGGER dead_goes AFTER DELETE ON dead BEGIN
+        UPDATE tally SET dead = dead - 1 WHERE function = old.function;
+    END;
+
+    -- Deliveries that can't be read: kept for whoever mends them.
+    CREATE TABLE damaged (
+        seq INTEGER PRIMARY KEY,
+        function TEXT NOT NULL,
+        lane TEXT,
+        record BLOB NOT NULL
+    ) STRICT;
 
     -- Decided and not yet applied.
     CREATE TABLE intent (
@@ -47,22 +92,35 @@ const TABLES: &str = "
         etag TEXT NOT NULL,
         PRIMARY KEY (bucket, key)
     ) STRICT, WITHOUT ROWID;
+
+    -- Keyvalue buckets.
+    CREATE TABLE value (
+        bucket TEXT NOT NULL,
+        key TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        bytes BLOB NOT NULL,
+        PRIMARY KEY (bucket, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Single figures: `time`, when the store last looked at the clock.
+    CREATE TABLE meta (
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Opens the store, makes its tables where it is new, and migrates them where it is old.
 pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     let connection = Connection::open(path).map_err(|error| failed(&error))?;
     set_up(&connection).map_err(|error| failed(&error))?;
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|error| failed(&error))?;
-    match version {
+    match version(&connection)? {
         VERSION => {}
         0 => connection
             .execute_batch(&format!(
                 "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
             ))
             .map_err(|error| failed(&error))?,
+        1 => migrate_from_1(&connection)?,
         newer => {
             return Err(QueueError::Failed {
                 reason: format!(
@@ -74,6 +132,80 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
         }
     }
     Ok(connection)
+}
+
+/// Whether a file has tables of ours, of whatever version.
+pub(super) fn is_store(path: &Path) -> Result<bool, QueueError> {
+    let connection = Connection::open(path).map_err(|error| failed(&error))?;
+    Ok(version(&connection)? > 0)
+}
+
+fn version(connection: &Connection) -> Result<i64, QueueError> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| failed(&error))
+}
+
+/// All or nothing: a host that is killed here finds the old store.
+fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
+    let batch = |sql: &str| {
+        connection
+            .execute_batch(sql)
+            .map_err(|error| failed(&error))
+    };
+    batch(
+        "BEGIN IMMEDIATE;
+         ALTER TABLE delivery RENAME TO delivery_1;
+         ALTER TABLE dead RENAME TO dead_1;
+         ALTER TABLE intent RENAME TO intent_1;
+         ALTER TABLE seen RENAME TO seen_1;
+         ALTER TABLE sighting RENAME TO sighting_1;
+         DROP INDEX delivery_due; DROP INDEX dead_function; DROP INDEX seen_accepted;",
+    )?;
+    let moved = batch(TABLES)
+        .and_then(|()| {
+            batch(
+                "INSERT INTO delivery (seq, function, due, record)
+                    SELECT seq, function, due, record FROM delivery_1;
+                 INSERT INTO intent SELECT seq, record FROM intent_1;
+                 INSERT INTO seen SELECT source, id, accepted FROM seen_1;
+                 INSERT INTO sighting SELECT bucket, key, etag FROM sighting_1;",
+            )
+        })
+        .and_then(|()| migrate_dead_from_1(connection))
+        .and_then(|()| {
+            batch(&format!(
+                "DROP TABLE delivery_1; DROP TABLE dead_1; DROP TABLE intent_1; DROP TABLE seen_1;
+                 DROP TABLE sighting_1; PRAGMA user_version = {VERSION}; COMMIT;"
+            ))
+        });
+    moved.inspect_err(|_| {
+        // The error that came first is the one to tell.
+        let _ = batch("ROLLBACK");
+    })
+}
+
+/// The time of death was in the record alone.
+fn migrate_dead_from_1(connection: &Connection) -> Result<(), QueueError> {
+    let error = |error: rusqlite::Error| failed(&error);
+    let mut letters = connection
+        .prepare("SELECT seq, function, record FROM dead_1")
+        .map_err(error)?;
+    let mut rows = letters.query([]).map_err(error)?;
+    while let Some(row) = rows.next().map_err(error)? {
+        let (seq, function): (i64, String) =
+            (row.get(0).map_err(error)?, row.get(1).map_err(error)?);
+        let record: Vec<u8> = row.get(2).map_err(error)?;
+        let letter: DeadLetter = decode(&format!("dead letter {seq}"), &record)?;
+        let time = i64::try_from(letter.time).unwrap_or(i64::MAX);
+        connection
+            .execute(
+                "INSERT INTO dead (seq, function, time, record) VALUES (?1, ?2, ?3, ?4)",
+                params![seq, function, time, record],
+            )
+            .map_err(error)?;
+    }
+    Ok(())
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {

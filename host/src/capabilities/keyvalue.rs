@@ -1,0 +1,308 @@
+//! `wasi:keyvalue` 0.2.0-draft2: values by key, whose changes are staged with everything else.
+//!
+//! Plain reads and writes are last-writer-wins. `increment` and `swap` rely on the value that they read:
+//! where another event's commit changed it meanwhile, this event's commit is in conflict and the event is
+//! tried again, so that what they returned was true.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use super::{Context, View};
+use crate::bindings::keyvalue::atomics::{self, CasError};
+use crate::bindings::keyvalue::batch;
+use crate::bindings::keyvalue::store::{self, Error, KeyResponse};
+use crate::bindings::{OpenCas, OpenKeys, Seen};
+use crate::ports::{Expected, QueueError, StagedKey};
+
+/// What a staged value takes beside its bytes.
+const KEEPING: usize = 256;
+/// The longest key, in bytes.
+const MAX_KEY: usize = 1_024;
+/// The most keys that one page lists.
+const PAGE: usize = 1_000;
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+impl store::Host for View<'_> {
+    async fn open(&mut self, identifier: String) -> Answer<Resource<OpenKeys>> {
+        if !self.context.reach.grants.keyvalue.contains(&identifier) {
+            return Ok(Err(Error::AccessDenied));
+        }
+        let bucket = Arc::from(identifier);
+        Ok(Ok(self.table.push(OpenKeys { bucket })?))
+    }
+}
+
+impl store::HostBucket for View<'_> {
+    async fn get(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<Option<Vec<u8>>> {
+        let bucket = self.keys(&bucket)?;
+        Ok(self.context.value_of(&bucket, &key).await)
+    }
+
+    async fn set(&mut self, bucket: Resource<OpenKeys>, key: String, value: Vec<u8>) -> Answer<()> {
+        let bucket = self.keys(&bucket)?;
+        Ok(self.context.set(&bucket, &key, Some(value)))
+    }
+
+    async fn delete(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<()> {
+        let bucket = self.keys(&bucket)?;
+        Ok(self.context.set(&bucket, &key, None))
+    }
+
+    async fn exists(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<bool> {
+        let bucket = self.keys(&bucket)?;
+        let value = self.context.seen(&bucket, &key).await;
+        Ok(value.map(|seen| seen.value.is_some()))
+    }
+
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<OpenKeys>,
+        cursor: Option<String>,
+    ) -> Answer<KeyResponse> {
+        let bucket = self.keys(&bucket)?;
+        let page = self.context.key_page(&bucket, cursor.as_deref()).await;
+        Ok(page.map(|(keys, cursor)| KeyResponse { keys, cursor }))
+    }
+
+    async fn drop(&mut self, bucket: Resource<OpenKeys>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+impl atomics::Host for View<'_> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<OpenKeys>,
+        key: String,
+        delta: i64,
+    ) -> Answer<i64> {
+        let bucket = self.keys(&bucket)?;
+        Ok(self.context.increment(&bucket, &key, delta).await)
+    }
+
+    async fn swap(
+        &mut self,
+        cas: Resource<OpenCas>,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), CasError>> {
+        let OpenCas { bucket, key, seen } = self.table.delete(cas)?;
+        let now = match self.context.seen(&bucket, &key).await {
+            Ok(now) => now,
+            Err(error) => return Ok(Err(CasError::StoreError(error))),
+        };
+        if now != seen {
+            let latest = OpenCas {
+                bucket,
+                key,
+                seen: now,
+            };
+            return Ok(Err(CasError::CasFailed(self.table.push(latest)?)));
+        }
+        let expected = seen.expected;
+        let staged = self.context.stage_key(&bucket, &key, Some(value), expected);
+        Ok(staged.map_err(CasError::StoreError))
+    }
+}
+
+impl atomics::HostCas for View<'_> {
+    async fn new(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<Resource<OpenCas>> {
+        let bucket = self.keys(&bucket)?;
+        match self.context.seen(&bucket, &key).await {
+            Ok(seen) => Ok(Ok(self.table.push(OpenCas { bucket, key, seen })?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn current(&mut self, cas: Resource<OpenCas>) -> Answer<Option<Vec<u8>>> {
+        Ok(Ok(self.table.get(&cas)?.seen.value.clone()))
+    }
+
+    async fn drop(&mut self, cas: Resource<OpenCas>) -> wasmtime::Result<()> {
+        self.table.delete(cas)?;
+        Ok(())
+    }
+}
+
+impl batch::Host for View<'_> {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<OpenKeys>,
+        keys: Vec<String>,
+    ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+        let bucket = self.keys(&bucket)?;
+        let mut values = Vec::with_capacity(keys.len());
+        let mut bytes = 0_usize;
+        for key in keys {
+            let value = match self.context.value_of(&bucket, &key).await {
+                Ok(value) => value,
+                Err(error) => return Ok(Err(error)),
+            };
+            bytes = bytes.saturating_add(value.as_ref().map_or(0, Vec::len));
+            if bytes as u64 > self.context.room {
+                return Ok(Err(too_large(bytes)));
+            }
+            values.push(value.map(|value| (key, value)));
+        }
+        Ok(Ok(values))
+    }
+
+    async fn set_many(
+        &mut self,
+        bucket: Resource<OpenKeys>,
+        key_values: Vec<(String, Vec<u8>)>,
+    ) -> Answer<()> {
+        let bucket = self.keys(&bucket)?;
+        let mut values = key_values.into_iter();
+        Ok(values.try_for_each(|(key, value)| self.context.set(&bucket, &key, Some(value))))
+    }
+
+    async fn delete_many(&mut self, bucket: Resource<OpenKeys>, keys: Vec<String>) -> Answer<()> {
+        let bucket = self.keys(&bucket)?;
+        Ok(keys
+            .iter()
+            .try_for_each(|key| self.context.set(&bucket, key, None)))
+    }
+}
+
+impl View<'_> {
+    pub(super) fn keys(&self, bucket: &Resource<OpenKeys>) -> wasmtime::Result<Arc<str>> {
+        Ok(Arc::clone(&self.table.get(bucket)?.bucket))
+    }
+}
+
+impl Context {
+    async fn seen(&self, bucket: &str, key: &str) -> Result<Seen, Error> {
+        check_key(key)?;
+        if let Some(staged) = self.staging.key(bucket, key) {
+            return Ok(Seen {
+                value: staged.value.clone(),
+                expected: staged.expected,
+            });
+        }
+        let keys = [key.to_owned()];
+        let found = self.reach.keyvalue.get(bucket, &keys).await;
+        let value = found.map_err(unavailable)?.into_iter().flatten().next();
+        Ok(Seen {
+            expected: Expected::seen(value.as_ref()),
+            value: value.map(|value| value.bytes),
+        })
+    }
+
+    pub(super) async fn value_of(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let value = self.seen(bucket, key).await?.value;
+        match &value {
+            Some(bytes) if bytes.len() as u64 > self.room => Err(too_large(bytes.len())),
+            _ => Ok(value),
+        }
+    }
+
+    /// Stages a value, or the removal of it, whatever the committed one is.
+    pub(super) fn set(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        check_key(key)?;
+        // What this handler relied on before, it relies on still.
+        let staged = self.staging.key(bucket, key);
+        let expected = staged.map_or(Expected::Any, |staged| staged.expected);
+        self.stage_key(bucket, key, value, expected)
+    }
+
+    fn stage_key(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        value: Option<Vec<u8>>,
+        expected: Expected,
+    ) -> Result<(), Error> {
+        let bytes = value.as_ref().map_or(0, Vec::len) + key.len() + KEEPING;
+        self.staging
+            .charge(bytes)
+            .map_err(|full| Error::Other(full.to_string()))?;
+        self.staging
+            .set_key(bucket, key, StagedKey { value, expected });
+        Ok(())
+    }
+
+    /// The value is decimal text, as other hosts have it.
+    pub(super) async fn increment(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        delta: i64,
+    ) -> Result<i64, Error> {
+        let seen = self.seen(bucket, key).await?;
+        let current = match &seen.value {
+            None => 0,
+            Some(bytes) => std::str::from_utf8(bytes)
+                .ok()
+                .and_then(|text| text.parse::<i64>().ok())
+                .ok_or_else(|| {
+                    Error::Other(format!("the value of key {key:?} isn't a decimal number"))
+                })?,
+        };
+        let sum = current.checked_add(delta).ok_or_else(|| {
+            Error::Other(format!(
+                "{current} + {delta} at key {key:?} is more than 64 bits hold"
+            ))
+        })?;
+        self.stage_key(
+            bucket,
+            key,
+            Some(sum.to_string().into_bytes()),
+            seen.expected,
+        )?;
+        Ok(sum)
+    }
+
+    /// A page of keys past a cursor, and the cursor of the next page.
+    pub(super) async fn key_page(
+        &self,
+        bucket: &str,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<String>, Option<String>), Error> {
+        let committed = self.reach.keyvalue.keys(bucket, cursor, PAGE).await;
+        let committed = committed.map_err(unavailable)?;
+        let next = (committed.len() >= PAGE)
+            .then(|| committed.last().cloned())
+            .flatten();
+        let mut keys: BTreeMap<String, bool> =
+            committed.into_iter().map(|key| (key, true)).collect();
+        for (key, staged) in self.staging.keys(bucket) {
+            let in_page = cursor.is_none_or(|cursor| key.as_str() > cursor)
+                && next.as_ref().is_none_or(|next| key <= *next);
+            if in_page {
+                keys.insert(key, staged.value.is_some());
+            }
+        }
+        let there = keys.into_iter().filter(|(_, there)| *there);
+        Ok((there.map(|(key, _)| key).collect(), next))
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    if key.is_empty() || key.len() > MAX_KEY {
+        return Err(Error::Other(format!(
+            "a key of {} bytes: use 1 to {MAX_KEY}",
+            key.len()
+        )));
+    }
+    Ok(())
+}
+
+fn too_large(bytes: usize) -> Error {
+    Error::Other(format!(
+        "{bytes} bytes don't fit the function's memory; raise `limits.memory`"
+    ))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn unavailable(error: QueueError) -> Error {
+    Error::Other(error.to_string())
+}

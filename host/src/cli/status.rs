@@ -1,0 +1,74 @@
+//! `kinglet status`
+
+use clap::Args;
+
+use super::output::{bytes, print_json, print_line, table, time_span};
+use super::{AppArgs, Verdict, ask, unexpected};
+use crate::control::{Request, Response};
+use crate::ports::{COUNTED, Count};
+
+/// Show how much waits for each function, since when, and how much is dead-lettered.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kinglet status\n  kinglet status --json")]
+pub(super) struct Status {
+    #[command(flatten)]
+    app: AppArgs,
+    /// One JSON object a function.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub async fn execute(self) -> anyhow::Result<Verdict> {
+        let manifest = self.app.load()?;
+        let counts = match ask(&manifest, Request::Status).await? {
+            Response::Status(counts) => counts,
+            other => return Err(unexpected(&other)),
+        };
+        if self.json {
+            counts.iter().try_for_each(print_json)?;
+            return Ok(Verdict::Good);
+        }
+        let heading = [
+            "FUNCTION", "PENDING", "RUNNING", "DELAYED", "WAITING", "OLDEST", "STORED", "DEAD",
+            "STATE",
+        ];
+        let rows: Vec<_> = counts.iter().map(row).collect();
+        print_line(&table(&heading, &rows))?;
+        for count in &counts {
+            if manifest.function(&count.function).is_none() && count.pending > 0 {
+                eprintln!(
+                    "note: {:?} isn't in the manifest any more; its events wait until it is",
+                    count.function
+                );
+            }
+        }
+        Ok(Verdict::Good)
+    }
+}
+
+fn row(count: &Count) -> Vec<String> {
+    let counted = |count: u64| {
+        if count >= COUNTED {
+            format!("{COUNTED}+")
+        } else {
+            count.to_string()
+        }
+    };
+    let state = match count.paused {
+        Some(_) => "paused",
+        None if count.held => "held: too many dead letters",
+        None => "",
+    };
+    vec![
+        count.function.clone(),
+        count.pending.to_string(),
+        count.running.to_string(),
+        counted(count.delayed),
+        counted(count.waiting),
+        count.oldest_due_ms.map_or_else(String::new, time_span),
+        bytes(count.bytes),
+        count.dead.to_string(),
+        state.to_owned(),
+    ]
+}

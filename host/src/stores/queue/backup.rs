@@ -1,0 +1,121 @@
+//! A copy of the whole store in one file, and the way back.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::FILE;
+use super::operations::{Operations, Result};
+use super::schema::{self, failed};
+use crate::ports::QueueError;
+
+impl Operations {
+    /// The copy has its name once it is whole and on disk.
+    pub fn backup(&mut self, to: &Path) -> Result<()> {
+        if to.exists() {
+            return Err(QueueError::Failed {
+                reason: format!("{} is there already; choose another file", to.display()),
+            });
+        }
+        let mut partial = to.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = Path::new(&partial);
+        let written = remove_if_there(partial)
+            .and_then(|()| {
+                let name = partial.to_str().ok_or_else(|| QueueError::Failed {
+                    reason: format!("{} isn't UTF-8; choose another name", to.display()),
+                })?;
+                self.sql("VACUUM INTO ?1", [name]).map(|_| ())
+            })
+            .and_then(|()| put_in_place(partial, to));
+        written.inspect_err(|_| {
+            // What is left of it is of no use; the error is the one to tell.
+            let _ = fs::remove_file(partial);
+        })
+    }
+}
+
+/// Puts a backup in the place of the store in `dir`, whose lock is held. What was there before is kept
+/// beside it. Returns where, if there was something.
+pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathBuf>> {
+    let copy = dir.join("restored.partial");
+    remove_if_there(&copy)?;
+    fs::copy(from, &copy).map_err(|error| io(from, &error))?;
+    let checked = check(&copy);
+    remove_if_there(&copy.with_extension("partial-wal"))?;
+    if let Err(error) = checked {
+        remove_if_there(&copy)?;
+        return Err(error);
+    }
+    let store = dir.join(FILE);
+    let kept = dir.join(format!("{FILE}.before-restore"));
+    // The log belongs to the store that it lies beside, and would be replayed into the restored one.
+    for end in ["-wal", "-shm", "-journal"] {
+        let log = dir.join(format!("{FILE}{end}"));
+        if log.exists() {
+            // Opened and closed in good order, the store has taken its log in.
+            drop(schema::open(&store)?);
+            break;
+        }
+    }
+    let had = store.exists();
+    if had {
+        fs::rename(&store, &kept).map_err(|error| io(&store, &error))?;
+    }
+    for end in ["-wal", "-shm", "-journal"] {
+        remove_if_there(&dir.join(format!("{FILE}{end}")))?;
+    }
+    put_in_place(&copy, &store)?;
+    Ok(had.then_some(kept))
+}
+
+/// A file that isn't a whole store must not take a store's place.
+fn check(path: &Path) -> Result<()> {
+    if !schema::is_store(path)? {
+        return Err(QueueError::Failed {
+            reason: "the file isn't a backup; name one that `kinglet backup` wrote".to_owned(),
+        });
+    }
+    let connection = schema::open(path)?;
+    let verdict: String = connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(|error| failed(&error))?;
+    close(connection)?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(QueueError::Damaged { reason: verdict })
+    }
+}
+
+fn close(connection: Connection) -> Result<()> {
+    connection.close().map_err(|(_, error)| failed(&error))
+}
+
+fn put_in_place(from: &Path, to: &Path) -> Result<()> {
+    let sync = |path: &Path| {
+        File::open(path)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| io(path, &error))
+    };
+    sync(from)?;
+    fs::rename(from, to).map_err(|error| io(to, &error))?;
+    match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => sync(folder),
+        _ => sync(Path::new(".")),
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn io(path: &Path, error: &std::io::Error) -> QueueError {
+    QueueError::Failed {
+        reason: format!("{}: {error}", path.display()),
+    }
+}

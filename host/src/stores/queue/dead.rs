@@ -1,0 +1,92 @@
+//! Dead letters: kept, looked at, made deliveries again, dropped.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+
+use super::operations::{Operations, Result, rows, signed};
+use super::record::{decode, encode};
+use crate::clock::Timestamp;
+use crate::ports::{DeadFilter, DeadLetter};
+
+/// Chooses by a `DeadFilter`: a null parameter chooses all, and the list is JSON.
+const CHOSEN: &str = "(?1 IS NULL OR function = ?1) AND (?2 IS NULL OR time < ?2)
+    AND (?3 IS NULL OR seq IN (SELECT value FROM json_each(?3)))";
+
+impl Operations {
+    pub(super) fn add_dead(&self, letter: &DeadLetter) -> Result<()> {
+        self.sql(
+            "INSERT INTO dead (seq, function, time, record) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                signed(letter.delivery.seq),
+                letter.delivery.function,
+                signed(letter.time),
+                encode(letter)?
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub fn dead_letters(
+        &mut self,
+        filter: &DeadFilter,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        let after = after.map_or(-1, signed);
+        let sql = format!(
+            "SELECT seq, record FROM dead WHERE {CHOSEN} AND seq > ?4 ORDER BY seq LIMIT ?5"
+        );
+        let (function, before, seqs) = parameters(filter);
+        let found: Vec<(i64, Vec<u8>)> = self.rows(
+            &sql,
+            params![function, before, seqs, after, rows(limit)],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        found
+            .iter()
+            .map(|(seq, record)| decode(&format!("dead letter {seq}"), record))
+            .collect()
+    }
+
+    /// They keep the story of their attempts, and get as many new ones as at first.
+    pub fn redrive(
+        &mut self,
+        filter: &DeadFilter,
+        limit: usize,
+        due: Timestamp,
+        step_ms: u64,
+    ) -> Result<BTreeMap<String, u64>> {
+        let letters = self.dead_letters(filter, None, limit)?;
+        self.atomically(|store| {
+            let mut redriven = BTreeMap::new();
+            for (number, letter) in (0_u64..).zip(letters) {
+                let mut delivery = letter.delivery;
+                store.sql("DELETE FROM dead WHERE seq = ?1", [signed(delivery.seq)])?;
+                *redriven.entry(delivery.function.clone()).or_default() += 1;
+                delivery.seq = store.take_seq();
+                delivery.due = due.saturating_add(step_ms.saturating_mul(number));
+                delivery.redriven = Some(delivery.due);
+                delivery.failed = 0;
+                store.add(&delivery)?;
+            }
+            Ok(redriven)
+        })
+    }
+
+    pub fn drop_dead(&mut self, filter: &DeadFilter, limit: usize) -> Result<u64> {
+        let sql = format!(
+            "DELETE FROM dead WHERE seq IN
+                (SELECT seq FROM dead WHERE {CHOSEN} ORDER BY seq LIMIT ?4)"
+        );
+        let (function, before, seqs) = parameters(filter);
+        let dropped = self.sql(&sql, params![function, before, seqs, rows(limit)])?;
+        Ok(dropped as u64)
+    }
+}
+
+fn parameters(filter: &DeadFilter) -> (Option<&str>, Option<i64>, Option<String>) {
+    let seqs: Vec<String> = filter.seqs.iter().map(u64::to_string).collect();
+    let list = (!seqs.is_empty()).then(|| format!("[{}]", seqs.join(",")));
+    (filter.function.as_deref(), filter.before.map(signed), list)
+}

@@ -1,0 +1,366 @@
+//! Events come in, are leased, and are settled. Writes run inside the group's transaction, each of them
+//! whole or not at all.
+//!
+//! Of the deliveries of one lane only the first has a time at which it is due: the others wait until it
+//! is gone, so that no two are ever leased together and their order holds over retries and restarts.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+use rusqlite::params;
+
+use super::Lease;
+use super::operations::{Operations, Result, rows, signed, unsigned};
+use super::record::{decode, encode};
+use super::schema::failed;
+use crate::clock::Timestamp;
+use crate::ports::{
+    Accept, Accepted, DeadLetter, Delivery, Disposition, Expected, Identity, Intent, QueueError,
+    Settled, Settlement, Taken,
+};
+
+/// A delivery as it is stored.
+struct Row {
+    seq: i64,
+    lane: Option<String>,
+    record: Vec<u8>,
+}
+
+impl Operations {
+    /// Accepts from a source, which is held back where the store is full.
+    pub fn accept(&mut self, events: &[Accept]) -> Result<Vec<Accepted>> {
+        // What wakes nobody takes no room.
+        if events.iter().any(|accept| !accept.functions.is_empty()) {
+            self.make_sure_of_room()?;
+        }
+        self.atomically(|store| {
+            events
+                .iter()
+                .map(|accept| store.accept_one(accept))
+                .collect()
+        })
+    }
+
+    /// Full is a store that has as much as it may: what comes with one request may go past that. What
+    /// functions publish isn't held back, since a full store that refused it could never drain.
+    fn make_sure_of_room(&self) -> Result<()> {
+        let totals = self.rows(
+            "SELECT coalesce(sum(pending), 0), coalesce(sum(bytes), 0) FROM tally",
+            [],
+            |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
+        )?;
+        let (events, bytes) = totals.first().copied().unwrap_or_default();
+        let full = |reason: String| Err(QueueError::Full { reason });
+        if events >= self.config.max_events {
+            return full(format!(
+                "{events} events wait and `queue.max-events` is {}; let functions catch up, or raise it",
+                self.config.max_events
+            ));
+        }
+        if bytes >= self.config.max_bytes {
+            return full(format!(
+                "{bytes} bytes of events wait and `queue.max-bytes` is {}; let functions catch up, or \
+                 raise it",
+                self.config.max_bytes
+            ));
+        }
+        Ok(())
+    }
+
+    fn accept_one(&mut self, accept: &Accept) -> Result<Accepted> {
+        let event = &accept.event;
+        let known = match &accept.identity {
+            Identity::Unique => false,
+            Identity::Id => {
+                self.sql(
+                    "INSERT OR IGNORE INTO seen (source, id, accepted) VALUES (?1, ?2, ?3)",
+                    params![event.source, event.id, signed(event.accepted)],
+                )? == 0
+            }
+            Identity::Object(sighting) => self.saw(sighting)?,
+        };
+        if known {
+            return Ok(Accepted::Duplicate);
+        }
+        for function in &accept.functions {
+            let delivery = Delivery {
+                seq: self.take_seq(),
+                function: function.clone(),
+                event: event.clone(),
+                due: accept.due,
+                lane: accept.lanes.get(function).cloned(),
+                redriven: None,
+                attempted: 0,
+                failed: 0,
+                attempts: Vec::new(),
+            };
+            self.add(&delivery)?;
+        }
+        Ok(Accepted::New)
+    }
+
+    /// Adds a delivery, behind others of its lane where there are some.
+    pub(super) fn add(&mut self, delivery: &Delivery) -> Result<()> {
+        let Delivery {
+            seq,
+            function,
+            lane,
+            due,
+            ..
+        } = delivery;
+        let (seq, record) = (signed(*seq), encode(delivery)?);
+        if let Some(lane) = lane {
+            self.sql(
+                "INSERT INTO delivery (seq, function, lane, due, later, record)
+                 SELECT ?1, ?2, ?3, iif(behind, NULL, ?4), iif(behind, ?4, NULL), ?5
+                 FROM (SELECT EXISTS (SELECT 1 FROM delivery WHERE function = ?2 AND lane = ?3) AS behind)",
+                params![seq, function, lane, signed(*due), record],
+            )?;
+        } else {
+            self.sql(
+                "INSERT INTO delivery (seq, function, due, record) VALUES (?1, ?2, ?3, ?4)",
+                params![seq, function, signed(*due), record],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Removes a delivery; the next of its lane takes its place. Whether it was there.
+    fn remove(&self, seq: i64, function: &str, lane: Option<&str>) -> Result<bool> {
+        let removed = self.sql("DELETE FROM delivery WHERE seq = ?1", [seq])?;
+        if let Some(lane) = lane {
+            self.sql(
+                "UPDATE delivery SET due = later, later = NULL
+                 WHERE due IS NULL AND seq = (SELECT seq FROM delivery
+                    WHERE function = ?1 AND lane = ?2 ORDER BY seq LIMIT 1)",
+                params![function, lane],
+            )?;
+        }
+        Ok(removed == 1)
+    }
+
+    pub fn take(&mut self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<Taken> {
+        let mut taken = Taken::default();
+        if self.is_held(function)? {
+            return Ok(taken);
+        }
+        let found = self.due(function, limit, now)?;
+        let short = found.len() < limit;
+        for Row { seq, lane, record } in found {
+            match decode(&format!("delivery {seq}"), &record) {
+                Ok(delivery) => taken.deliveries.push(delivery),
+                Err(error) => {
+                    self.set_aside(seq, function, lane.as_deref())?;
+                    taken.damaged.push(error.to_string());
+                }
+            }
+        }
+        if short {
+            let next: Option<i64> = self.one(
+                "SELECT due FROM delivery WHERE function = ?1 AND due > ?2 ORDER BY due LIMIT 1",
+                params![function, signed(now)],
+            )?;
+            taken.next_due = next.map(unsigned);
+        }
+        // Last: an error above must leave nothing leased.
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        for delivery in &taken.deliveries {
+            let function = Arc::clone(function);
+            leases.insert(delivery.seq, Lease { function });
+        }
+        Ok(taken)
+    }
+
+    /// Whether a function is to get nothing: it is paused, or may have no more dead letters.
+    fn is_held(&self, function: &str) -> Result<bool> {
+        let held: Option<bool> = self.one(
+            "SELECT paused IS NOT NULL OR dead >= ?2 FROM tally WHERE function = ?1",
+            params![function, signed(self.config.max_dead_letters)],
+        )?;
+        Ok(held.unwrap_or(false))
+    }
+
+    /// What is due and not leased.
+    fn due(&self, function: &str, limit: usize, now: Timestamp) -> Result<Vec<Row>> {
+        let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT seq, lane, record FROM delivery WHERE function = ?1 AND due <= ?2
+                 ORDER BY due, seq LIMIT ?3",
+            )
+            .map_err(|error| failed(&error))?;
+        // Leased ones come first in this order, so that skipping them costs as many rows as run.
+        let looked_at = rows(limit.saturating_add(leases.len()));
+        let mut found = statement
+            .query(params![function, signed(now), looked_at])
+            .map_err(|error| failed(&error))?;
+        let mut due = Vec::new();
+        while due.len() < limit
+            && let Some(row) = found.next().map_err(|error| failed(&error))?
+        {
+            let seq: i64 = row.get(0).map_err(|error| failed(&error))?;
+            if leases.contains_key(&unsigned(seq)) {
+                continue;
+            }
+            let read = || -> rusqlite::Result<Row> {
+                Ok(Row {
+                    seq,
+                    lane: row.get(1)?,
+                    record: row.get(2)?,
+                })
+            };
+            due.push(read().map_err(|error| failed(&error))?);
+        }
+        Ok(due)
+    }
+
+    /// Keeps what can't be read out of the way of what can.
+    fn set_aside(&mut self, seq: i64, function: &str, lane: Option<&str>) -> Result<()> {
+        self.atomically(|store| {
+            store.sql(
+                "INSERT OR REPLACE INTO damaged (seq, function, lane, record)
+                 SELECT seq, function, lane, record FROM delivery WHERE seq = ?1",
+                [seq],
+            )?;
+            store.remove(seq, function, lane).map(|_| ())
+        })
+    }
+
+    /// Settles each, or none of them on an error; a conflict leaves out the one that has it, or all with
+    /// `together`.
+    pub fn settle(&mut self, settlements: &[Settlement], together: bool) -> Result<Vec<Settled>> {
+        self.atomically(|store| {
+            let conflicts: Vec<Option<String>> = store.conflicts(settlements)?;
+            let first = conflicts.iter().flatten().next().cloned();
+            let mut settled = Vec::with_capacity(settlements.len());
+            for (settlement, conflict) in settlements.iter().zip(conflicts) {
+                let conflict = if together { first.clone() } else { conflict };
+                settled.push(if let Some(reason) = conflict {
+                    Settled::Conflict { reason }
+                } else {
+                    store.settle_one(settlement)?;
+                    Settled::Committed
+                });
+            }
+            Ok(settled)
+        })
+    }
+
+    /// For each settlement, why its changes of keys can't be made. One that is refused changes nothing
+    /// for those after it.
+    fn conflicts(&self, settlements: &[Settlement]) -> Result<Vec<Option<String>>> {
+        let mut changed: HashSet<(&str, &str)> = HashSet::new();
+        let mut conflicts = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            let mut conflict = None;
+            for change in &settlement.keys {
+                let name = (change.bucket.as_str(), change.key.as_str());
+                // What a neighbour in this step changes has no revision yet that could be as it was seen.
+                let holds = match change.expected {
+                    Expected::Any => true,
+                    expected => {
+                        !changed.contains(&name) && expected.holds(self.revision(name.0, name.1)?)
+                    }
+                };
+                if !holds {
+                    conflict = Some(format!(
+                        "key {:?} of keyvalue bucket {:?} was changed meanwhile",
+                        change.key, change.bucket
+                    ));
+                }
+            }
+            if conflict.is_none() {
+                changed.extend(
+                    settlement
+                        .keys
+                        .iter()
+                        .map(|change| (change.bucket.as_str(), change.key.as_str())),
+                );
+            }
+            conflicts.push(conflict);
+        }
+        Ok(conflicts)
+    }
+
+    fn settle_one(&mut self, settlement: &Settlement) -> Result<()> {
+        let Settlement {
+            delivery,
+            disposition,
+            intent,
+            accepts,
+            keys,
+            sightings,
+        } = settlement;
+        let seq = signed(delivery.seq);
+        let there = match disposition {
+            Disposition::Done => self.remove(seq, &delivery.function, delivery.lane.as_deref())?,
+            Disposition::Retry { due, attempt } => {
+                let mut delivery = delivery.clone();
+                delivery.record(attempt.clone());
+                delivery.due = *due;
+                self.sql(
+                    "UPDATE delivery SET due = ?2, record = ?3 WHERE seq = ?1",
+                    params![seq, signed(*due), encode(&delivery)?],
+                )? == 1
+            }
+            Disposition::Dead { attempt, reason } => {
+                let mut delivery = delivery.clone();
+                delivery.record(attempt.clone());
+                self.add_dead(&DeadLetter {
+                    delivery,
+                    time: attempt.time,
+                    reason: reason.clone(),
+                })?;
+                self.remove(
+                    seq,
+                    &settlement.delivery.function,
+                    settlement.delivery.lane.as_deref(),
+                )?
+            }
+        };
+        if !there {
+            return Err(QueueError::Damaged {
+                reason: format!("delivery {seq} is missing"),
+            });
+        }
+        for sighting in sightings {
+            self.saw(sighting)?;
+        }
+        for change in keys {
+            self.change_key(change)?;
+        }
+        if let Some(intent) = intent {
+            self.sql(
+                "INSERT INTO intent (seq, record) VALUES (?1, ?2)",
+                params![signed(intent.seq), encode(intent)?],
+            )?;
+        }
+        accepts
+            .iter()
+            .try_for_each(|accept| self.accept_one(accept).map(|_| ()))
+    }
+
+    pub fn applied(&mut self, intent: u64, accepts: &[Accept]) -> Result<()> {
+        self.atomically(|store| {
+            // An intent that is gone was noted before, with what follows from it.
+            if store.sql("DELETE FROM intent WHERE seq = ?1", [signed(intent)])? == 0 {
+                return Ok(());
+            }
+            accepts
+                .iter()
+                .try_for_each(|accept| store.accept_one(accept).map(|_| ()))
+        })
+    }
+
+    pub fn intents(&mut self) -> Result<Vec<Intent>> {
+        let found: Vec<(i64, Vec<u8>)> =
+            self.rows("SELECT seq, record FROM intent ORDER BY seq", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        found
+            .iter()
+            .map(|(seq, record)| decode(&format!("intent {seq}"), record))
+            .collect()
+    }
+}

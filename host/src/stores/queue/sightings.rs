@@ -1,0 +1,54 @@
+//! The version of each object that was last accepted: by it a second sight of the same upload is known.
+
+use rusqlite::params;
+
+use super::operations::{Operations, Result, rows};
+use crate::ports::Sighting;
+
+impl Operations {
+    /// Notes a version of an object. Whether it was the noted one already.
+    pub(super) fn saw(&mut self, sighting: &Sighting) -> Result<bool> {
+        let Sighting { bucket, key, etag } = sighting;
+        let changed = self.sql(
+            "INSERT INTO sighting (bucket, key, etag) VALUES (?1, ?2, ?3)
+             ON CONFLICT (bucket, key) DO UPDATE SET etag = ?3 WHERE etag <> ?3",
+            params![bucket, key, etag],
+        )?;
+        Ok(changed == 0)
+    }
+
+    pub fn sightings(&mut self, bucket: &str, after: &str, limit: usize) -> Result<Vec<Sighting>> {
+        self.rows(
+            "SELECT key, etag FROM sighting WHERE bucket = ?1 AND key > ?2 ORDER BY key LIMIT ?3",
+            params![bucket, after, rows(limit)],
+            |row| {
+                Ok(Sighting {
+                    bucket: bucket.to_owned(),
+                    key: row.get(0)?,
+                    etag: row.get(1)?,
+                })
+            },
+        )
+    }
+
+    /// Forgets objects; a key that ends with a slash stands for all below it.
+    pub fn forget(&mut self, bucket: &str, keys: &[String]) -> Result<()> {
+        self.atomically(|store| {
+            for key in keys {
+                match key.strip_suffix('/') {
+                    // '0' follows '/' in the order of bytes.
+                    Some(folder) => store.sql(
+                        "DELETE FROM sighting WHERE bucket = ?1
+                         AND key > ?2 || '/' AND key < ?2 || '0'",
+                        params![bucket, folder],
+                    )?,
+                    None => store.sql(
+                        "DELETE FROM sighting WHERE bucket = ?1 AND key = ?2",
+                        params![bucket, key],
+                    )?,
+                };
+            }
+            Ok(())
+        })
+    }
+}
