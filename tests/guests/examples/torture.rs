@@ -3,20 +3,26 @@
 //! `layout = "folder"`; its body starts with the length and the CRC-32 of the rest. A message's body is
 //! `EVENT.PART~RUN`, which is the event's name for whom it wakes.
 //!
+//! A message with an ordering key adds its name to the object of that key, a line for each: what the bucket
+//! has says in which order messages were handled, and how often.
+//!
 //! Config: `objects` and `messages`, how many of each; `fail-percent`, how often a run fails at random,
 //! before, between and after its effects.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use kinglet_sdk::{Bucket, Config, Failure, Message, ObjectCreated, Topic};
+use kinglet_sdk::{Bucket, Config, Error, Failure, Message, ObjectCreated, Topic};
 
 /// The longest body: some pages.
 const LONGEST: u64 = 20_000;
 
 #[kinglet_sdk::message]
 fn message(event: Message) -> Result<(), Failure> {
-    work(event.text()?)
+    match event.ordering_key() {
+        Some(key) => add_to_chain(key, event.text()?),
+        None => work(event.text()?),
+    }
 }
 
 #[kinglet_sdk::message_batch]
@@ -52,6 +58,19 @@ fn work(event: &str) -> Result<(), Failure> {
     for part in 0..messages {
         Topic::open("parts")?.publish(format!("{event}.{part}~{run}"))?;
     }
+    maybe_fail("after")
+}
+
+fn add_to_chain(key: &str, event: &str) -> Result<(), Failure> {
+    let bucket = Bucket::open(Config::require::<String>("bucket")?)?;
+    let mut chain = match bucket.read(key) {
+        Ok(chain) => chain,
+        Err(Error::NotFound(_)) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    maybe_fail("before")?;
+    chain.extend(format!("{event}\n").bytes());
+    bucket.put(key, chain, "text/plain")?;
     maybe_fail("after")
 }
 

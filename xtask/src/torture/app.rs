@@ -7,6 +7,8 @@ use crate::setup::{WASM_TARGET, target_dir};
 
 /// Buckets that functions write to.
 pub const OUTPUTS: [&str; 6] = ["flat", "folder", "batch", "fan", "parts", "copy"];
+/// The bucket with an object for each ordering key: what was handled, line by line.
+pub const CHAINS: &str = "chains";
 /// The bucket that files are dropped into.
 pub const INBOX: &str = "inbox";
 
@@ -23,6 +25,8 @@ pub enum Kind {
     Fan,
     /// Two messages and no object: a commit without an intent.
     Relay,
+    /// A line in the object of an ordering key.
+    Ordered,
     /// A file in a watched bucket: two objects.
     File,
 }
@@ -44,6 +48,7 @@ impl Kind {
             Self::Batch => "batch",
             Self::Fan => "fan",
             Self::Relay => "relay",
+            Self::Ordered => "ordered",
             Self::File => "copy",
         }
     }
@@ -66,6 +71,8 @@ impl Kind {
                 effects
             }
             Self::Relay => of_messages().to_vec(),
+            // Not an object for each: a check of its own looks at it.
+            Self::Ordered => Vec::new(),
             Self::File => vec![effect("copy", event.to_owned(), 2)],
         }
     }
@@ -113,7 +120,7 @@ fn manifest() -> String {
         .join("examples")
         .join("torture.wasm");
     let mut text = "[app]\nname = \"torture\"\n".to_owned();
-    for bucket in OUTPUTS.into_iter().chain([INBOX]) {
+    for bucket in OUTPUTS.into_iter().chain([CHAINS, INBOX]) {
         let _ = writeln!(text, "[buckets.{bucket}]");
     }
     for (name, on, grants, config) in [
@@ -152,6 +159,12 @@ fn manifest() -> String {
             r#"message = "parts""#,
             r#"write = ["parts"]"#,
             r#"bucket = "parts", objects = "1""#,
+        ),
+        (
+            "ordered",
+            r#"message = "ordered""#,
+            r#"read = ["chains"], write = ["chains"]"#,
+            r#"bucket = "chains""#,
         ),
         (
             "copy",

@@ -1,11 +1,11 @@
-//! What must hold once the host has nothing left to do. Each function is one check; a further one, of the
-//! order of messages with a key or of counters, joins `ALL`.
+//! What must hold once the host has nothing left to do. Each function is one check; a further one, as of
+//! counters in a key-value store, joins `ALL`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::app::{App, Effect, OUTPUTS};
+use super::app::{App, CHAINS, Effect, OUTPUTS};
 use super::load::{Answer, Ledger};
 
 /// A check that failed, and on what.
@@ -40,9 +40,10 @@ struct Object {
 
 type Check = fn(&Found<'_>) -> Vec<Violation>;
 
-const ALL: [Check; 5] = [
+const ALL: [Check; 6] = [
     nothing_is_lost,
     effects_commit_once,
+    messages_of_a_key_stay_in_order,
     objects_are_whole,
     nothing_stays_staged,
     nothing_is_unaccounted,
@@ -160,6 +161,59 @@ fn effects_commit_once(found: &Found<'_>) -> Vec<Violation> {
     violations
 }
 
+/// A chain has each message once, in the order in which they were sent; some that nobody answered for may
+/// be missing.
+fn messages_of_a_key_stay_in_order(found: &Found<'_>) -> Vec<Violation> {
+    let mut sent: BTreeMap<&str, Vec<(usize, &str, Answer)>> = BTreeMap::new();
+    for (event, message) in found.ledger {
+        if let Some(key) = &message.ordering_key {
+            let of_key = sent.entry(key).or_default();
+            of_key.push((message.number, event, message.answer));
+        }
+    }
+    let mut violations = Vec::new();
+    for (key, mut of_key) in sent {
+        of_key.sort_unstable_by_key(|(number, ..)| *number);
+        let path = found.app.bucket(CHAINS).join(key);
+        let chain = fs::read_to_string(path).unwrap_or_default();
+        let mut violated = |what: String| {
+            let what = format!("key {key}: {what}");
+            violations.push(Violation::new("messages of a key stay in order", what));
+        };
+        let mut next = of_key.iter();
+        for line in chain.lines() {
+            // Those that are passed over were never accepted, or this one came too early or twice.
+            let passed_over = next
+                .by_ref()
+                .take_while(|(_, event, _)| *event != line)
+                .filter(|(_, _, answer)| *answer == Answer::Accepted)
+                .map(|(_, event, _)| *event)
+                .collect::<Vec<_>>();
+            if !passed_over.is_empty() {
+                violated(format!("{line} comes before or without {passed_over:?}"));
+            }
+        }
+        let lost: Vec<&str> = of_key
+            .iter()
+            .filter(|(_, event, answer)| {
+                *answer == Answer::Accepted && !chain.lines().any(|line| line == *event)
+            })
+            .map(|(_, event, _)| *event)
+            .collect();
+        if !lost.is_empty() {
+            violated(format!("{lost:?} are missing"));
+        }
+        let known: BTreeSet<&str> = of_key.iter().map(|(_, event, _)| *event).collect();
+        let mut seen = BTreeSet::new();
+        for line in chain.lines() {
+            if !seen.insert(line) || !known.contains(line) {
+                violated(format!("{line} is there twice, or was never sent"));
+            }
+        }
+    }
+    violations
+}
+
 fn objects_are_whole(found: &Found<'_>) -> Vec<Violation> {
     let problem = |object: &Object| {
         let problem = problem_of(object)?;
@@ -203,7 +257,7 @@ fn problem_of(object: &Object) -> Option<String> {
 
 fn nothing_stays_staged(found: &Found<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for bucket in OUTPUTS {
+    for bucket in OUTPUTS.into_iter().chain([CHAINS]) {
         let staging = found.app.bucket(bucket).join(".kinglet-staging");
         let Ok(owners) = fs::read_dir(&staging) else {
             continue;

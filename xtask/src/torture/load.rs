@@ -30,6 +30,9 @@ pub struct Sent {
     pub answer: Answer,
     /// It has an id, and is sent again until it is answered.
     pub has_id: bool,
+    pub ordering_key: Option<String>,
+    /// How many were sent before it.
+    pub number: usize,
 }
 
 /// Every event that was sent, by name.
@@ -93,16 +96,23 @@ pub fn send_again(
 }
 
 fn enter(ledger: &mut Ledger, arrival: &Arrival, answer: Answer) {
-    let (kind, events, has_id) = match arrival {
-        Arrival::Messages { kind, events } => (*kind, events.as_slice(), false),
-        Arrival::WithId { kind, event } => (*kind, std::slice::from_ref(event), true),
-        Arrival::File { event } => (Kind::File, std::slice::from_ref(event), false),
+    let (kind, events) = match arrival {
+        Arrival::Messages { kind, events } => (*kind, events.as_slice()),
+        Arrival::Ordered { events, .. } => (Kind::Ordered, events.as_slice()),
+        Arrival::WithId { kind, event } => (*kind, std::slice::from_ref(event)),
+        Arrival::File { event } => (Kind::File, std::slice::from_ref(event)),
+    };
+    let ordering_key = match arrival {
+        Arrival::Ordered { key, .. } => Some(key),
+        _ => None,
     };
     for event in events {
         let sent = Sent {
             kind,
             answer,
-            has_id,
+            has_id: matches!(arrival, Arrival::WithId { .. }),
+            ordering_key: ordering_key.cloned(),
+            number: ledger.len(),
         };
         ledger.insert(event.clone(), sent);
     }
@@ -115,6 +125,11 @@ fn arrive(tools: &Tools, app: &App, plan: &Plan, arrival: &Arrival) -> anyhow::R
             return Ok(Answer::Accepted);
         }
         Arrival::Messages { kind, events } => (kind, events.join("\n"), vec!["--lines"]),
+        Arrival::Ordered { key, events } => (
+            &Kind::Ordered,
+            events.join("\n"),
+            vec!["--lines", "--ordering-key", key.as_str()],
+        ),
         Arrival::WithId { kind, event } => (kind, event.clone(), vec!["--id", event.as_str()]),
     };
     let arguments: Vec<&str> = ["publish", kind.topic()].into_iter().chain(more).collect();

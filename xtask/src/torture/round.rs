@@ -32,6 +32,8 @@ pub struct Round {
 pub enum Arrival {
     /// Messages in one publication.
     Messages { kind: Kind, events: Vec<String> },
+    /// Messages with an ordering key in one publication.
+    Ordered { key: String, events: Vec<String> },
     /// A message with an id, which is published again until it is answered.
     WithId { kind: Kind, event: String },
     /// A file.
@@ -98,6 +100,12 @@ fn load(random: &mut fastrand::Rng, number: u32) -> Vec<Arrival> {
         load.push(Arrival::Messages { kind, events });
         let event = event();
         load.push(Arrival::WithId { kind, event });
+    }
+    // One publication of a key in a round, so that it is known in which order they came.
+    for key in ["one", "two"] {
+        let events = (0..random.u32(2..=4)).map(|_| event()).collect();
+        let key = key.to_owned();
+        load.push(Arrival::Ordered { key, events });
     }
     for _ in 0..3 {
         load.push(Arrival::File { event: event() });
