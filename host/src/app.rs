@@ -116,6 +116,10 @@ fn make_id(path: &Path, clock: &Clock) -> std::io::Result<String> {
     let mut file = std::fs::File::create(path)?;
     file.write_all(id.as_bytes())?;
     file.sync_all()?;
+    // Its name as well: another id wouldn't find what was staged under this one.
+    if let Some(state) = path.parent() {
+        std::fs::File::open(state)?.sync_all()?;
+    }
     Ok(id)
 }
 

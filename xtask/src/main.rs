@@ -13,6 +13,7 @@ mod host;
 mod photos;
 mod setup;
 mod test;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ enum Command {
     Test(test::Test),
     /// Run the image corpora through the host, and compare with Pillow; part of `test --full`.
     Corpus,
+    /// Kill the host again and again, lose what isn't synced, and check what it accepted.
+    Torture(torture::Torture),
     /// Measure ours and a rival in turn, on the same work.
     Bench(bench::Bench),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(command) => command.execute(),
         Command::Test(command) => command.execute(),
         Command::Corpus => setup::build_guests().and_then(|()| corpus::check()),
+        Command::Torture(command) => command.execute(),
         Command::Bench(command) => command.execute(),
     };
     match result {

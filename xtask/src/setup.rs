@@ -65,6 +65,12 @@ pub fn build_host() -> anyhow::Result<PathBuf> {
     Ok(target_dir().join("debug").join("kinglet"))
 }
 
+/// Builds the library that the torture loads under a host, and returns its path. Cargo doesn't for tests.
+pub fn build_shim() -> anyhow::Result<PathBuf> {
+    run(cargo().args(["build", "--package", "kinglet-shim", "--lib"]))?;
+    Ok(target_dir().join("debug").join("libkinglet_shim.so"))
+}
+
 /// Builds the functions that ship and those that tests use.
 pub fn build_guests() -> anyhow::Result<()> {
     ensure_target(WASM_TARGET)?;

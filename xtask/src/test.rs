@@ -6,10 +6,14 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::corpus;
-use crate::setup::{build_guests, cargo, ensure_target, root, run, target_dir};
+use crate::setup::{build_guests, build_shim, cargo, ensure_target, root, run, target_dir};
+use crate::torture;
 
 /// The version that guests are known to build with.
 const CARGO_COMPONENT: &str = "0.21.1";
+
+/// Each window of a commit some times; `cargo xtask torture` has more.
+const TORTURE_ROUNDS: u32 = 20;
 
 #[derive(Debug, Args)]
 pub struct Test {
@@ -23,6 +27,7 @@ pub struct Test {
 impl Test {
     pub fn execute(self) -> anyhow::Result<()> {
         build_guests()?;
+        build_shim()?;
         if self.full {
             install_cargo_component()?;
         }
@@ -41,6 +46,9 @@ impl Test {
         if self.filter.is_none() {
             // Examples in the documentation are tests too.
             run(cargo().args(["test", "--doc", "--package", "kinglet-sdk"]))?;
+            if cfg!(target_os = "linux") {
+                torture::some_rounds(TORTURE_ROUNDS)?;
+            }
         }
         if self.full {
             corpus::check()?;

@@ -21,6 +21,7 @@ use crate::ports::{
     Bucket, Condition, Discard, IntendedChange, Listing, ObjectDraft, ObjectError, ObjectInfo,
     StagedObject, StagedWriter, validate_key,
 };
+use crate::stores::folders;
 
 /// Hidden, so that it is never listed; inside the bucket, so that a rename stays in one file system.
 const STAGING: &str = ".kinglet-staging";
@@ -55,12 +56,18 @@ impl FolderBucket {
             bucket: name.to_owned(),
             reason: format!("can't {doing} {}: {error}", path.display()),
         };
-        std::fs::create_dir_all(path).map_err(|e| failed("make folder", e))?;
+        folders::make(path).map_err(|e| failed("make folder", e))?;
         let dir = Dir::open_ambient_dir(path, ambient_authority())
             .map_err(|e| failed("open folder", e))?;
         let staging = format!("{STAGING}/{owner}");
         dir.create_dir_all(&staging)
             .map_err(|e| failed("write to folder", e))?;
+        // A decided intent relies on its staged files, so on these names.
+        for above in [STAGING, "."] {
+            dir.open(above)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|e| failed("sync folder", e))?;
+        }
         let staging = dir
             .open_dir(&staging)
             .map_err(|e| failed("open the staging folder of", e))?;

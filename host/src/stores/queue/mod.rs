@@ -75,7 +75,7 @@ fn claim(dir: &Path) -> Result<File, QueueError> {
     let failed = |error: std::io::Error| QueueError::Failed {
         reason: format!("can't write folder {}: {error}", dir.display()),
     };
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    crate::stores::folders::make(dir).map_err(failed)?;
     let lock = File::options()
         .create(true)
         .truncate(false)

@@ -1,0 +1,111 @@
+//! Does what an event asks for in a way that tells how often it was committed: each run draws a random
+//! number, and every effect carries it. An object's key is `EVENT~RUN~PART`, or `EVENT~RUN/PART` with config
+//! `layout = "folder"`; its body starts with the length and the CRC-32 of the rest. A message's body is
+//! `EVENT.PART~RUN`, which is the event's name for whom it wakes.
+//!
+//! A message with an ordering key adds its name to the object of that key, a line for each: what the bucket
+//! has says in which order messages were handled, and how often.
+//!
+//! Config: `objects` and `messages`, how many of each; `fail-percent`, how often a run fails at random,
+//! before, between and after its effects.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use kinglet_sdk::{Bucket, Config, Error, Failure, Message, ObjectCreated, Topic};
+
+/// The longest body: some pages.
+const LONGEST: u64 = 20_000;
+
+#[kinglet_sdk::message]
+fn message(event: Message) -> Result<(), Failure> {
+    match event.ordering_key() {
+        Some(key) => add_to_chain(key, event.text()?),
+        None => work(event.text()?),
+    }
+}
+
+#[kinglet_sdk::message_batch]
+fn batch(event: Message) -> Result<(), Failure> {
+    work(event.text()?)
+}
+
+#[kinglet_sdk::object_created]
+fn object(event: ObjectCreated) -> Result<(), Failure> {
+    // What wakes this is whole, however it came.
+    event.object().read()?;
+    work(event.key())
+}
+
+fn work(event: &str) -> Result<(), Failure> {
+    let run = format!("{:016x}", random());
+    maybe_fail("before")?;
+    let objects: u32 = Config::get_or("objects", 0)?;
+    for part in 0..objects {
+        let separator = match Config::get::<String>("layout")?.as_deref() {
+            Some("folder") => '/',
+            _ => '~',
+        };
+        let key = format!("{event}~{run}{separator}{part}");
+        Bucket::open(Config::require::<String>("bucket")?)?
+            .write(&key)
+            .content_type("application/x-torture")
+            .metadata("event", event)
+            .put(body())?;
+        maybe_fail("between")?;
+    }
+    let messages: u32 = Config::get_or("messages", 0)?;
+    for part in 0..messages {
+        Topic::open("parts")?.publish(format!("{event}.{part}~{run}"))?;
+    }
+    maybe_fail("after")
+}
+
+fn add_to_chain(key: &str, event: &str) -> Result<(), Failure> {
+    let bucket = Bucket::open(Config::require::<String>("bucket")?)?;
+    let mut chain = match bucket.read(key) {
+        Ok(chain) => chain,
+        Err(Error::NotFound(_)) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    maybe_fail("before")?;
+    chain.extend(format!("{event}\n").bytes());
+    bucket.put(key, chain, "text/plain")?;
+    maybe_fail("after")
+}
+
+fn body() -> Vec<u8> {
+    let length = random() % LONGEST;
+    let mut state = random();
+    let rest: Vec<u8> = (0..length)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()[0]
+        })
+        .collect();
+    let mut body = format!("{} {:08x}\n", rest.len(), crc32fast::hash(&rest)).into_bytes();
+    body.extend(rest);
+    body
+}
+
+/// Fails as often as the config says: by an ordinary error, after a moment of its own choice, or as the
+/// function's backoff has it.
+fn maybe_fail(when: &str) -> Result<(), Failure> {
+    let percent: u64 = Config::get_or("fail-percent", 0)?;
+    if random() % 100 >= percent {
+        return Ok(());
+    }
+    let reason = format!("failed {when} its effects, by chance");
+    Err(match random() % 3 {
+        0 => reason.into(),
+        1 => Failure::retry_after(reason, Duration::from_millis(5)),
+        _ => Failure::retry(reason),
+    })
+}
+
+/// The standard library's only use of randomness is in the seeds of its hash maps.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
