@@ -51,13 +51,13 @@ pub struct QueueArgs {
     /// Messages that wait meanwhile, instead of 0 and 1000000; may be given several times.
     #[arg(long)]
     backlog: Vec<u64>,
-    /// Milliseconds of load for each round [default: 1500, or 300 with --quick].
+    /// Milliseconds of load for each round [default: 1000, or 200 with --quick].
     #[arg(long)]
     load_ms: Option<u64>,
     /// Rounds of each closed loop, of which the best counts [default: 3, or 1 with --quick].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Messages that are drained [default: 30000, or 3000 with --quick].
+    /// Messages that are drained [default: 10000, or 2000 with --quick].
     #[arg(long)]
     drain: Option<u64>,
     /// Instances at once of the function that takes messages one by one.
@@ -104,9 +104,9 @@ impl QueueArgs {
             program: self.nats_server,
         };
         let (load_ms, rounds, drain) = if self.quick {
-            (300, 1, 3_000)
+            (200, 1, 2_000)
         } else {
-            (1_500, 3, 30_000)
+            (1_000, 3, 10_000)
         };
         let backlogs = match self.backlog.as_slice() {
             [] if self.quick => vec![0, 20_000],
@@ -133,7 +133,7 @@ impl QueueArgs {
             .stop()
             .await?;
         bench.report.header();
-        bench.syncs().await?;
+        bench.costs().await?;
         for backlog in backlogs {
             bench.at(backlog).await?;
         }
@@ -149,6 +149,13 @@ struct Bench<'a> {
     /// Ours, then the rival.
     sides: [&'a dyn Side; 2],
     report: Report,
+}
+
+/// What a message costs the disk.
+struct Cost {
+    case: String,
+    syncs: f64,
+    written_kib: f64,
 }
 
 /// A pair of figures: ours and the rival's.
@@ -185,8 +192,8 @@ impl Bench<'_> {
         ])
     }
 
-    /// How often each syncs for a message, in a pass of its own, since counting slows both down.
-    async fn syncs(&self) -> Result<()> {
+    /// What a message costs the disk, in a pass of its own, since counting syncs slows both down.
+    async fn costs(&self) -> Result<()> {
         if std::process::Command::new("strace")
             .arg("-V")
             .output()
@@ -196,35 +203,54 @@ impl Bench<'_> {
                 .note("syncs are not counted: strace is not installed");
             return Ok(());
         }
-        let [ours, rival] = self.sides;
-        let (ours, rival) = (self.syncs_of(ours).await?, self.syncs_of(rival).await?);
-        for ((case, ours), (_, rival)) in ours.iter().zip(&rival) {
-            let case = format!("syncs a message: {case}");
-            self.figure(&case, [*ours, *rival], "calls", Better::Less);
+        let [ours, theirs] = self.sides;
+        let (ours, theirs) = (self.costs_of(ours).await?, self.costs_of(theirs).await?);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let syncs = [ours.syncs, theirs.syncs];
+            self.figure(
+                &format!("syncs: {}", ours.case),
+                syncs,
+                "a message",
+                Better::Less,
+            );
+        }
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let written = [ours.written_kib, theirs.written_kib];
+            self.figure(
+                &format!("written: {}", ours.case),
+                written,
+                "KiB each",
+                Better::Less,
+            );
         }
         Ok(())
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of seconds' work")]
-    async fn syncs_of(&self, side: &dyn Side) -> Result<Vec<(String, f64)>> {
+    async fn costs_of(&self, side: &dyn Side) -> Result<Vec<Cost>> {
         let dir = tempfile::tempdir_in(self.root)?;
         let server = side
             .start(dir.path(), Some(&dir.path().join("trace")))
             .await?;
         let span = self.span.min(Duration::from_millis(500));
-        let mut counts = Vec::new();
+        let mut costs = Vec::new();
         for publishers in [1, 64] {
             for (name, lane, until) in LOOPS {
-                let before = server.process().syncs()?;
+                let process = server.process();
+                let before = (process.syncs()?, process.written_kib()?);
                 let stats = closed_loops(&*server, lane, until, publishers, span).await?;
                 // What a server puts off is its cost too.
                 tokio::time::sleep(PUT_OFF).await;
-                let syncs = (server.process().syncs()? - before) as f64;
-                counts.push((format!("{name}, {publishers}"), syncs / stats.count as f64));
+                let messages = stats.count.max(1) as f64;
+                costs.push(Cost {
+                    case: format!("{name}, {publishers}"),
+                    syncs: (process.syncs()? - before.0) as f64 / messages,
+                    written_kib: (process.written_kib()? - before.1) / messages,
+                });
             }
         }
         server.stop().await?;
-        Ok(counts)
+        Ok(costs)
     }
 
     /// Everything, with so many messages waiting.
@@ -260,26 +286,17 @@ impl Bench<'_> {
         ours.stop().await?;
         theirs.stop().await?;
 
-        for (name, lane) in [("one by one", Lane::Single), ("in batches", Lane::Batch)] {
-            let rates = [
-                self.drain(our_side, our_dir.path(), lane).await?,
-                self.drain(their_side, their_dir.path(), lane).await?,
-            ];
-            self.figure(
-                &format!("{waiting}: drain {name}"),
-                rates,
-                "/s",
-                Better::More,
-            );
-            // The second time must find room where the first was.
-            let sizes = self.sizes(&dirs)?;
-            self.figure(
-                &format!("{waiting}: size after it"),
-                sizes,
-                "MiB",
-                Better::Less,
-            );
-        }
+        let [ours, theirs] = self
+            .drains(&waiting, "one by one", Lane::Single, &dirs)
+            .await?;
+        let again = self
+            .drains(&waiting, "in batches", Lane::Batch, &dirs)
+            .await?;
+        // What comes the second time finds room where the first was.
+        let [our_size, their_size] = again;
+        let growth = [(our_size - ours).max(0.0), (their_size - theirs).max(0.0)];
+        let case = format!("{waiting}: growth by a second drain");
+        self.figure(&case, growth, "MiB", Better::Less);
         Ok(())
     }
 
@@ -305,6 +322,28 @@ impl Bench<'_> {
             self.stats(&format!("{waiting}: {name}, {publishers}"), &ours, &theirs);
         }
         Ok(())
+    }
+
+    /// Drains both; returns how large the stores are afterwards.
+    async fn drains(
+        &self,
+        waiting: &str,
+        name: &str,
+        lane: Lane,
+        dirs: &[TempDir; 2],
+    ) -> Result<Pair> {
+        let ([our_side, their_side], [our_dir, their_dir]) = (self.sides, dirs);
+        let rates = [
+            self.drain(our_side, our_dir.path(), lane).await?,
+            self.drain(their_side, their_dir.path(), lane).await?,
+        ];
+        self.figure(
+            &format!("{waiting}: drain {name}"),
+            rates,
+            "/s",
+            Better::More,
+        );
+        self.sizes(dirs)
     }
 
     /// Settlements a second of messages that were there before the server.

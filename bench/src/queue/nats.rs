@@ -1,9 +1,8 @@
 //! NATS JetStream: a file store that syncs each message, a work queue, and a durable pull consumer.
 //!
 //! What is settled leaves a work queue, as it leaves ours. The consumer asks for the acknowledgement of its
-//! acknowledgement, which says that the server has taken it. The server doesn't wait for the disk before
-//! that: it writes a consumer's state a moment later. So a settlement costs it less than it costs us, and
-//! promises less.
+//! acknowledgement, which says that the server has taken it: with this store and these settings that makes a
+//! sync of its own, as a settlement of ours does.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -77,6 +77,19 @@ impl Process {
         Ok(kib.parse::<f64>()? / 1024.0)
     }
 
+    /// What it had written to the disk so far, in KiB, in whole pages.
+    pub fn written_kib(&self) -> Result<f64> {
+        let counts = std::fs::read_to_string(format!("/proc/{}/io", self.id))?;
+        let bytes = counts
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes:"));
+        Ok(bytes
+            .context("counts without write_bytes")?
+            .trim()
+            .parse::<f64>()?
+            / 1024.0)
+    }
+
     /// Syncs so far: calls of fsync and the like, and files opened to be synced with each write.
     pub fn syncs(&self) -> Result<u64> {
         let trace = self.trace.as_deref().context("the server isn't traced")?;
