@@ -5,6 +5,8 @@
     reason = "a bench measures real time, and replays nothing"
 )]
 
+#[cfg(feature = "queue")]
+mod queue;
 mod report;
 mod store;
 
@@ -19,6 +21,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare the event queue with NATS JetStream.
+    #[cfg(feature = "queue")]
+    Queue(queue::QueueArgs),
     /// Compare redb and SQLite as the carrier of the event queue.
     Store(store::StoreArgs),
     /// Load one store until killed; the other half of the recovery case.
@@ -28,6 +33,8 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        #[cfg(feature = "queue")]
+        Command::Queue(args) => args.execute(),
         Command::Store(args) => args.execute(),
         Command::StoreChild(args) => args.execute(),
     }

@@ -1,31 +1,31 @@
-//! `cargo xtask bench`: the benchmarks of the crate `bench/`, in a release build.
+//! `cargo xtask bench`: the benchmarks of the crate `bench/`, and of the main job.
 
 use clap::Args;
 
-use crate::photos;
-use crate::setup::{cargo, run};
+use crate::setup::{measured, run};
+use crate::{photos, rivals};
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// The benchmark and its options: `photos`, `store --quick`, `store --json`.
+    /// The benchmark and its options: `photos`, `queue --quick`, `store --quick`, `store --json`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 impl Bench {
     pub fn execute(self) -> anyhow::Result<()> {
-        if self.arguments.first().is_some_and(|name| name == "photos") {
-            return photos::measure();
-        }
-        run(cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--release",
-                "--package",
-                "kinglet-bench",
-                "--",
-            ])
-            .args(self.arguments))
+        let mut bench = measured();
+        bench.args(["run", "--quiet", "--package", "kinglet-bench"]);
+        let options = match self.arguments.first().map(String::as_str) {
+            Some("photos") => return photos::measure(),
+            Some("queue") => rivals::set_up()?,
+            Some("store") => {
+                // Without the queue's bench, and so without building the engine.
+                bench.arg("--no-default-features");
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        run(bench.arg("--").args(self.arguments).args(options))
     }
 }

@@ -11,6 +11,7 @@ mod corpus;
 mod demo;
 mod host;
 mod photos;
+mod rivals;
 mod setup;
 mod test;
 mod torture;

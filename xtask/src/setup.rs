@@ -28,6 +28,14 @@ pub fn cargo() -> Command {
     cargo
 }
 
+/// Cargo for what is measured: the dev profile, in which what we stand on is optimised and built already,
+/// with our own crates optimised as well.
+pub fn measured() -> Command {
+    let mut cargo = cargo();
+    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "3");
+    cargo
+}
+
 /// Runs a command to its end, which must be a good one.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
@@ -60,8 +68,13 @@ pub fn ensure_target(target: &str) -> anyhow::Result<()> {
 
 /// Builds the host, and returns its path.
 pub fn build_host() -> anyhow::Result<PathBuf> {
+    build_host_with(cargo())
+}
+
+/// Builds the host with this cargo, and returns its path.
+pub fn build_host_with(mut cargo: Command) -> anyhow::Result<PathBuf> {
     eprintln!("building the host (the first time takes some minutes)");
-    run(cargo().args(["build", "--package", "kinglet", "--bin", "kinglet"]))?;
+    run(cargo.args(["build", "--package", "kinglet", "--bin", "kinglet"]))?;
     Ok(target_dir().join("debug").join("kinglet"))
 }
 

@@ -32,15 +32,15 @@ pub struct StoreArgs {
     /// Small sizes, for a run of less than a minute.
     #[arg(long)]
     quick: bool,
-    /// Deliveries pending in the backlog cases [default: 1000000, or 50000 with --quick].
+    /// Deliveries pending in the backlog cases [default: 1000000, or 20000 with --quick].
     #[arg(long)]
     backlog: Option<u64>,
     /// Milliseconds of load for each round [default: 700, or 100 with --quick].
     #[arg(long)]
     load_ms: Option<u64>,
-    /// Rounds of each closed loop, of which the best counts.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// Rounds of each closed loop, of which the best counts [default: 3, or 1 with --quick].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// Page cache of each store.
     #[arg(long, default_value_t = 64)]
     cache_mib: usize,
@@ -69,10 +69,10 @@ impl StoreArgs {
             span: Duration::from_millis(self.load_ms.unwrap_or(default_ms)),
             backlog: self
                 .backlog
-                .unwrap_or(if self.quick { 50_000 } else { 1_000_000 }),
+                .unwrap_or(if self.quick { 20_000 } else { 1_000_000 }),
             cache_mib: self.cache_mib,
             quick: self.quick,
-            rounds: self.rounds,
+            rounds: self.rounds.unwrap_or(if self.quick { 1 } else { 3 }),
             kinds: [self.sqlite, self.redb],
             report: Report {
                 bench: "store",

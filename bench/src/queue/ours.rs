@@ -1,0 +1,257 @@
+//! Kinglet: `kinglet up`, its control socket, and its journal, from which settlements are known.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use async_trait::async_trait;
+use kinglet::app::{App, journal_dir, state_dir};
+use kinglet::clock::Clock;
+use kinglet::config::Manifest;
+use kinglet::control::{Client, Request, Response, answer};
+use kinglet::ports::{Draft, RecordKind};
+use kinglet::stores::journal::JournalReader;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::process::{Process, size_mib};
+use super::settled::Settled;
+use super::side::{Lane, Publisher, Server, Side, body};
+
+/// Messages that are published in one request while filling.
+const FILL: u64 = 20_000;
+/// The backlog isn't due while the bench runs: thirty days.
+const LATER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How often the journal is looked at; what a look costs in time counts against us.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// The function `waiting` never comes to run: its messages are due too late.
+fn manifest(concurrency: usize, batch_size: usize) -> String {
+    format!(
+        r#"
+[app]
+name = "bench"
+[[function]]
+name = "waiting"
+component = "noop_message.wasm"
+on = {{ message = "waiting" }}
+limits = {{ concurrency = 1 }}
+[[function]]
+name = "single"
+component = "noop_message.wasm"
+on = {{ message = "single" }}
+limits = {{ concurrency = {concurrency} }}
+[[function]]
+name = "batch"
+component = "noop_batch.wasm"
+on = {{ message = "batch", batch-size = {batch_size} }}
+limits = {{ concurrency = 2 }}
+"#
+    )
+}
+
+/// The host, and the guests that it runs.
+pub struct Ours {
+    pub kinglet: PathBuf,
+    pub guests: PathBuf,
+    /// Compiled components, kept between starts.
+    pub cache: PathBuf,
+    pub concurrency: usize,
+    pub batch_size: usize,
+}
+
+impl Ours {
+    /// Makes an application in `dir`, where there is none yet.
+    fn manifest(&self, dir: &Path) -> Result<Manifest> {
+        let path = dir.join("kinglet.toml");
+        if !path.exists() {
+            for guest in ["noop_message.wasm", "noop_batch.wasm"] {
+                let built = self.guests.join(guest);
+                std::fs::copy(&built, dir.join(guest))
+                    .with_context(|| format!("can't copy {}", built.display()))?;
+            }
+            std::fs::write(&path, manifest(self.concurrency, self.batch_size))?;
+        }
+        Ok(Manifest::load(&path)?)
+    }
+}
+
+#[async_trait]
+impl Side for Ours {
+    /// As the command line publishes where no host runs.
+    async fn fill(&self, dir: &Path, lane: Lane, count: u64) -> Result<()> {
+        let app = App::open(Arc::new(self.manifest(dir)?), Clock::system()).await?;
+        let mut left = count;
+        while left > 0 {
+            let some = left.min(FILL);
+            let messages = (left - some..left).map(|number| (None, draft(lane, number)));
+            let messages = messages.collect();
+            published(answer(app.events(), Request::Publish { messages }).await)?;
+            left -= some;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, dir: &Path, trace: Option<&Path>) -> Result<Box<dyn Server>> {
+        let manifest = self.manifest(dir)?;
+        let logs = journal_dir(&manifest);
+        std::fs::create_dir_all(&logs)?;
+        let journal = JournalReader::from_end(&logs)?;
+        let args = [
+            "up".into(),
+            "--quiet".into(),
+            "--manifest".into(),
+            dir.into(),
+        ];
+        let args = [
+            &args[..],
+            &["--cache-dir".into(), self.cache.clone().into()],
+        ]
+        .concat();
+        let mut process = Process::start(&self.kinglet, &args, trace)?;
+        let mut lines = BufReader::new(process.stderr()?).lines();
+        let mut said = String::new();
+        loop {
+            let Some(line) = lines.next_line().await? else {
+                bail!("the host didn't start: {said}");
+            };
+            if line.starts_with("ready") {
+                break;
+            }
+            said += &line;
+            said.push('\n');
+        }
+        // What it says later must not fill the pipe up.
+        let stderr = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if !line.starts_with("stop") {
+                    eprintln!("  kinglet: {line}");
+                }
+            }
+        });
+        let (settled, ended) = (Arc::<Settled>::default(), Arc::new(AtomicBool::new(false)));
+        let (noted, told) = (Arc::clone(&settled), Arc::clone(&ended));
+        let follower = std::thread::spawn(move || follow(journal, &noted, &told));
+        Ok(Box::new(OurServer {
+            process,
+            stderr,
+            state: state_dir(&manifest),
+            settled,
+            follower,
+            ended,
+            numbers: Arc::default(),
+        }))
+    }
+
+    fn size_mib(&self, dir: &Path) -> Result<f64> {
+        let state = state_dir(&self.manifest(dir)?);
+        // The log of outcomes beside it is bounded, and no part of the store.
+        let mut size = 0.0;
+        for file in ["events.sqlite", "events.sqlite-wal"] {
+            let path = state.join(file);
+            if path.exists() {
+                size += size_mib(&path)?;
+            }
+        }
+        Ok(size)
+    }
+}
+
+struct OurServer {
+    process: Process,
+    stderr: tokio::task::JoinHandle<()>,
+    state: PathBuf,
+    settled: Arc<Settled>,
+    follower: JoinHandle<Result<()>>,
+    ended: Arc<AtomicBool>,
+    numbers: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Server for OurServer {
+    async fn publisher(&self) -> Result<Box<dyn Publisher>> {
+        let client = Client::connect(&self.state).await?;
+        Ok(Box::new(OurPublisher {
+            client: client.context("the host doesn't listen")?,
+            numbers: Arc::clone(&self.numbers),
+        }))
+    }
+
+    fn settled(&self) -> &Arc<Settled> {
+        &self.settled
+    }
+
+    fn process(&self) -> &Process {
+        &self.process
+    }
+
+    async fn stop(self: Box<Self>) -> Result<()> {
+        self.process.stop().await?;
+        self.ended.store(true, Ordering::Relaxed);
+        let followed = self.follower.join();
+        followed.map_err(|_| anyhow!("the journal's reader panicked"))??;
+        Ok(self.stderr.await?)
+    }
+}
+
+/// The host writes an outcome after its settlement is on disk.
+fn follow(mut journal: JournalReader, settled: &Settled, ended: &AtomicBool) -> Result<()> {
+    loop {
+        let last = ended.load(Ordering::Relaxed);
+        while let Some(record) = journal.next_record()? {
+            if let RecordKind::Outcome {
+                outcome,
+                settled: end,
+                ..
+            } = record.kind
+            {
+                ensure!(end && outcome.is_success(), "a message ended as {outcome}");
+                settled.note(record.event.context("an outcome without its event")?);
+            }
+        }
+        if last {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+struct OurPublisher {
+    client: Client,
+    numbers: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Publisher for OurPublisher {
+    async fn publish(&mut self, lane: Lane) -> Result<String> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let messages = vec![(None, draft(lane, number))];
+        let response = self.client.ask(&Request::Publish { messages }).await?;
+        published(response)?.pop().context("no id for a message")
+    }
+}
+
+fn draft(lane: Lane, number: u64) -> Draft {
+    let (topic, delay_ms) = match lane {
+        Lane::Waiting => ("waiting", Some(LATER_MS)),
+        Lane::Single => ("single", None),
+        Lane::Batch => ("batch", None),
+    };
+    Draft {
+        topic: topic.to_owned(),
+        body: body(number),
+        content_type: None,
+        ordering_key: None,
+        attributes: Vec::new(),
+        delay_ms,
+    }
+}
+
+fn published(response: Response) -> Result<Vec<String>> {
+    match response {
+        Response::Published(ids) => Ok(ids.into_iter().map(|(id, _)| id).collect()),
+        other => bail!("not published: {other:?}"),
+    }
+}

