@@ -14,7 +14,7 @@ use crate::events::{Events, Stop, stopped};
 use crate::ports::QueueError;
 
 /// Connections at once; further ones wait to be accepted.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 512;
 /// How many objects are accepted in one step.
 const PAGE: usize = 1_000;
 

@@ -19,6 +19,9 @@ const MAX_HOPS: u32 = 64;
 /// How long to wait before a failing store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
+/// How many events are taken in one look at the store, where more than one batch fits.
+const TAKE: usize = 256;
+
 /// Tells when to stop taking events. What runs is finished.
 pub type Stop = watch::Receiver<bool>;
 
@@ -66,8 +69,8 @@ impl<H: Handler> Worker<H> {
             .map(Arc::clone)
             .unwrap_or_default();
         loop {
-            // The permit comes first: what can't run stays in the store.
-            let permit = tokio::select! {
+            // The permits come first: what can't run stays in the store.
+            let mut permits = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
                 permit = Arc::clone(&self.permits).acquire_owned() => match permit {
@@ -76,7 +79,17 @@ impl<H: Handler> Worker<H> {
                 },
             };
             while running.try_join_next().is_some() {}
-            let taken = match self.take(&mut stop).await {
+            let size = self.function.on.batch_size.unwrap_or(1);
+            let batches = (TAKE / size)
+                .min(self.permits.available_permits() + 1)
+                .max(1);
+            // One look at the store for all that can run now.
+            if let Ok(more) = Arc::clone(&self.permits)
+                .try_acquire_many_owned(u32::try_from(batches - 1).unwrap_or(0))
+            {
+                permits.merge(more);
+            }
+            let taken = match self.take(size, permits.num_permits(), &mut stop).await {
                 Ok(taken) => taken,
                 Err(QueueError::Closed) => break,
                 Err(error) => {
@@ -88,7 +101,7 @@ impl<H: Handler> Worker<H> {
                 }
             };
             if taken.deliveries.is_empty() {
-                drop(permit);
+                drop(permits);
                 if !taken.damaged.is_empty() {
                     continue;
                 }
@@ -102,23 +115,32 @@ impl<H: Handler> Worker<H> {
                 }
                 continue;
             }
-            let attempt = Attempt {
-                function: Arc::clone(&self.function),
-                events: Arc::clone(&self.events),
-                handler: Arc::clone(&self.handler),
-                permit,
-            };
-            running.spawn(attempt.run(taken.deliveries));
+            let mut deliveries = taken.deliveries.into_iter().peekable();
+            while deliveries.peek().is_some()
+                && let Some(permit) = permits.split(1)
+            {
+                let attempt = Attempt {
+                    function: Arc::clone(&self.function),
+                    events: Arc::clone(&self.events),
+                    handler: Arc::clone(&self.handler),
+                    permit,
+                };
+                running.spawn(attempt.run(deliveries.by_ref().take(size).collect()));
+            }
         }
         while running.join_next().await.is_some() {}
     }
 
-    /// What is due, up to a batch; a batch waits for more as long as its window is.
-    async fn take(&self, stop: &mut Stop) -> Result<Taken, QueueError> {
+    /// What is due, up to so many batches; a batch waits for more as long as its window is.
+    async fn take(
+        &self,
+        size: usize,
+        batches: usize,
+        stop: &mut Stop,
+    ) -> Result<Taken, QueueError> {
         let Events { queue, clock, .. } = &*self.events;
         let name = &self.function.name;
-        let size = self.function.on.batch_size.unwrap_or(1);
-        let mut taken = queue.take(name, size, clock.now()).await?;
+        let mut taken = queue.take(name, size * batches, clock.now()).await?;
         for damaged in &taken.damaged {
             let text = format!("an event for function {name:?} is set aside: {damaged}");
             self.events.say(Level::Error, text);

@@ -50,21 +50,22 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathB
     }
     let store = dir.join(FILE);
     let kept = dir.join(format!("{FILE}.before-restore"));
+    let had = store.exists();
+    if had {
+        // Opened and closed in good order, the store has taken its log in. One that can't be opened is why
+        // there are backups: its log is kept with it.
+        drop(schema::open(&store));
+        remove_if_there(&kept)?;
+        // Under both names until the copy takes the place: at no instant there is no store.
+        fs::hard_link(&store, &kept).map_err(|error| io(&kept, &error))?;
+    }
     // The log belongs to the store that it lies beside, and would be replayed into the restored one.
     for end in ["-wal", "-shm", "-journal"] {
         let log = dir.join(format!("{FILE}{end}"));
         if log.exists() {
-            // Opened and closed in good order, the store has taken its log in.
-            drop(schema::open(&store)?);
-            break;
+            let kept = dir.join(format!("{FILE}.before-restore{end}"));
+            fs::rename(&log, &kept).map_err(|error| io(&log, &error))?;
         }
-    }
-    let had = store.exists();
-    if had {
-        fs::rename(&store, &kept).map_err(|error| io(&store, &error))?;
-    }
-    for end in ["-wal", "-shm", "-journal"] {
-        remove_if_there(&dir.join(format!("{FILE}{end}")))?;
     }
     put_in_place(&copy, &store)?;
     Ok(had.then_some(kept))

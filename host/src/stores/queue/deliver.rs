@@ -289,6 +289,13 @@ impl Operations {
         } = settlement;
         let seq = signed(delivery.seq);
         let there = match disposition {
+            // Until its effects are visible the next of its lane must not begin.
+            Disposition::Done if intent.is_some() && delivery.lane.is_some() => {
+                self.sql(
+                    "UPDATE delivery SET due = NULL, later = NULL WHERE seq = ?1",
+                    [seq],
+                )? == 1
+            }
             Disposition::Done => self.remove(seq, &delivery.function, delivery.lane.as_deref())?,
             Disposition::Retry { due, attempt } => {
                 let mut delivery = delivery.clone();
@@ -339,8 +346,17 @@ impl Operations {
     pub fn applied(&mut self, intent: u64, accepts: &[Accept]) -> Result<()> {
         self.atomically(|store| {
             // An intent that is gone was noted before, with what follows from it.
-            if store.sql("DELETE FROM intent WHERE seq = ?1", [signed(intent)])? == 0 {
+            let seq = signed(intent);
+            if store.sql("DELETE FROM intent WHERE seq = ?1", [seq])? == 0 {
                 return Ok(());
+            }
+            let waits: Vec<(String, String)> = store.rows(
+                "SELECT function, lane FROM delivery WHERE seq = ?1 AND lane IS NOT NULL",
+                [seq],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            for (function, lane) in waits {
+                store.remove(seq, &function, Some(&lane))?;
             }
             accepts
                 .iter()

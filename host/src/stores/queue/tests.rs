@@ -425,6 +425,42 @@ async fn a_lane_gives_one_at_a_time_in_order() {
     assert_eq!(ids(&queue.take("f", 10, 5_000).await.unwrap()), ["a4"]);
 }
 
+/// The next of a lane began while the one before it was decided and not yet applied, and overwrote its
+/// effects.
+#[tokio::test]
+async fn a_lane_stays_closed_until_effects_are_applied() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    queue
+        .accept(vec![ordered("1", "l", 0), ordered("2", "l", 0)])
+        .await
+        .unwrap();
+    let first = queue
+        .take("f", 9, 1_000)
+        .await
+        .unwrap()
+        .deliveries
+        .remove(0);
+    let intent = Intent {
+        seq: first.seq,
+        changes: Vec::new(),
+        accepts: Vec::new(),
+    };
+    let mut done = settlement(first, Disposition::Done);
+    done.intent = Some(intent.clone());
+    queue.settle(vec![done], false).await.unwrap();
+    assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), [""; 0]);
+    drop(queue);
+    let queue = open(&dir);
+    queue.accept(vec![ordered("3", "l", 0)]).await.unwrap();
+    assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), [""; 0]);
+    queue.applied(intent.seq, Vec::new()).await.unwrap();
+    let second = queue.take("f", 9, 1_000).await.unwrap();
+    assert_eq!(ids(&second), ["2"]);
+    settle(&queue, &second.deliveries[0], Disposition::Done).await;
+    assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), ["3"]);
+}
+
 #[tokio::test]
 async fn a_paused_function_gets_nothing_over_a_restart_until_it_is_resumed() {
     let dir = TempDir::new().unwrap();
@@ -710,4 +746,23 @@ fn what_is_no_whole_backup_takes_nobodys_place() {
         );
         assert_eq!(std::fs::read(dir.path().join(FILE)).unwrap(), store);
     }
+}
+
+/// A damaged store is what backups are for.
+#[tokio::test]
+async fn a_backup_takes_the_place_of_a_damaged_store() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    let backup = dir.path().join("backup");
+    queue
+        .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
+        .await
+        .unwrap();
+    queue.backup(&backup).await.unwrap();
+    drop(queue);
+    std::fs::write(dir.path().join(FILE), b"damage".repeat(2_000)).unwrap();
+    assert!(EmbeddedQueue::open(dir.path(), Clock::system(), config()).is_err());
+    let kept = restore(&backup, dir.path()).unwrap().unwrap();
+    assert!(std::fs::read(kept).unwrap().starts_with(b"damage"));
+    assert_eq!(ids(&open(&dir).take("f", 9, 1_000).await.unwrap()), ["a"]);
 }

@@ -11,7 +11,7 @@ const GROUP: usize = 512;
 pub(super) enum Command {
     /// Joins the group's transaction; answered when that is on disk.
     Write(Work),
-    /// Answered after the group's commit.
+    /// Answered before the group's commit.
     Read(Work),
 }
 
@@ -59,11 +59,12 @@ pub(super) fn serve(mut store: Operations, mut commands: mpsc::Receiver<Command>
                 None
             };
         }
-        if !writes.is_empty() {
-            commit(&mut store, writes);
-        }
+        // A look needn't wait for the disk: what was written before it was asked for is committed.
         for work in reads {
             (work.run)(Ok(&mut store))(Ok(()));
+        }
+        if !writes.is_empty() {
+            commit(&mut store, writes);
         }
     }
     store.close();
