@@ -137,6 +137,36 @@ impl App {
         self.ok(&["publish", topic, "--body", body]);
     }
 
+    /// A command that permissions hold for, also where root runs the tests.
+    pub fn command_without_privileges(&self, arguments: &[&str]) -> Command {
+        let plain = self.command(arguments);
+        if !rustix::process::geteuid().is_root() {
+            return plain;
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--bounding-set", "-all", "--inh-caps", "-all", "--"])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .current_dir(self.dir.path())
+            .envs(
+                plain
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts such a host, and waits until it is ready.
+    pub fn up_without_privileges(&self) -> Host {
+        let mut host = Host::start(self.command_without_privileges(&["up", "--json"]));
+        host.said("ready");
+        host
+    }
+
     /// Starts the host, and waits until it is ready.
     pub fn up(&self) -> Host {
         let mut host = Host::start(self.command(&["up", "--json"]));
@@ -146,6 +176,11 @@ impl App {
 }
 
 impl Output {
+    /// Waits for the end of a command.
+    pub fn of(mut command: Command) -> Self {
+        finish(command.spawn().unwrap(), b"")
+    }
+
     /// Fails unless the command ended so.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {

@@ -17,6 +17,7 @@ mod checks;
 mod crashes;
 mod delivery;
 mod effects;
+mod faults;
 mod guests;
 mod harness;
 mod host;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -216,33 +216,9 @@ fn a_folder_that_cannot_be_read_is_named() {
     app.put_old("in/closed/a", "");
     let closed = app.path("in/closed");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-    let host = up_without_privileges(&app);
+    let host = app.up_without_privileges();
     let (subjects, ended) = subjects_until_last(&app, host);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(subjects, ["zz-last"]);
     assert!(warned(&ended.records, "closed"), "{:#?}", ended.records);
-}
-
-/// A host that permissions hold for, also where root runs the tests.
-fn up_without_privileges(app: &App) -> Host {
-    let up = app.command(&["up", "--json"]);
-    if !rustix::process::geteuid().is_root() {
-        return app.up();
-    }
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--bounding-set", "-all", "--inh-caps", "-all", "--"])
-        .arg(up.get_program())
-        .args(up.get_args())
-        .current_dir(app.path(""))
-        .envs(
-            up.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut host = Host::start(command);
-    host.said("ready");
-    host
 }

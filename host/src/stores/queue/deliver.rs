@@ -142,7 +142,7 @@ impl Operations {
         let found = self.due(function, limit, now)?;
         let short = found.len() < limit;
         for Row { seq, lane, record } in found {
-            match decode(&format!("delivery {seq}"), &record) {
+            match decode_delivery(seq, function, &record) {
                 Ok(delivery) => taken.deliveries.push(delivery),
                 Err(error) => {
                     self.set_aside(seq, function, lane.as_deref())?;
@@ -374,4 +374,15 @@ impl Operations {
             .map(|(seq, record)| decode(&format!("intent {seq}"), record))
             .collect()
     }
+}
+
+/// The checksum is the record's; what stands beside it must fit.
+fn decode_delivery(seq: i64, function: &str, record: &[u8]) -> Result<Delivery> {
+    let delivery: Delivery = decode(&format!("delivery {seq}"), record)?;
+    if signed(delivery.seq) != seq || delivery.function != function {
+        return Err(QueueError::Damaged {
+            reason: format!("delivery {seq} isn't the one that its row says"),
+        });
+    }
+    Ok(delivery)
 }
