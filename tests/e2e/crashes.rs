@@ -217,3 +217,35 @@ fn a_socket_and_a_lock_that_a_killed_host_left_are_no_hindrance() {
         .collect();
     assert_eq!(keys, ["waiting a", "waiting b"]);
 }
+
+/// An event during which the host ends again and again is taken for the cause, and holds nobody up any more.
+#[test]
+fn an_event_that_seems_to_end_the_host_is_dead_lettered() {
+    let app = gate(1);
+    app.publish("in", "fatal");
+    for _ in 0..10 {
+        let mut host = app.up();
+        host.waiting(1);
+        host.kill();
+    }
+    let mut host = app.up();
+    let outcome = host.until(|r| r["kind"] == "outcome");
+    assert_eq!(
+        (&outcome["outcome"], &outcome["dead"]),
+        (&"undeliverable".into(), &true.into())
+    );
+    assert!(
+        text(&outcome, "text").contains("the host ended 10 times"),
+        "{outcome}"
+    );
+    let story = app.ok(&["dlq", "show", "1"]);
+    assert!(
+        story.contains("attempt 10, ") && story.contains("the host ended before"),
+        "{story}"
+    );
+    app.put("gate/open", "");
+    app.ok(&["dlq", "redrive", "1"]);
+    host.outcomes(2, "gate");
+    host.stop();
+    assert_eq!(app.keys("out"), ["fatal"]);
+}

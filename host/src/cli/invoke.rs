@@ -172,6 +172,7 @@ impl Invoke {
             redriven: None,
             attempted: self.attempt - 1,
             failed: self.attempt - 1,
+            cut_off: 0,
             attempts: Vec::new(),
         };
         let Handled { outcomes, cost, .. } = engine.handle(&function.name, &[delivery]).await;

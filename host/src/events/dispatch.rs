@@ -19,6 +19,8 @@ const MAX_HOPS: u32 = 64;
 /// How long to wait before a failing store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
+/// An event during which the host ended so often is taken for the cause.
+const MAX_CUT_OFF: u32 = 10;
 /// How many events are taken in one look at the store, where more than one batch fits.
 const TAKE: usize = 256;
 
@@ -221,7 +223,7 @@ impl<H: Handler> Attempt<H> {
     }
 
     /// Parts from the others the events that aren't to be tried: those that came here over more functions
-    /// than a loop may take, and those that are too old.
+    /// than a loop may take, those that are too old, and those that seem to bring the host down.
     fn ended_beforehand(
         &self,
         deliveries: Vec<Delivery>,
@@ -237,6 +239,12 @@ impl<H: Handler> Attempt<H> {
                 format!(
                     "it came here over {hops} functions, and {most} are allowed: {}; see `allow-loop`",
                     delivery.event.id
+                )
+            } else if delivery.cut_off >= MAX_CUT_OFF {
+                format!(
+                    "the host ended {} times while it was handled; see what it does with \
+                     `kinglet invoke`",
+                    delivery.cut_off
                 )
             } else if max_age.is_some_and(|max_age| age > max_age) {
                 format!(

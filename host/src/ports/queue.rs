@@ -176,6 +176,9 @@ pub struct Delivery {
     /// How many of them failed by the function's own doing.
     #[serde(default)]
     pub failed: u32,
+    /// How many of them the end of the host cut off.
+    #[serde(default)]
+    pub cut_off: u32,
     /// The last of them, oldest first.
     pub attempts: Vec<AttemptRecord>,
 }
@@ -478,6 +481,7 @@ mod tests {
             redriven: None,
             attempted: 0,
             failed: 0,
+            cut_off: 0,
             attempts: Vec::new(),
         };
         let reason = || "no".to_owned();

@@ -68,6 +68,7 @@ impl Operations {
                 delivery.due = due.saturating_add(step_ms.saturating_mul(number));
                 delivery.redriven = Some(delivery.due);
                 delivery.failed = 0;
+                delivery.cut_off = 0;
                 store.add(&delivery)?;
             }
             Ok(redriven)

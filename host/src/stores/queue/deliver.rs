@@ -5,18 +5,17 @@
 //! is gone, so that no two are ever leased together and their order holds over retries and restarts.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::params;
 
-use super::Lease;
 use super::operations::{Operations, Result, rows, signed, unsigned};
 use super::record::{decode, encode};
 use super::schema::failed;
 use crate::clock::Timestamp;
 use crate::ports::{
-    Accept, Accepted, DeadLetter, Delivery, Disposition, Expected, Identity, Intent, QueueError,
-    Settled, Settlement, Taken, Totals,
+    Accept, Accepted, AttemptRecord, Cost, DeadLetter, Delivery, Disposition, Expected, HostFault,
+    Identity, Intent, Outcome, QueueError, Settled, Settlement, Taken, Totals,
 };
 
 /// A delivery as it is stored.
@@ -87,6 +86,7 @@ impl Operations {
                 redriven: None,
                 attempted: 0,
                 failed: 0,
+                cut_off: 0,
                 attempts: Vec::new(),
             };
             self.add(&delivery)?;
@@ -158,12 +158,40 @@ impl Operations {
             taken.next_due = next.map(unsigned);
         }
         // Last: an error above must leave nothing leased.
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut leases = self.leases();
         for delivery in &taken.deliveries {
-            let function = Arc::clone(function);
-            leases.insert(delivery.seq, Lease { function });
+            leases.add(delivery.seq, function);
         }
         Ok(taken)
+    }
+
+    /// Counts the attempts that the end of the host before this one cut off.
+    pub fn note_cut_off(&mut self, seqs: &[u64]) -> Result<()> {
+        self.atomically(|store| {
+            for seq in seqs {
+                let sql = "SELECT record FROM delivery WHERE seq = ?1";
+                let Some(record) = store.one::<Vec<u8>>(sql, [signed(*seq)])? else {
+                    continue;
+                };
+                // One that can't be read is set aside when its turn comes.
+                let Ok(mut delivery) = decode::<Delivery>("", &record) else {
+                    continue;
+                };
+                delivery.cut_off = delivery.cut_off.saturating_add(1);
+                let reason = "the host ended before the function did".to_owned();
+                delivery.record(AttemptRecord {
+                    time: store.now(),
+                    outcome: Outcome::Fault(HostFault { reason }),
+                    cost: Cost::default(),
+                    log_tail: Vec::new(),
+                });
+                store.sql(
+                    "UPDATE delivery SET record = ?2 WHERE seq = ?1",
+                    params![signed(*seq), encode(&delivery)?],
+                )?;
+            }
+            Ok(())
+        })
     }
 
     /// Whether a function is to get nothing: it is paused, or may have no more dead letters.
@@ -177,7 +205,7 @@ impl Operations {
 
     /// What is due and not leased.
     fn due(&self, function: &str, limit: usize, now: Timestamp) -> Result<Vec<Row>> {
-        let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let leases = self.leases();
         let mut statement = self
             .connection
             .prepare_cached(
@@ -195,7 +223,7 @@ impl Operations {
             && let Some(row) = found.next().map_err(|error| failed(&error))?
         {
             let seq: i64 = row.get(0).map_err(|error| failed(&error))?;
-            if leases.contains_key(&unsigned(seq)) {
+            if leases.has(unsigned(seq)) {
                 continue;
             }
             let read = || -> rusqlite::Result<Row> {

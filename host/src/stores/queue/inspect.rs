@@ -27,7 +27,7 @@ impl Operations {
     }
 
     pub fn counts(&mut self, now: Timestamp) -> Result<Vec<Count>> {
-        let running = self.running();
+        let running = self.leases().by_function();
         let most = self.config.max_dead_letters;
         let mut counts = self.rows(
             "SELECT function, pending, bytes, dead, paused FROM tally ORDER BY function",
@@ -92,12 +92,9 @@ impl Operations {
     }
 
     fn listed(&self, delivery: Delivery, due: Option<i64>, now: Timestamp) -> Listed {
-        let leases = self
-            .leases
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let leases = self.leases();
         let state = match due.map(unsigned) {
-            _ if leases.contains_key(&delivery.seq) => WaitState::Running,
+            _ if leases.has(delivery.seq) => WaitState::Running,
             None => WaitState::Waiting,
             Some(due) if due > now => WaitState::Delayed,
             Some(_) => WaitState::Pending,

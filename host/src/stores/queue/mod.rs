@@ -8,13 +8,14 @@ mod dead;
 mod deliver;
 mod inspect;
 mod keyvalue;
+mod leases;
 mod operations;
 mod record;
 mod schema;
 mod sightings;
 mod thread;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ use crate::ports::{
     Accept, Accepted, Count, DeadFilter, DeadLetter, Intent, KeyValue, Listed, Queue, QueueError,
     Settled, Settlement, Sighting, Taken, Totals, Value,
 };
+use leases::Leases;
 use operations::Operations;
 use thread::{Command, Work};
 
@@ -41,18 +43,10 @@ const WAITING: usize = 1_024;
 pub struct EmbeddedQueue {
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
-    leases: Leases,
+    leases: Arc<Mutex<Leases>>,
     clock: Clock,
     /// Held: says to other hosts that the store is in use.
     _lock: File,
-}
-
-/// The deliveries that are being handled, by number.
-pub(super) type Leases = Arc<Mutex<HashMap<u64, Lease>>>;
-
-#[derive(Debug)]
-pub(super) struct Lease {
-    pub function: Arc<str>,
 }
 
 /// How much the store holds, and for how long.
@@ -107,9 +101,12 @@ impl EmbeddedQueue {
     /// Where another host has it, it can't be read or written, or it is damaged.
     pub fn open(dir: &Path, clock: Clock, config: QueueConfig) -> Result<Self, QueueError> {
         let lock = claim(dir)?;
-        let leases = Leases::default();
         let connection = schema::open(&dir.join(FILE))?;
-        let operations = Operations::new(connection, Arc::clone(&leases), clock.clone(), config)?;
+        let (leases, cut_off) = Leases::open(dir)?;
+        let leases = Arc::new(Mutex::new(leases));
+        let mut operations =
+            Operations::new(connection, Arc::clone(&leases), clock.clone(), config)?;
+        operations.note_cut_off(&cut_off)?;
         let (commands, waiting) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("kinglet-store".to_owned())
@@ -187,7 +184,7 @@ impl Queue for EmbeddedQueue {
     fn release(&self, seqs: &[u64]) {
         let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         for seq in seqs {
-            leases.remove(seq);
+            leases.remove(*seq);
         }
     }
 

@@ -1,12 +1,12 @@
 //! The store's connection: transactions, ids, and what is done from time to time. What the queue does
 //! with it, in SQL, is in the files beside this one.
 
-use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::schema::failed;
-use super::{Lease, Leases, QueueConfig};
+use super::{Leases, QueueConfig};
 use crate::clock::{Clock, Timestamp};
 use crate::ports::QueueError;
 
@@ -19,7 +19,7 @@ pub(super) type Result<T> = std::result::Result<T, QueueError>;
 
 pub(super) struct Operations {
     pub(super) connection: Connection,
-    pub(super) leases: Leases,
+    pub(super) leases: Arc<Mutex<Leases>>,
     pub(super) config: QueueConfig,
     clock: Clock,
     next_seq: u64,
@@ -31,7 +31,7 @@ pub(super) struct Operations {
 impl Operations {
     pub fn new(
         connection: Connection,
-        leases: Leases,
+        leases: Arc<Mutex<Leases>>,
         clock: Clock,
         config: QueueConfig,
     ) -> Result<Self> {
@@ -86,6 +86,10 @@ impl Operations {
             params![signed(now), signed(back)],
         )?;
         Ok(())
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub(super) fn take_seq(&mut self) -> u64 {
@@ -185,17 +189,8 @@ impl Operations {
         }
     }
 
-    /// What runs now, by function.
-    pub(super) fn running(&self) -> BTreeMap<String, u64> {
-        let leases = self
-            .leases
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut running = BTreeMap::new();
-        for Lease { function } in leases.values() {
-            *running.entry(function.to_string()).or_default() += 1;
-        }
-        running
+    pub(super) fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn sql(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize> {

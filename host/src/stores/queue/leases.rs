@@ -1,0 +1,103 @@
+//! Which deliveries are being handled, in memory and in a file that outlives the process.
+//!
+//! The file isn't synced: it tells the next host which attempts this one's end cut off, so that an event that
+//! brings the host down is noticed. After a loss of power it may tell nothing, and nothing depends on it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::ports::QueueError;
+
+/// The file's name. It is a list of delivery numbers, eight bytes each, little end first; zero is nothing.
+const RUNNING: &str = "running";
+const ENTRY: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Leases {
+    file: File,
+    held: HashMap<u64, Lease>,
+    /// Places in the file that are free, and how many there are in all.
+    free: Vec<u64>,
+    places: u64,
+}
+
+#[derive(Debug)]
+struct Lease {
+    function: Arc<str>,
+    place: u64,
+}
+
+impl Leases {
+    /// Begins without leases. Returns also those that an ended host had.
+    pub fn open(dir: &Path) -> Result<(Self, Vec<u64>), QueueError> {
+        let path = dir.join(RUNNING);
+        let failed = |error: std::io::Error| QueueError::Failed {
+            reason: format!("can't use {}: {error}", path.display()),
+        };
+        let found = match std::fs::read(&path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        let (entries, _) = found.as_chunks::<ENTRY>();
+        let cut_off = entries
+            .iter()
+            .map(|entry| u64::from_le_bytes(*entry))
+            .filter(|seq| *seq != 0)
+            .collect();
+        let leases = Self {
+            file: File::create(&path).map_err(failed)?,
+            held: HashMap::new(),
+            free: Vec::new(),
+            places: 0,
+        };
+        Ok((leases, cut_off))
+    }
+
+    pub fn has(&self, seq: u64) -> bool {
+        self.held.contains_key(&seq)
+    }
+
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub fn add(&mut self, seq: u64, function: &Arc<str>) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places += 1;
+            self.places - 1
+        });
+        self.write(place, seq);
+        let function = Arc::clone(function);
+        self.held.insert(seq, Lease { function, place });
+    }
+
+    pub fn remove(&mut self, seq: u64) {
+        if let Some(lease) = self.held.remove(&seq) {
+            self.write(lease.place, 0);
+            self.free.push(lease.place);
+        }
+    }
+
+    fn write(&self, place: u64, seq: u64) {
+        // A full disk, say: an attempt more or less is counted then.
+        if let Err(error) = self
+            .file
+            .write_all_at(&seq.to_le_bytes(), place * ENTRY as u64)
+        {
+            tracing::debug!(%error, "what runs can't be noted");
+        }
+    }
+
+    /// How many there are, by function.
+    pub fn by_function(&self) -> BTreeMap<String, u64> {
+        let mut running = BTreeMap::new();
+        for lease in self.held.values() {
+            *running.entry(lease.function.to_string()).or_default() += 1;
+        }
+        running
+    }
+}
