@@ -12,7 +12,7 @@ use crate::clock::{Clock, millis};
 use crate::config::{Function, Manifest, QueueLimits, Source};
 use crate::control::{Control, ControlError};
 use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
-use crate::events::{Events, EventsConfig, RecoverError, Stop};
+use crate::events::{Events, EventsConfig, Stop};
 use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
@@ -45,9 +45,6 @@ pub enum AppError {
         /// The folder of the one.
         path: String,
     },
-    /// What an ended host left can't be finished.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
     /// The folder for logs.
     #[error("can't write logs to {path}: {reason}; make the folder writable")]
     Journal {

@@ -114,6 +114,41 @@ fn a_bucket_that_cannot_be_written_delays_and_loses_nothing() {
     assert_eq!(app.keys("out"), ["first", "second"]);
 }
 
+/// An event's effects were decided when its bucket failed and its host was killed: the next host starts all
+/// the same, others' events go on, and the effects come when they can.
+#[test]
+fn what_was_decided_waits_for_its_bucket_and_for_nobody_else() {
+    let app = App::new(&format!(
+        "{ECHO}{}",
+        r#"
+        [buckets.files]
+        [buckets.out]
+        [[function]]
+        name = "copy"
+        component = "guest:copy"
+        on = { object-created = "files" }
+        grants = { read = ["files"], write = ["out"] }
+        "#
+    ));
+    let fails =
+        |r: &serde_json::Value| r["kind"] == "host" && text(r, "text").contains("can't be applied");
+    let mut host = app.up_without_privileges();
+    set_mode(&app, "out", 0o500);
+    app.put("files/first", "1");
+    host.until(fails);
+    host.kill();
+    let mut host = app.up_without_privileges();
+    host.until(fails);
+    app.publish("in", "x");
+    host.outcome_of("echo", "in");
+    assert_eq!(app.keys("out"), [""; 0]);
+    set_mode(&app, "out", 0o700);
+    app.put("files/second", "2");
+    host.outcome_of("copy", "second");
+    host.stop();
+    assert_eq!(app.keys("out"), ["first", "second"]);
+}
+
 #[test]
 fn a_damaged_store_is_named_with_the_way_out() {
     for damage in ["truncated", "overwritten"] {

@@ -1,12 +1,12 @@
 //! From what a handler staged to what everybody sees: checked, decided, applied.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::Events;
+use super::{Events, Stop, stopped};
 use crate::ports::{
     Accept, Change, Condition, Delivery, Discard, HostFault, Identity, IntendedChange, Intent,
     Journal, KeyChange, Level, ObjectError, Outcome, QueueError, Record, RecordKind, Sighting,
@@ -252,17 +252,22 @@ impl Events {
     }
 
     /// Finishes what an ended host had decided, and removes what it had staged beside that. Call it
-    /// before anything is delivered.
+    /// before anything is delivered. What can't be finished now is tried on while events are delivered.
     ///
     /// # Errors
-    /// Where the store of events or a bucket can't be read.
-    pub async fn recover(&self) -> Result<(), RecoverError> {
+    /// Where the store of events can't be read.
+    pub async fn recover(&self) -> Result<(), QueueError> {
+        let mut unfinished = Vec::new();
         for intent in self.queue.intents().await? {
-            self.try_apply(&intent)
-                .await
-                .map_err(|error| RecoverError::Intent(cannot_apply(&error)))?;
-            self.applied(intent).await;
+            match self.try_apply(&intent).await {
+                Ok(()) => self.applied(intent).await,
+                Err(error) => {
+                    self.say(Level::Error, cannot_apply(&error));
+                    unfinished.push(intent);
+                }
+            }
         }
+        *self.unfinished() = unfinished;
         let keep = self
             .queue
             .intents()
@@ -276,9 +281,44 @@ impl Events {
             })
             .collect();
         for bucket in self.buckets.values() {
-            bucket.sweep(&keep).await?;
+            if let Err(error) = bucket.sweep(&keep).await {
+                self.say(Level::Warn, format!("what was staged stays: {error}"));
+            }
         }
         Ok(())
+    }
+
+    /// What `recover` left, with the buckets that it changes: they are held until it is done, since it
+    /// would else be carried out over newer objects.
+    pub(super) async fn finish(
+        self: &Arc<Self>,
+        mut stop: Stop,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let unfinished = std::mem::take(&mut *self.unfinished());
+        let names: BTreeSet<&String> = unfinished
+            .iter()
+            .flat_map(|intent| intent.changes.iter().map(|(bucket, _)| bucket))
+            .collect();
+        let mut guards = Vec::new();
+        for name in names {
+            guards.extend(self.locks.alone(name).await);
+        }
+        let events = Arc::clone(self);
+        (!unfinished.is_empty()).then_some(async move {
+            for intent in unfinished {
+                tokio::select! {
+                    () = stopped(&mut stop) => return,
+                    () = events.apply(intent) => {}
+                }
+            }
+            drop(guards);
+        })
+    }
+
+    fn unfinished(&self) -> MutexGuard<'_, Vec<Intent>> {
+        self.unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Holds a bucket still: what is seen of it while this is held is what it is, without a commit in
@@ -300,21 +340,6 @@ impl Events {
             kind: RecordKind::Host { level, text },
         });
     }
-}
-
-/// How recovery fails.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecoverError {
-    /// The store of events.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    /// A bucket.
-    #[error(transparent)]
-    Bucket(#[from] ObjectError),
-    /// A decided intent can't be carried out.
-    #[error("{0}")]
-    Intent(String),
 }
 
 fn cannot_apply(error: &ObjectError) -> String {

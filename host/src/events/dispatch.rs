@@ -37,6 +37,9 @@ impl Events {
         only: Option<&str>,
     ) {
         let mut functions = JoinSet::new();
+        if let Some(finishing) = self.finish(stop.clone()).await {
+            functions.spawn(finishing);
+        }
         for function in self.manifest.functions.clone() {
             if only.is_some_and(|only| only != function.name) {
                 continue;

@@ -11,17 +11,17 @@ mod schedule;
 mod settle;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
 pub use accept::{NewMessage, PublishError};
-pub use commit::{BucketGuard, RecoverError};
+pub use commit::BucketGuard;
 pub use dispatch::{Stop, stopped};
 
 use crate::clock::Clock;
 use crate::config::Manifest;
-use crate::ports::{Bucket, Journal, Queue};
+use crate::ports::{Bucket, Intent, Journal, Queue};
 use commit::BucketLocks;
 
 /// Delivers the events of one application.
@@ -32,6 +32,8 @@ pub struct Events {
     journal: Arc<dyn Journal>,
     clock: Clock,
     locks: BucketLocks,
+    /// Decided by an ended host, and not yet carried out.
+    unfinished: Mutex<Vec<Intent>>,
     /// Wakes a function's dispatcher when something was accepted for it.
     wake: HashMap<String, Arc<Notify>>,
 }
@@ -74,6 +76,7 @@ impl Events {
             journal,
             clock,
             locks,
+            unfinished: Mutex::default(),
             wake,
         }
     }
