@@ -1,12 +1,13 @@
-//! What must hold once the host has nothing left to do. Each function is one check; a further one, as of
-//! counters in a key-value store, joins `ALL`.
+//! What must hold once the host has nothing left to do. Each function is one check; a further one joins
+//! `ALL`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::app::{App, CHAINS, Effect, OUTPUTS};
+use super::app::{App, CHAINS, Effect, OUTPUTS, OWN, REPORT, is_rejected};
 use super::load::{Answer, Ledger};
+use super::told::Told;
 
 /// A check that failed, and on what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,9 @@ impl Violation {
 pub struct Found<'a> {
     pub app: &'a App,
     pub ledger: &'a Ledger,
+    pub told: &'a Told,
     objects: Vec<Object>,
-    /// The runs whose objects are there, and which parts of each, by bucket and event.
+    /// The runs whose objects or own keys are there, and which parts of each, by bucket and event.
     runs: BTreeMap<(&'static str, String), BTreeMap<String, BTreeSet<String>>>,
 }
 
@@ -40,26 +42,29 @@ struct Object {
 
 type Check = fn(&Found<'_>) -> Vec<Violation>;
 
-const ALL: [Check; 6] = [
+const ALL: [Check; 8] = [
     nothing_is_lost,
     effects_commit_once,
     messages_of_a_key_stay_in_order,
+    counters_are_exact,
+    rejected_events_are_dead_letters_once,
     objects_are_whole,
     nothing_stays_staged,
     nothing_is_unaccounted,
 ];
 
-/// Every check on what is there.
-pub fn check(app: &App, ledger: &Ledger) -> anyhow::Result<Vec<Violation>> {
-    let found = Found::look(app, ledger)?;
+/// Every check on what is there, and on what the host told of the rest.
+pub fn check(app: &App, ledger: &Ledger, told: &Told) -> anyhow::Result<Vec<Violation>> {
+    let found = Found::look(app, ledger, told)?;
     Ok(ALL.iter().flat_map(|check| check(&found)).collect())
 }
 
 impl<'a> Found<'a> {
-    fn look(app: &'a App, ledger: &'a Ledger) -> anyhow::Result<Self> {
+    fn look(app: &'a App, ledger: &'a Ledger, told: &'a Told) -> anyhow::Result<Self> {
         let mut found = Self {
             app,
             ledger,
+            told,
             objects: Vec::new(),
             runs: BTreeMap::new(),
         };
@@ -78,7 +83,25 @@ impl<'a> Found<'a> {
                 found.objects.push(Object { path, event });
             }
         }
+        for (owner, event, run, _) in found.own_keys() {
+            let runs = found.runs.entry((owner, event.to_owned())).or_default();
+            runs.entry(run.to_owned())
+                .or_default()
+                .insert(String::new());
+        }
         Ok(found)
+    }
+
+    /// The keys of events' own: under what, whose, of which run, and which counters the run added to.
+    fn own_keys(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &'a str, &'a str, &'a str)> + use<'a> {
+        self.told.tallies.iter().filter_map(|(key, counters)| {
+            let (owner, name) = key.split_once('/')?;
+            let owner = OWN.into_iter().find(|known| *known == owner)?;
+            let (event, run) = name.split_once('~')?;
+            Some((owner, event, run, counters.as_str()))
+        })
     }
 
     fn runs_of(&self, effect: &Effect) -> Vec<(&String, &BTreeSet<String>)> {
@@ -161,12 +184,63 @@ fn effects_commit_once(found: &Found<'_>) -> Vec<Violation> {
     violations
 }
 
+/// Each counter has what the runs added that committed, by their own keys; those are checked with the objects.
+fn counters_are_exact(found: &Found<'_>) -> Vec<Violation> {
+    let mut added: BTreeMap<&str, u64> = BTreeMap::new();
+    for (.., counters) in found.own_keys() {
+        for counter in counters.split_whitespace() {
+            *added.entry(counter).or_default() += 1;
+        }
+    }
+    let tallies = &found.told.tallies;
+    let counters = tallies.keys().filter(|key| !key.starts_with("own of "));
+    let all: BTreeSet<&str> = counters
+        .map(String::as_str)
+        .chain(added.keys().copied())
+        .collect();
+    let wrong = |counter: &str| {
+        let has = tallies.get(counter).map_or("0", String::as_str);
+        let added = added.get(counter).copied().unwrap_or(0).to_string();
+        let what = format!("{counter} has {has}, and {added} events added 1 each");
+        (has != added).then(|| Violation::new("counters are exact", what))
+    };
+    all.into_iter().filter_map(wrong).collect()
+}
+
+/// What its function rejects is a dead letter once, and nothing else is one.
+fn rejected_events_are_dead_letters_once(found: &Found<'_>) -> Vec<Violation> {
+    let mut letters: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for letter in &found.told.dead_letters {
+        let of_event = (letter.function.as_str(), letter.event.as_str());
+        letters.entry(of_event).or_default().push(&letter.reason);
+    }
+    let mut violations = Vec::new();
+    let mut violated =
+        |what: String| violations.push(Violation::new("rejected are dead letters once", what));
+    for (event, sent) in found.ledger.iter().filter(|(event, _)| is_rejected(event)) {
+        let reasons = letters
+            .remove(&(sent.kind.topic(), event))
+            .unwrap_or_default();
+        let missing = reasons.is_empty() && sent.answer == Answer::Accepted;
+        if missing || reasons.len() > 1 {
+            let (answer, times) = (sent.answer, reasons.len());
+            violated(format!("{event} ({answer:?}) is one {times} times"));
+        }
+    }
+    for ((function, event), reasons) in letters {
+        violated(format!("{function} gave up {event:?}: {reasons:?}"));
+    }
+    violations
+}
+
 /// A chain has each message once, in the order in which they were sent; some that nobody answered for may
 /// be missing.
 fn messages_of_a_key_stay_in_order(found: &Found<'_>) -> Vec<Violation> {
     let mut sent: BTreeMap<&str, Vec<(usize, &str, Answer)>> = BTreeMap::new();
     for (event, message) in found.ledger {
-        if let Some(key) = &message.ordering_key {
+        if let Some(key) = &message.ordering_key
+            && !is_rejected(event)
+        {
             let of_key = sent.entry(key).or_default();
             of_key.push((message.number, event, message.answer));
         }
@@ -207,7 +281,9 @@ fn messages_of_a_key_stay_in_order(found: &Found<'_>) -> Vec<Violation> {
         let mut seen = BTreeSet::new();
         for line in chain.lines() {
             if !seen.insert(line) || !known.contains(line) {
-                violated(format!("{line} is there twice, or was never sent"));
+                violated(format!(
+                    "{line} is there twice, was rejected, or was never sent"
+                ));
             }
         }
     }
@@ -257,7 +333,7 @@ fn problem_of(object: &Object) -> Option<String> {
 
 fn nothing_stays_staged(found: &Found<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for bucket in OUTPUTS.into_iter().chain([CHAINS]) {
+    for bucket in OUTPUTS.into_iter().chain([CHAINS, REPORT]) {
         let staging = found.app.bucket(bucket).join(".kinglet-staging");
         let Ok(owners) = fs::read_dir(&staging) else {
             continue;
@@ -286,7 +362,7 @@ fn nothing_is_unaccounted(found: &Found<'_>) -> Vec<Violation> {
         .map(|(bucket, event)| {
             Violation::new(
                 "nothing is unaccounted",
-                format!("{bucket} has {event:?}, which nobody sent"),
+                format!("{bucket} has {event:?}, which nobody sent, or which was rejected"),
             )
         })
         .collect()

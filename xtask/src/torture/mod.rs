@@ -12,6 +12,7 @@
 //! - `session`: rounds on one application.
 //! - `checks`: what must hold. Further checks go there.
 //! - `status`: asks a host what waits.
+//! - `told`: asks a host for counters and dead letters.
 //! - `table`: what is printed.
 
 mod app;
@@ -22,6 +23,7 @@ mod round;
 mod session;
 mod status;
 mod table;
+mod told;
 
 use anyhow::bail;
 use clap::Args;

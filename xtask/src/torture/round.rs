@@ -92,7 +92,13 @@ fn load(random: &mut fastrand::Rng, number: u32) -> Vec<Arrival> {
     let mut next = 0;
     let mut event = || {
         next += 1;
-        format!("r{number}e{next}")
+        // Of every kind in one round or another.
+        let rejected = if (number + next).is_multiple_of(8) {
+            "x"
+        } else {
+            ""
+        };
+        format!("r{number}e{next}{rejected}")
     };
     let mut load = Vec::new();
     for kind in Kind::MESSAGES {

@@ -12,6 +12,7 @@ use super::load::{Ledger, send, send_again};
 use super::process::{Ended, Host, PATIENCE, Tools, home, watching};
 use super::round::Round;
 use super::status;
+use super::told::Told;
 
 /// The host may finish its work after so many rounds; sooner where a check is to fail.
 const SETTLE_EVERY: u32 = 10;
@@ -234,10 +235,10 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
-        let mut violations = self.finish()?;
+        let (told, mut violations) = self.finish()?;
         if violations.is_empty() {
             match host.stop() {
-                Ok(()) => violations = check(&self.app, &self.ledger)?,
+                Ok(()) => violations = check(&self.app, &self.ledger, &told)?,
                 Err(error) => self.violated("the host runs", error.to_string()),
             }
         }
@@ -245,37 +246,38 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Waits until nothing waits and the checks hold. Returns what doesn't hold, where nothing happens any
-    /// more.
-    fn finish(&self) -> anyhow::Result<Vec<Violation>> {
+    /// Waits until nothing waits and the checks hold. Returns what the host told then, and what doesn't hold,
+    /// where nothing happens any more.
+    fn finish(&self) -> anyhow::Result<(Told, Vec<Violation>)> {
+        let failed = |check, what| Ok((Told::default(), vec![Violation::new(check, what)]));
         let mut idle = Duration::ZERO;
         let mut pending = u64::MAX;
         loop {
             std::thread::sleep(POLL);
             idle += POLL;
-            let status = match status::ask(&self.app) {
-                Ok(status) => status,
-                Err(error) => return Ok(vec![Violation::new("the host runs", error.to_string())]),
+            let now = match status::pending(&self.app) {
+                Ok(now) => now,
+                Err(error) => return failed("the host runs", error.to_string()),
             };
-            if status.dead > 0 {
-                let what = format!("{} events were given up", status.dead);
-                return Ok(vec![Violation::new("nothing is unaccounted", what)]);
-            }
-            if status.pending != pending {
-                pending = status.pending;
+            if now != pending {
+                pending = now;
                 idle = Duration::ZERO;
             }
             if pending == 0 {
-                let mut violations = check(&self.app, &self.ledger)?;
+                let told = match Told::ask(self.tools, &self.app, &self.watching()) {
+                    Ok(told) => told,
+                    Err(error) => return failed("the host runs", error.to_string()),
+                };
+                let mut violations = check(&self.app, &self.ledger, &told)?;
                 // It may be at work on a look at a folder; once nothing happens, it isn't.
                 if violations.is_empty() || idle >= Duration::from_secs(3) {
                     violations.truncate(20);
-                    return Ok(violations);
+                    return Ok((told, violations));
                 }
             }
             if idle >= IDLE {
                 let what = format!("{pending} deliveries stay pending");
-                return Ok(vec![Violation::new("nothing is unaccounted", what)]);
+                return failed("nothing is unaccounted", what);
             }
         }
     }

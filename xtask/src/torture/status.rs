@@ -10,16 +10,8 @@ use serde_json::Value;
 
 use super::app::App;
 
-/// What a host says of its work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Deliveries that aren't settled.
-    pub pending: u64,
-    /// Deliveries that were given up.
-    pub dead: u64,
-}
-
-pub fn ask(app: &App) -> anyhow::Result<Status> {
+/// How many deliveries aren't settled.
+pub fn pending(app: &App) -> anyhow::Result<u64> {
     // Through the open folder: a socket's path has 108 bytes at most.
     let state = std::fs::File::open(app.root.join(".kinglet"))?;
     let path = format!("/proc/self/fd/{}/control.sock", state.as_raw_fd());
@@ -35,9 +27,6 @@ pub fn ask(app: &App) -> anyhow::Result<Status> {
     let Some(counts) = answer["status"].as_array() else {
         bail!("the host answers {answer}");
     };
-    let sum = |name: &str| counts.iter().filter_map(|count| count[name].as_u64()).sum();
-    Ok(Status {
-        pending: sum("pending"),
-        dead: sum("dead"),
-    })
+    let pending = counts.iter().filter_map(|count| count["pending"].as_u64());
+    Ok(pending.sum())
 }
