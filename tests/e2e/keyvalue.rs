@@ -180,6 +180,38 @@ fn a_change_meanwhile_is_a_conflict_and_no_failure() {
     assert_eq!(conflicts[0]["settled"], false);
 }
 
+/// Two messages of a batch rely on one key, and shared effects make them commit together or not at all: they
+/// were tried again for ever.
+#[test]
+fn messages_that_can_never_commit_together_end_as_failures() {
+    let app = App::new(
+        r#"
+        [[function]]
+        name = "batch"
+        component = "guest:counter-batch"
+        on = { message = "batch", batch-size = 2, batch-window = "50ms" }
+        limits = { concurrency = 1 }
+        retry = { attempts = 2, backoff = "1ms..1ms" }
+        grants = { keyvalue = ["counters"] }
+        config = { shared = "all" }
+        "#,
+    );
+    app.kinglet_with(&["publish", "batch", "--lines"], b"k\nk\n")
+        .expect(0);
+    let mut host = app.up();
+    let outcomes = host.outcomes(2, "batch");
+    let told = |o: &&Value| text(o, "text").contains("another message of the batch");
+    // The window may part them, and then both succeed.
+    let failed = host
+        .records
+        .iter()
+        .filter(|r| r["kind"] == "outcome")
+        .filter(told)
+        .count();
+    assert!(failed >= 2, "{outcomes:#?}");
+    host.stop();
+}
+
 #[test]
 fn an_invocation_shows_the_changes_that_it_would_make() {
     let app = App::new(PROBE);

@@ -12,6 +12,7 @@ use kinglet::app::{App, journal_dir, state_dir};
 use kinglet::clock::Clock;
 use kinglet::config::Manifest;
 use kinglet::control::{Client, Request, Response, answer};
+use kinglet::events::NewMessage;
 use kinglet::ports::{Draft, RecordKind};
 use kinglet::stores::journal::JournalReader;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -86,7 +87,7 @@ impl Side for Ours {
         let mut left = count;
         while left > 0 {
             let some = left.min(FILL);
-            let messages = (left - some..left).map(|number| (None, draft(lane, number)));
+            let messages = (left - some..left).map(|number| message(lane, number));
             let messages = messages.collect();
             published(answer(app.events(), Request::Publish { messages }).await)?;
             left -= some;
@@ -227,25 +228,29 @@ struct OurPublisher {
 impl Publisher for OurPublisher {
     async fn publish(&mut self, lane: Lane) -> Result<String> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let messages = vec![(None, draft(lane, number))];
+        let messages = vec![message(lane, number)];
         let response = self.client.ask(&Request::Publish { messages }).await?;
         published(response)?.pop().context("no id for a message")
     }
 }
 
-fn draft(lane: Lane, number: u64) -> Draft {
+fn message(lane: Lane, number: u64) -> NewMessage {
     let (topic, delay_ms) = match lane {
         Lane::Waiting => ("waiting", Some(LATER_MS)),
         Lane::Single => ("single", None),
         Lane::Batch => ("batch", None),
     };
-    Draft {
-        topic: topic.to_owned(),
-        body: body(number),
-        content_type: None,
-        ordering_key: None,
-        attributes: Vec::new(),
-        delay_ms,
+    NewMessage {
+        id: None,
+        source: None,
+        draft: Draft {
+            topic: topic.to_owned(),
+            body: body(number),
+            content_type: None,
+            ordering_key: None,
+            attributes: Vec::new(),
+            delay_ms,
+        },
     }
 }
 

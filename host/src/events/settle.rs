@@ -81,8 +81,7 @@ impl Events {
                 .into_iter()
                 .zip(conflicts)
                 .filter_map(|(delivery, conflict)| {
-                    let outcome = Outcome::Conflict { reason: conflict? };
-                    Some(self.end(&attempt, delivery, outcome, Plan::default()))
+                    Some(self.end(&attempt, delivery, conflict?, Plan::default()))
                 });
             self.commit(function, ends.collect(), false).await?;
         }
@@ -131,14 +130,14 @@ impl Events {
         }
     }
 
-    /// Writes ends, and carries out what they decided. Returns for each whether it was in conflict: then
-    /// nothing of it was done.
+    /// Writes ends, and carries out what they decided. Returns for each what came of it where
+    /// it was in conflict: then nothing of it was done.
     async fn commit(
         &self,
         function: &Function,
         ends: Vec<End>,
         together: bool,
-    ) -> Result<Vec<Option<String>>, QueueError> {
+    ) -> Result<Vec<Option<Outcome>>, QueueError> {
         let mut settlements = Vec::with_capacity(ends.len());
         let mut follow = Vec::with_capacity(ends.len());
         for End {
@@ -175,7 +174,13 @@ impl Events {
         let mut conflicts = Vec::with_capacity(settled.len());
         for (settled, (intent, woken, discards, record)) in settled.into_iter().zip(follow) {
             conflicts.push(match settled {
-                Settled::Conflict { reason } => Some(reason),
+                // Messages of a batch that must commit together and can't: trying again changes nothing.
+                Settled::Conflict { reason, within } if within && together => {
+                    let reason =
+                        format!("{reason} by another message of the batch, and effects are shared");
+                    Some(Outcome::Failed(Failure::Other { reason }))
+                }
+                Settled::Conflict { reason, .. } => Some(Outcome::Conflict { reason }),
                 Settled::Committed => {
                     discards.into_iter().for_each(Discard::keep);
                     if let Some(intent) = intent {

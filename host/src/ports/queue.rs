@@ -251,6 +251,9 @@ pub enum Settled {
     Conflict {
         /// Which key.
         reason: String,
+        /// Whether it was another settlement of the same step that changed the key: with `together` it will
+        /// be so again.
+        within: bool,
     },
 }
 

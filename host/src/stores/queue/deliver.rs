@@ -254,13 +254,13 @@ impl Operations {
     /// `together`.
     pub fn settle(&mut self, settlements: &[Settlement], together: bool) -> Result<Vec<Settled>> {
         self.atomically(|store| {
-            let conflicts: Vec<Option<String>> = store.conflicts(settlements)?;
+            let conflicts = store.conflicts(settlements)?;
             let first = conflicts.iter().flatten().next().cloned();
             let mut settled = Vec::with_capacity(settlements.len());
             for (settlement, conflict) in settlements.iter().zip(conflicts) {
                 let conflict = if together { first.clone() } else { conflict };
-                settled.push(if let Some(reason) = conflict {
-                    Settled::Conflict { reason }
+                settled.push(if let Some(conflict) = conflict {
+                    conflict
                 } else {
                     store.settle_one(settlement)?;
                     Settled::Committed
@@ -272,25 +272,24 @@ impl Operations {
 
     /// For each settlement, why its changes of keys can't be made. One that is refused changes nothing
     /// for those after it.
-    fn conflicts(&self, settlements: &[Settlement]) -> Result<Vec<Option<String>>> {
+    fn conflicts(&self, settlements: &[Settlement]) -> Result<Vec<Option<Settled>>> {
         let mut changed: HashSet<(&str, &str)> = HashSet::new();
         let mut conflicts = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let mut conflict = None;
             for change in &settlement.keys {
                 let name = (change.bucket.as_str(), change.key.as_str());
+                if change.expected == Expected::Any {
+                    continue;
+                }
                 // What a neighbour in this step changes has no revision yet that could be as it was seen.
-                let holds = match change.expected {
-                    Expected::Any => true,
-                    expected => {
-                        !changed.contains(&name) && expected.holds(self.revision(name.0, name.1)?)
-                    }
-                };
-                if !holds {
-                    conflict = Some(format!(
+                let within = changed.contains(&name);
+                if within || !change.expected.holds(self.revision(name.0, name.1)?) {
+                    let reason = format!(
                         "key {:?} of keyvalue bucket {:?} was changed meanwhile",
                         change.key, change.bucket
-                    ));
+                    );
+                    conflict = Some(Settled::Conflict { reason, within });
                 }
             }
             if conflict.is_none() {

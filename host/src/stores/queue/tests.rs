@@ -627,7 +627,7 @@ async fn changes_of_keys_commit_with_the_settlement_or_not_at_all() {
     ];
     let settled = queue.settle(pair, false).await.unwrap();
     assert_eq!(settled[0], Settled::Committed);
-    assert!(matches!(&settled[1], Settled::Conflict { reason } if reason.contains("\"k\"")));
+    assert!(matches!(&settled[1], Settled::Conflict { reason, .. } if reason.contains("\"k\"")));
     assert_eq!(queue.keys("b", None, 9).await.unwrap(), ["k", "l"]);
     let pair = vec![
         with(2, vec![change("n", "4", Expected::Any)]),
