@@ -67,6 +67,12 @@ fn dead_letters_are_a_negative_result() {
     assert_eq!(failed.lines().count(), 2, "{failed} {output:?}");
 }
 
+#[test]
+fn a_bucket_that_does_not_wake_the_function_is_refused() {
+    let refused = app().kinglet(&["run", "copy", "other"]).expect(2);
+    refused.says(&["\"in\"", "\"other\"", "kinglet run copy in"]);
+}
+
 /// The host stopped while a run waited for it, and the run waited on for ever.
 #[test]
 fn a_run_ends_when_its_host_does_and_says_that_nothing_is_lost() {

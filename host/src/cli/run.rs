@@ -137,6 +137,12 @@ impl Run {
 fn check(manifest: &Manifest, function: &str, bucket: &str) -> anyhow::Result<()> {
     let found = find_function(manifest, function)?;
     match found.on.source() {
+        Source::Bucket(watched) if watched != bucket && manifest.buckets.contains_key(bucket) => {
+            anyhow::bail!(
+                "{function:?} is woken by objects in {watched:?}, not in {bucket:?}; use `kinglet run \
+                 {function} {watched}`"
+            );
+        }
         Source::Bucket(_) => {}
         Source::Topic(topic) => anyhow::bail!(
             "{function:?} is woken by messages on {topic:?}, not by objects; use `kinglet publish {topic}`"

@@ -442,6 +442,12 @@ pub enum QueueError {
         /// What doesn't fit.
         reason: String,
     },
+    /// What was asked for can't be done, and nothing was.
+    #[error("{reason}")]
+    Refused {
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The store holds as much as it may.
     #[error("the store of events is full: {reason}; the source keeps what isn't accepted")]
     Full {

@@ -14,8 +14,13 @@ impl Operations {
     /// The copy has its name once it is whole and on disk.
     pub fn backup(&mut self, to: &Path) -> Result<()> {
         if to.exists() {
-            return Err(QueueError::Failed {
+            return Err(QueueError::Refused {
                 reason: format!("{} is there already; choose another file", to.display()),
+            });
+        }
+        if let Some(folder) = to.parent().filter(|folder| !folder.is_dir()) {
+            return Err(QueueError::Refused {
+                reason: format!("there is no folder {}; make it", folder.display()),
             });
         }
         let mut partial = to.as_os_str().to_owned();
@@ -49,13 +54,12 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathB
         return Err(error);
     }
     let store = dir.join(FILE);
-    let kept = dir.join(format!("{FILE}.before-restore"));
+    let kept = free_name(dir);
     let had = store.exists();
     if had {
         // Opened and closed in good order, the store has taken its log in. One that can't be opened is why
         // there are backups: its log is kept with it.
         drop(schema::open(&store));
-        remove_if_there(&kept)?;
         // Under both names until the copy takes the place: at no instant there is no store.
         fs::hard_link(&store, &kept).map_err(|error| io(&kept, &error))?;
     }
@@ -63,7 +67,8 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathB
     for end in ["-wal", "-shm", "-journal"] {
         let log = dir.join(format!("{FILE}{end}"));
         if log.exists() {
-            let kept = dir.join(format!("{FILE}.before-restore{end}"));
+            let mut kept = kept.clone().into_os_string();
+            kept.push(end);
             fs::rename(&log, &kept).map_err(|error| io(&log, &error))?;
         }
     }
@@ -71,23 +76,39 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathB
     Ok(had.then_some(kept))
 }
 
+/// A name for the store that was there. One that an earlier restore kept is kept too: it may be the only
+/// copy of what was accepted.
+fn free_name(dir: &Path) -> std::path::PathBuf {
+    let name = |number: u32| dir.join(format!("{FILE}.before-restore-{number}"));
+    let mut number = 1;
+    while name(number).exists() {
+        number += 1;
+    }
+    name(number)
+}
+
 /// A file that isn't a whole store must not take a store's place.
 fn check(path: &Path) -> Result<()> {
-    if !schema::is_store(path)? {
-        return Err(QueueError::Failed {
+    if !schema::is_store(path).unwrap_or(false) {
+        return Err(QueueError::Refused {
             reason: "the file isn't a backup; name one that `kinglet backup` wrote".to_owned(),
         });
     }
-    let connection = schema::open(path)?;
-    let verdict: String = connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(|error| failed(&error))?;
-    close(connection)?;
-    if verdict == "ok" {
-        Ok(())
-    } else {
-        Err(QueueError::Damaged { reason: verdict })
-    }
+    let verdict = schema::open(path).and_then(|connection| {
+        let verdict: String = connection
+            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+            .map_err(|error| failed(&error))?;
+        close(connection)?;
+        Ok(verdict)
+    });
+    let damage = match verdict {
+        Ok(verdict) if verdict == "ok" => return Ok(()),
+        Ok(verdict) => verdict,
+        Err(error) => error.to_string(),
+    };
+    Err(QueueError::Refused {
+        reason: format!("the backup is damaged: {damage}; use another one"),
+    })
 }
 
 fn close(connection: Connection) -> Result<()> {

@@ -723,7 +723,9 @@ async fn a_backup_is_whole_and_takes_the_stores_place() {
     let queue = open(&dir);
     assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), ["a"]);
     drop(queue);
-    // What was there is a whole store too.
+    // What was there is a whole store too, and no restore after it takes it away.
+    let other = restore(&backup, dir.path()).unwrap().unwrap();
+    assert_ne!(other, kept);
     restore(&kept, dir.path()).unwrap();
     assert_eq!(
         ids(&open(&dir).take("f", 9, 1_000).await.unwrap()),
