@@ -19,8 +19,9 @@ const MAX_HOPS: u32 = 64;
 /// How long to wait before a failing store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
-/// An event during which the host ended so often is taken for the cause.
-const MAX_CUT_OFF: u32 = 10;
+/// An event during which the host ended so often is taken for the cause. Many: a host that is killed for other
+/// reasons has innocent ones running too.
+const MAX_CUT_OFF: u32 = 50;
 /// How many events are taken in one look at the store, where more than one batch fits.
 const TAKE: usize = 256;
 
