@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
 use crate::config::{Function, Manifest, QueueLimits, Source};
-use crate::control::{Control, ControlError};
+use crate::control::{Control, ControlError, Restore};
 use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
-use crate::events::{Events, EventsConfig, Stop};
-use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError};
+use crate::events::{Events, EventsConfig, Stop, stopped};
+use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::{EmbeddedQueue, QueueConfig};
@@ -174,6 +175,7 @@ pub struct App {
     events: Arc<Events>,
     buckets: OpenBuckets,
     keyvalue: Arc<dyn KeyValue>,
+    staging: Arc<StagingRoom>,
     state: PathBuf,
 }
 
@@ -192,7 +194,9 @@ impl App {
             reason: error.to_string(),
         })?;
         let buckets = open_buckets(&manifest, &owner(&state, &clock)?, &clock)?;
+        let staging = staging_room(&manifest);
         let events = Arc::new(Events::new(EventsConfig {
+            staging: Arc::clone(&staging),
             manifest,
             queue: Arc::clone(&queue) as Arc<dyn Queue>,
             buckets: Arc::clone(&buckets.buckets),
@@ -204,6 +208,7 @@ impl App {
             events,
             buckets,
             keyvalue: queue,
+            staging,
             state,
         })
     }
@@ -224,6 +229,7 @@ impl App {
             cache,
             Arc::clone(self.events.journal()),
             self.events.clock().clone(),
+            Arc::clone(&self.staging),
         )?;
         for function in &manifest.functions {
             load_function(
@@ -237,14 +243,40 @@ impl App {
         Ok(engine)
     }
 
-    /// Runs until told to stop: watches buckets, answers the control socket, delivers. Calls `ready` once
-    /// all of it listens.
+    /// Runs until told to stop, or to restore a backup, which is returned: watches buckets, answers the
+    /// control socket, delivers. Calls `ready` once all of it listens.
     ///
     /// # Errors
     /// Where a folder can't be watched, or the socket can't be made.
     pub async fn up(
         &self,
         engine: Engine,
+        mut stop: Stop,
+        ready: impl FnOnce(),
+    ) -> Result<Option<Restore>, AppError> {
+        let (restores, mut restore) = mpsc::channel(1);
+        let control = Control::listen(&self.state, Arc::clone(&self.events), restores)?;
+        let (stopper, own_stop) = watch::channel(false);
+        let ended = tokio::spawn(async move {
+            let restore = tokio::select! {
+                () = stopped(&mut stop) => None,
+                restore = restore.recv() => restore,
+            };
+            let _ = stopper.send(true);
+            restore
+        });
+        let served = self.serve(engine, control, own_stop, ready).await;
+        if served.is_err() {
+            ended.abort();
+        }
+        served?;
+        Ok(ended.await.unwrap_or(None))
+    }
+
+    async fn serve(
+        &self,
+        engine: Engine,
+        control: Control,
         stop: Stop,
         ready: impl FnOnce(),
     ) -> Result<(), AppError> {
@@ -272,7 +304,6 @@ impl App {
             }
         }
         tasks.spawn(Arc::clone(&self.events).watch_quotas(stop.clone()));
-        let control = Control::listen(&self.state, Arc::clone(&self.events))?;
         tasks.spawn(control.serve(stop.clone()));
         ready();
         Arc::clone(&self.events)
@@ -281,6 +312,11 @@ impl App {
         while tasks.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+/// Room for what all the manifest's functions stage together.
+pub fn staging_room(manifest: &Manifest) -> Arc<StagingRoom> {
+    Arc::new(StagingRoom::new(manifest.queue.max_staging.0))
 }
 
 /// An engine with room for all the manifest's functions at once.
@@ -292,6 +328,7 @@ pub fn new_engine(
     cache: Cache,
     journal: Arc<dyn Journal>,
     clock: Clock,
+    staging: Arc<StagingRoom>,
 ) -> Result<Engine, AppError> {
     let wanted: usize = manifest
         .functions
@@ -304,6 +341,7 @@ pub fn new_engine(
         cache,
         journal,
         clock,
+        staging,
     })?)
 }
 

@@ -179,7 +179,7 @@ fn a_second_host_is_told_of_the_first() {
     let mut host = app.up();
     app.kinglet(&["up"])
         .expect(2)
-        .says(&["in use by another host", ".kinglet"]);
+        .says(&["in use by process", ".kinglet"]);
     app.publish("in", "still here");
     let said = host.until(|r| r["kind"] == "log");
     assert_eq!(text(&said, "text"), "still here");

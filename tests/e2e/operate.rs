@@ -129,17 +129,36 @@ fn a_paused_function_waits_and_others_go_on() {
 }
 
 #[test]
-fn a_backup_is_made_while_the_host_runs_and_restored_when_it_does_not() {
+fn a_backup_is_made_and_restored_while_the_host_runs() {
     let app = App::new(REJECTING);
-    let host = dead(&app);
+    let mut host = dead(&app);
     app.ok(&["backup", "kept"]);
     app.kinglet(&["backup", "kept"])
         .expect(2)
         .says(&["kept is there already"]);
     app.ok(&["dlq", "drop", "--all"]);
-    app.kinglet(&["restore", "kept"])
-        .expect(2)
-        .says(&["in use by another host"]);
+    for no_backup in ["kinglet.toml", "missing"] {
+        app.kinglet(&["restore", no_backup])
+            .expect(2)
+            .says(&[no_backup]);
+    }
+    assert!(list(&app).is_empty());
+    app.ok(&["restore", "kept"]);
+    assert_eq!(list(&app).len(), 3);
+    // The host goes on, with the backup.
+    app.publish("in", "once more");
+    host.outcomes(4, "no");
+    assert_eq!(list(&app).len(), 4);
+    host.stop();
+    assert_eq!(list(&app).len(), 4);
+}
+
+#[test]
+fn a_backup_is_restored_when_no_host_runs() {
+    let app = App::new(REJECTING);
+    let host = dead(&app);
+    app.ok(&["backup", "kept"]);
+    app.ok(&["dlq", "drop", "--all"]);
     host.stop();
     assert!(list(&app).is_empty());
     app.ok(&["restore", "kept"]);

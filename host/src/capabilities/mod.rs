@@ -19,7 +19,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
 pub use logging::{GuestLog, LogScope};
-pub use staging::{Staging, StagingFull};
+pub use staging::{Staged, Staging, StagingFull};
 pub use wire::{failure_from, message_event, object_event};
 
 use crate::bindings;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
-use super::wire::{object_error, object_info};
+use super::wire::{object_error, object_info, staging_error};
 use super::{Context, View};
 use crate::bindings::objects as wit;
 use crate::bindings::types::{Error, ObjectInfo};
@@ -134,7 +134,7 @@ impl wit::HostWriter for View<'_> {
     async fn append(&mut self, writer: Resource<OpenWriter>, chunk: Vec<u8>) -> Answer<()> {
         let id = self.table.get(&writer)?.id;
         if let Err(full) = self.context.staging.charge(chunk.len()) {
-            return Ok(Err(Error::Limit(full.to_string())));
+            return Ok(Err(staging_error(full)));
         }
         let Some(writer) = self.context.staging.writer(id) else {
             return Ok(Err(Error::Invalid(
@@ -273,7 +273,7 @@ impl Context {
         let content_type = options.content_type.as_ref().map_or(0, String::len);
         self.staging
             .charge(key.len() + content_type + metadata + KEEPING)
-            .map_err(|full| Error::Limit(full.to_string()))?;
+            .map_err(staging_error)?;
         let condition = self
             .checked_condition(bucket, &key, options.condition)
             .await?;
@@ -325,9 +325,7 @@ impl Context {
         body: Vec<u8>,
         options: wit::WriteOptions,
     ) -> Result<(), Error> {
-        self.staging
-            .charge(body.len())
-            .map_err(|full| Error::Limit(full.to_string()))?;
+        self.staging.charge(body.len()).map_err(staging_error)?;
         let mut writer = self.stage(bucket, key, options).await?;
         writer.append(body).await.map_err(object_error)?;
         let object = writer.finish().await.map_err(object_error)?;

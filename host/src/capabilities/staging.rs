@@ -2,14 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use crate::ports::{Change, Draft, ObjectInfo, StagedKey, StagedObject, StagedWriter, Transaction};
+use crate::ports::{
+    Change, Draft, ObjectInfo, Reserved, StagedKey, StagedObject, StagedWriter, Transaction,
+};
 
-/// An event wants to stage more than its function may.
+/// An event wants to stage more than it may.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("staging is limited to {limit} bytes in one event; write less, or raise `limits.staging`")]
-pub struct StagingFull {
-    /// The function's limit, in bytes.
-    pub limit: u64,
+pub enum StagingFull {
+    /// More than its function may.
+    #[error(
+        "staging is limited to {limit} bytes in one event; write less, or raise `limits.staging`"
+    )]
+    Event {
+        /// The function's limit, in bytes.
+        limit: u64,
+    },
+    /// More than is left for all events. The attempt comes again, whatever the guest makes of it.
+    #[error(
+        "the events under way have staged all that `queue.max-staging` allows; try again later"
+    )]
+    Host,
 }
 
 /// A batch has no message of that index.
@@ -33,20 +45,35 @@ pub struct Staging {
     /// Open writers, with their buckets.
     writers: BTreeMap<u32, (String, Box<dyn StagedWriter>)>,
     next_writer: u32,
-    bytes: u64,
+    reserved: Reserved,
+    /// Whether there was no room left.
+    crowded: bool,
     limit: u64,
 }
 
+/// What an instance leaves.
+pub struct Staged {
+    /// What belongs to every message: for a single event, everything.
+    pub shared: Transaction,
+    /// One for each message of a batch.
+    pub scoped: Vec<Transaction>,
+    /// What they take.
+    pub reserved: Reserved,
+    /// Whether the instance was refused room that others had.
+    pub crowded: bool,
+}
+
 impl Staging {
-    /// For one event, or a batch of `messages`.
-    pub fn new(messages: usize, limit: u64) -> Self {
+    /// For one event, or a batch of `messages`; `reserved` is empty.
+    pub fn new(messages: usize, limit: u64, reserved: Reserved) -> Self {
         Self {
             shared: Transaction::default(),
             scoped: (0..messages).map(|_| Transaction::default()).collect(),
             entered: None,
             writers: BTreeMap::new(),
             next_writer: 0,
-            bytes: 0,
+            reserved,
+            crowded: false,
             limit,
         }
     }
@@ -62,12 +89,16 @@ impl Staging {
 
     /// Counts bytes against the limit before they are staged.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), StagingFull> {
-        let total = self.bytes.saturating_add(bytes as u64);
+        let total = self.reserved.bytes().saturating_add(bytes as u64);
         if total > self.limit {
-            return Err(StagingFull { limit: self.limit });
+            return Err(StagingFull::Event { limit: self.limit });
         }
-        self.bytes = total;
-        Ok(())
+        if self.reserved.take(bytes as u64) {
+            Ok(())
+        } else {
+            self.crowded = true;
+            Err(StagingFull::Host)
+        }
     }
 
     fn current(&mut self) -> &mut Transaction {
@@ -165,8 +196,13 @@ impl Staging {
         self.writers.remove(&id)
     }
 
-    /// What was staged: the shared transaction, and one for each message of a batch.
-    pub fn into_transactions(self) -> (Transaction, Vec<Transaction>) {
-        (self.shared, self.scoped)
+    /// What was staged.
+    pub fn finish(self) -> Staged {
+        Staged {
+            shared: self.shared,
+            scoped: self.scoped,
+            reserved: self.reserved,
+            crowded: self.crowded,
+        }
     }
 }

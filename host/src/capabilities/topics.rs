@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use super::View;
+use super::wire::staging_error;
 use crate::bindings::OpenTopic;
 use crate::bindings::topics as wit;
 use crate::bindings::types::Error;
@@ -36,7 +37,7 @@ impl wit::HostTopic for View<'_> {
         let topic = Arc::clone(&self.table.get(&topic)?.name);
         let bytes = messages.iter().map(bytes_of).sum();
         if let Err(full) = self.context.staging.charge(bytes) {
-            return Ok(Err(Error::Limit(full.to_string())));
+            return Ok(Err(staging_error(full)));
         }
         let drafts = messages
             .into_iter()

@@ -1,5 +1,6 @@
 //! Between the contract's types and the ports'.
 
+use super::staging::StagingFull;
 use crate::bindings::types as wit;
 use crate::ports::{Delivery, Failure, Message, ObjectError, ObjectInfo, visible};
 
@@ -70,6 +71,14 @@ pub(super) fn object_info(info: ObjectInfo) -> wit::ObjectInfo {
         content_type: info.content_type,
         modified: info.modified,
         metadata: info.metadata,
+    }
+}
+
+/// That there is no room to stage more.
+pub(super) fn staging_error(full: StagingFull) -> wit::Error {
+    match full {
+        StagingFull::Event { .. } => wit::Error::Limit(full.to_string()),
+        StagingFull::Host => wit::Error::Unavailable(full.to_string()),
     }
 }
 

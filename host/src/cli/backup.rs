@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use super::output::print_line;
-use super::{AppArgs, Verdict, ask, unexpected};
+use super::{AppArgs, Verdict, ask, restore_store, unexpected};
 use crate::app::state_dir;
-use crate::control::{Request, Response};
-use crate::stores::queue;
+use crate::control::{Client, Request, Response};
 
 /// Write the store of events into a new file, also while the host runs: what waits, dead letters,
 /// keyvalue buckets, and what was seen. Objects in folders aren't part of it.
@@ -22,8 +21,8 @@ pub(super) struct Backup {
     file: PathBuf,
 }
 
-/// Put a backup in the place of the store of events. No host may run; the store that was there is kept
-/// beside it.
+/// Put a backup in the place of the store of events. A host that runs finishes what is under way, and goes
+/// on with the backup; the store that was there is kept beside it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  kinglet restore events-2026-11-22.backup")]
 pub(super) struct Restore {
@@ -48,11 +47,22 @@ impl Backup {
 }
 
 impl Restore {
-    pub fn execute(self) -> anyhow::Result<Verdict> {
+    pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        let kept = queue::restore(&self.file, &state_dir(&manifest))
-            .with_context(|| format!("can't restore {}", self.file.display()))?;
-        print_line(&format!("restored {}", self.file.display()))?;
+        let shown = self.file.display();
+        let cant = || format!("can't restore {shown}");
+        let from = std::path::absolute(&self.file).with_context(cant)?;
+        // Asked first: a host that runs shouldn't stop for a mistyped name.
+        std::fs::File::open(&from).with_context(cant)?;
+        let kept = match Client::connect(&state_dir(&manifest)).await? {
+            Some(mut host) => match host.ask(&Request::Restore { from }).await? {
+                Response::Restored(kept) => kept,
+                Response::Failed(reason) => bail!("can't restore {shown}: {reason}"),
+                other => return Err(unexpected(&other)),
+            },
+            None => restore_store(&from, &manifest).await.with_context(cant)?,
+        };
+        print_line(&format!("restored {shown}"))?;
         if let Some(kept) = kept {
             eprintln!("the store that was there is kept as {}", kept.display());
         }

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::output::{bytes, print_json, print_line};
-use super::{AppArgs, Verdict};
+use super::{AppArgs, Verdict, find_function};
 use crate::config::Function;
 
 const TARGET: &str = "wasm32-wasip2";
@@ -31,12 +31,8 @@ impl Build {
     pub fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
         for name in &self.functions {
-            match manifest.function(name) {
-                None => bail!("there is no function {name:?} in the manifest"),
-                Some(Function { source: None, .. }) => bail!(
-                    "function {name:?} has no `source` to build from; add `source = \"FOLDER\"`"
-                ),
-                Some(_) => {}
+            if find_function(&manifest, name)?.source.is_none() {
+                bail!("function {name:?} has no `source` to build from; add `source = \"FOLDER\"`");
             }
         }
         let wanted = manifest

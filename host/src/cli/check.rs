@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use anyhow::bail;
 use clap::Args;
 
 use super::output::{print_json, print_line, table};
-use super::{AppArgs, CacheArgs, Verdict};
-use crate::app::{load_function, new_engine};
+use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
+use crate::app::{load_function, new_engine, staging_room};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
@@ -32,6 +33,8 @@ pub(super) struct Check {
 struct Finding {
     function: String,
     problem: Option<String>,
+    /// What is valid and may not be meant.
+    advice: Vec<String>,
     exports: Vec<String>,
     imports: Vec<String>,
 }
@@ -46,8 +49,31 @@ impl Journal for Nowhere {
 impl Check {
     pub fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
+        if manifest.functions.is_empty() {
+            bail!(NO_FUNCTIONS);
+        }
+        for name in manifest.buckets.keys() {
+            let folder = manifest.bucket_path(name);
+            match std::fs::metadata(&folder) {
+                Ok(found) if !found.is_dir() => bail!(
+                    "bucket {name:?}: {} isn't a folder; correct `path`",
+                    folder.display()
+                ),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => eprintln!(
+                    "note: bucket {name:?}: {} isn't there; it is made when the host starts",
+                    folder.display()
+                ),
+                _ => {}
+            }
+        }
         let clock = Clock::system();
-        let mut engine = new_engine(&manifest, self.cache.cache(), Arc::new(Nowhere), clock)?;
+        let mut engine = new_engine(
+            &manifest,
+            self.cache.cache(),
+            Arc::new(Nowhere),
+            clock,
+            staging_room(&manifest),
+        )?;
         let buckets = Arc::new(HashMap::new());
         let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);
         let findings: Vec<Finding> = manifest
@@ -59,12 +85,14 @@ impl Check {
                     Ok(loaded) => Finding {
                         function: name,
                         problem: None,
+                        advice: manifest.advice(function),
                         exports: loaded.handlers.exports.clone(),
                         imports: loaded.handlers.imports.clone(),
                     },
                     Err(error) => Finding {
                         function: name,
                         problem: Some(error.to_string()),
+                        advice: manifest.advice(function),
                         exports: Vec::new(),
                         imports: Vec::new(),
                     },
@@ -72,6 +100,14 @@ impl Check {
             })
             .collect();
         self.report(&findings)?;
+        for Finding {
+            function, advice, ..
+        } in &findings
+        {
+            for sentence in advice {
+                eprintln!("note: function {function:?}: {sentence}");
+            }
+        }
         let good = findings.iter().all(|finding| finding.problem.is_none());
         Ok(if good { Verdict::Good } else { Verdict::Bad })
     }

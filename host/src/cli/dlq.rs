@@ -1,5 +1,6 @@
 //! `kinglet dlq`
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -7,12 +8,15 @@ use clap::{Args, Subcommand};
 use super::output::{cost_text, print_json, print_line, table, time_span};
 use super::{AppArgs, Verdict, ask, find_function, unexpected};
 use crate::clock::{Clock, Timestamp, millis, rfc3339};
-use crate::config::Manifest;
+use crate::config::{Manifest, duration};
 use crate::control::{Request, Response};
 use crate::ports::{DeadFilter, DeadLetter, Outcome, Payload, visible};
 
 /// Look at dead letters, redrive them, or drop them: the events that no attempt follows.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  kinglet dlq list\n  kinglet dlq show 42\n  kinglet dlq redrive --function thumbnail"
+)]
 pub(super) struct Dlq {
     #[command(subcommand)]
     command: Command,
@@ -100,7 +104,7 @@ struct Chosen {
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
     /// Only those that were given up longer ago than this, as `12h`.
-    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "AGE", value_parser = duration)]
     older_than: Option<Duration>,
 }
 
@@ -211,8 +215,10 @@ impl Show {
 impl Redrive {
     async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
+        let filter = self.which.filter(&manifest)?;
+        self.which.name_missing(&manifest, &filter).await?;
         let request = Request::Redrive {
-            filter: self.which.filter(&manifest)?,
+            filter,
             rate: self.rate,
         };
         let redriven = match ask(&manifest, request).await? {
@@ -237,6 +243,7 @@ impl Drop {
     async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
         let filter = self.which.filter(&manifest)?;
+        self.which.name_missing(&manifest, &filter).await?;
         let dropped = match ask(&manifest, Request::DropDead { filter }).await? {
             Response::Dropped(dropped) => dropped,
             other => return Err(unexpected(&other)),
@@ -266,6 +273,41 @@ impl Which {
             );
         }
         self.chosen.filter(manifest, self.numbers.clone())
+    }
+
+    /// Says which numbers are no dead letters, and that a function isn't known.
+    async fn name_missing(
+        &self,
+        manifest: &Arc<Manifest>,
+        filter: &DeadFilter,
+    ) -> anyhow::Result<()> {
+        if let Some(name) = &self.chosen.function
+            && let Err(unknown) = find_function(manifest, name)
+        {
+            eprintln!("note: {unknown}");
+        }
+        if self.numbers.is_empty() {
+            return Ok(());
+        }
+        let request = Request::DeadLetters {
+            filter: filter.clone(),
+            after: None,
+            limit: self.numbers.len(),
+        };
+        let found = letters(ask(manifest, request).await?)?;
+        let missing: Vec<String> = self
+            .numbers
+            .iter()
+            .filter(|number| !found.iter().any(|letter| letter.delivery.seq == **number))
+            .map(u64::to_string)
+            .collect();
+        if !missing.is_empty() {
+            eprintln!(
+                "note: no such dead letter: {}; see `kinglet dlq list`",
+                missing.join(", ")
+            );
+        }
+        Ok(())
     }
 }
 
@@ -338,12 +380,7 @@ fn story(letter: &DeadLetter) -> String {
             lines.push(format!("    {}", cost_text(&attempt.cost)));
         }
         if let Outcome::Trap(trap) = &attempt.outcome {
-            lines.extend(
-                trap.backtrace
-                    .iter()
-                    .take(5)
-                    .map(|frame| format!("    in {frame}")),
-            );
+            lines.extend(trap.told().map(|frame| format!("    in {frame}")));
         }
         lines.extend(
             attempt

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{bytes, cost_text, print_json, print_line, record_text};
 use super::publish::parse_attribute;
 use super::{AppArgs, CacheArgs, Verdict, find_function};
-use crate::app::{load_function, new_engine, open_buckets};
+use crate::app::{load_function, new_engine, open_buckets, staging_room};
 use crate::capabilities::Buckets;
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
@@ -153,6 +153,7 @@ impl Invoke {
             self.cache.cache(),
             Arc::new(Shown),
             clock.clone(),
+            staging_room(&manifest),
         )?;
         tokio::task::block_in_place(|| {
             load_function(&mut engine, &manifest, function, &buckets, &keyvalue)

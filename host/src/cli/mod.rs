@@ -30,6 +30,7 @@ use crate::config::{Function, Manifest};
 use crate::control::{Client, Request, Response, answer};
 use crate::engine::Cache;
 use crate::ports::QueueError;
+use crate::stores::queue;
 
 /// Runs small WebAssembly functions on events: one fresh instance each, hard limits, nothing lost.
 #[derive(Debug, Parser)]
@@ -64,6 +65,9 @@ enum Command {
     Check(check::Check),
 }
 
+const MANIFEST: &str = "kinglet.toml";
+const NO_FUNCTIONS: &str = "the manifest has no functions; add a `[[function]]`";
+
 /// How long a command waits for a store that is in use: a host may be compiling, or finishing what runs.
 const HELD: Duration = Duration::from_secs(60);
 const HELD_PAUSE: Duration = Duration::from_millis(50);
@@ -96,7 +100,7 @@ impl Cli {
             Command::Pause(command) => on_runtime(command.execute()),
             Command::Resume(command) => on_runtime(command.execute()),
             Command::Backup(command) => on_runtime(command.execute()),
-            Command::Restore(command) => command.execute(),
+            Command::Restore(command) => on_runtime(command.execute()),
             Command::Check(command) => command.execute(),
         };
         match result {
@@ -114,15 +118,10 @@ impl Cli {
 /// Which application a command is about.
 #[derive(Clone, Debug, Args)]
 struct AppArgs {
-    /// The application's manifest, or the folder that has it.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "kinglet.toml",
-        env = "KINGLET_MANIFEST"
-    )]
-    manifest: PathBuf,
+    /// The application's manifest, or the folder that has it [default: `kinglet.toml` here or in the
+    /// nearest folder above].
+    #[arg(short, long, value_name = "FILE", env = "KINGLET_MANIFEST")]
+    manifest: Option<PathBuf>,
 }
 
 /// Where compiled components are kept.
@@ -135,13 +134,26 @@ struct CacheArgs {
 
 impl AppArgs {
     fn load(&self) -> anyhow::Result<Arc<Manifest>> {
-        let path = if self.manifest.is_dir() {
-            self.manifest.join("kinglet.toml")
-        } else {
-            self.manifest.clone()
+        let path = match &self.manifest {
+            Some(dir) if dir.is_dir() => dir.join(MANIFEST),
+            Some(file) => file.clone(),
+            None => nearest_manifest(),
         };
         Ok(Arc::new(Manifest::load(&path)?))
     }
+}
+
+/// The manifest of this folder or of the nearest one above; this folder's where there is none.
+fn nearest_manifest() -> PathBuf {
+    let here = PathBuf::from(MANIFEST);
+    if here.exists() {
+        return here;
+    }
+    let above = std::env::current_dir().ok().and_then(|dir| {
+        let mut candidates = dir.ancestors().skip(1).map(|dir| dir.join(MANIFEST));
+        candidates.find(|path| path.exists())
+    });
+    above.unwrap_or(here)
 }
 
 impl CacheArgs {
@@ -188,6 +200,22 @@ async fn reach(manifest: &Arc<Manifest>, clock: &Clock) -> anyhow::Result<Holder
     }
 }
 
+/// Puts a backup in the place of a store that no host has. Another command may have it for a moment.
+async fn restore_store(from: &Path, manifest: &Manifest) -> Result<Option<PathBuf>, QueueError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let dir = state_dir(manifest);
+        let restored = tokio::task::block_in_place(|| queue::restore(from, &dir));
+        match restored {
+            Err(QueueError::InUse { .. }) if waited < HELD => {
+                waited += HELD_PAUSE;
+                tokio::time::sleep(HELD_PAUSE).await;
+            }
+            restored => return restored,
+        }
+    }
+}
+
 /// Asks whoever has the application's store. A request that is refused is an error.
 async fn ask(manifest: &Arc<Manifest>, request: Request) -> anyhow::Result<Response> {
     let response = match reach(manifest, &Clock::system()).await? {
@@ -210,12 +238,22 @@ fn unexpected(response: &Response) -> anyhow::Error {
 /// The function of this name.
 fn find_function<'a>(manifest: &'a Manifest, name: &str) -> anyhow::Result<&'a Function> {
     manifest.function(name).with_context(|| {
-        let names: Vec<&str> = manifest.functions.iter().map(|f| f.name.as_str()).collect();
+        let names = manifest.functions.iter().map(|f| f.name.as_str());
         format!(
             "there is no function {name:?}; the manifest has {}",
-            names.join(", ")
+            listed(names)
         )
     })
+}
+
+/// Names for an error, also where there are none.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Result<Verdict> {

@@ -56,6 +56,7 @@ fn outcome_text(kind: &RecordKind) -> String {
         retry_in_ms,
         cost,
         outputs,
+        published,
         ..
     } = kind
     else {
@@ -63,7 +64,7 @@ fn outcome_text(kind: &RecordKind) -> String {
     };
     let mut line = text.clone();
     if let Outcome::Trap(trap) = outcome {
-        for frame in trap.backtrace.iter().take(5) {
+        for frame in trap.told() {
             line = format!("{line}\nin {frame}");
         }
     }
@@ -83,7 +84,29 @@ fn outcome_text(kind: &RecordKind) -> String {
     if !outputs.is_empty() {
         line = format!("{line} -> {}", visible(&outputs.join(", ")));
     }
+    if !published.is_empty() {
+        line = format!("{line}; published to {}", visible(&tallied(published)));
+    }
     line
+}
+
+/// Each name once, with how often it comes: `orders, made (3)`.
+fn tallied(names: &[String]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for name in names {
+        match counts.iter_mut().find(|(counted, _)| counted == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    let texts: Vec<String> = counts
+        .into_iter()
+        .map(|(name, count)| match count {
+            1 => name.to_owned(),
+            _ => format!("{name} ({count})"),
+        })
+        .collect();
+    texts.join(", ")
 }
 
 pub(super) fn cost_text(cost: &Cost) -> String {

@@ -10,6 +10,7 @@ use clap::Args;
 use super::output::{print_json, print_line};
 use super::{AppArgs, Verdict, ask, unexpected};
 use crate::clock::millis;
+use crate::config::duration;
 use crate::control::{Request, Response};
 use crate::events::NewMessage;
 use crate::ports::{Accepted, Draft};
@@ -51,7 +52,7 @@ pub(super) struct Publish {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_attribute)]
     attribute: Vec<(String, String)>,
     /// Not delivered before so long, as `10s`.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     delay: Option<Duration>,
     /// The ids as JSON, an object a line.
     #[arg(long)]

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::logs::FOLLOW;
 use super::output::{print_json, print_line};
-use super::{AppArgs, CacheArgs, Holder, Verdict, find_function, reach, unexpected};
+use super::{AppArgs, CacheArgs, Holder, Verdict, find_function, listed, reach, unexpected};
 use crate::app::{App, journal_dir};
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
@@ -152,10 +152,9 @@ fn check(manifest: &Manifest, function: &str, bucket: &str) -> anyhow::Result<()
         ),
     }
     if !manifest.buckets.contains_key(bucket) {
-        let names: Vec<&str> = manifest.buckets.keys().map(String::as_str).collect();
         anyhow::bail!(
             "there is no bucket {bucket:?}; the manifest has {}",
-            names.join(", ")
+            listed(manifest.buckets.keys().map(String::as_str))
         );
     }
     Ok(())

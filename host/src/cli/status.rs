@@ -9,7 +9,19 @@ use crate::ports::{COUNTED, Count};
 
 /// Show how much waits for each function, since when, and how much is dead-lettered.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet status\n  kinglet status --json")]
+#[command(after_help = "\
+Columns:
+  PENDING  events that are not settled, those of the next three columns included
+  RUNNING  attempts that are under way
+  DELAYED  events that are not due yet: published with a delay, or failed and to be retried
+  WAITING  events behind another of their ordering key
+  OLDEST   for how long the first that could run has been due
+  STORED   what pending events take in the store
+  DEAD     dead letters: see `kinglet dlq`
+
+Examples:
+  kinglet status
+  kinglet status --json")]
 pub(super) struct Status {
     #[command(flatten)]
     app: AppArgs,

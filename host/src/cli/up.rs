@@ -1,6 +1,7 @@
 //! `kinglet up`
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,12 +9,16 @@ use tokio::sync::watch;
 
 use super::logs::FOLLOW;
 use super::output::{micros, print_json, print_line, record_text};
-use super::{AppArgs, CacheArgs, Verdict};
+use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict, restore_store};
 use crate::app::{App, journal_dir};
 use crate::clock::Clock;
-use crate::config::Source;
+use crate::config::{Manifest, Source};
+use crate::control::{Response, Restore};
 use crate::engine::{CacheUse, Engine};
 use crate::stores::journal::JournalReader;
+
+/// Components that load sooner than this need no word.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Run the application until ctrl-c: the first finishes what runs, the second exits at once.
 #[derive(Debug, Args)]
@@ -34,25 +39,33 @@ pub(super) struct Up {
 impl Up {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let clock = Clock::system();
-        let watch = clock.stopwatch();
+        let mut watch = clock.stopwatch();
         let manifest = self.app.load()?;
         if manifest.functions.is_empty() {
-            anyhow::bail!("the manifest has no functions; add a `[[function]]`");
+            anyhow::bail!(NO_FUNCTIONS);
         }
-        let app = App::open(Arc::clone(&manifest), clock).await?;
-        let engine = tokio::task::block_in_place(|| app.load(self.cache.cache()))?;
+        let mut app = App::open(Arc::clone(&manifest), clock.clone()).await?;
+        let mut engine = self.load(&app)?;
         let (stopper, stop) = watch::channel(false);
         let signals = tokio::spawn(stop_on_signals(stopper)?);
         let journal = JournalReader::from_end(&journal_dir(&manifest))?;
         let (running, ended) = watch::channel(());
         let follower = (!self.quiet).then(|| tokio::spawn(follow(journal, self.json, ended)));
-        let introduction = introduce(&engine, &app);
-        app.up(engine, stop, || {
-            eprint!("{introduction}");
-            let started = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
-            eprintln!("ready in {}; stop with ctrl-c", micros(started));
-        })
-        .await?;
+        loop {
+            let introduction = introduce(&engine, &app).await?;
+            let ready = || {
+                eprint!("{introduction}");
+                let started = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+                eprintln!("ready in {}; stop with ctrl-c", micros(started));
+            };
+            let Some(restore) = app.up(engine, stop.clone(), ready).await? else {
+                break;
+            };
+            drop(app);
+            watch = clock.stopwatch();
+            app = restored(restore, &manifest, &clock).await?;
+            engine = self.load(&app)?;
+        }
         drop(running);
         if let Some(follower) = follower {
             follower.await??;
@@ -61,16 +74,59 @@ impl Up {
         eprintln!("stopped; what waits is kept for the next start");
         Ok(Verdict::Good)
     }
+
+    fn load(&self, app: &App) -> anyhow::Result<Engine> {
+        let patience = tokio::spawn(async {
+            tokio::time::sleep(PATIENCE).await;
+            eprintln!("compiling components, which are kept for the next start");
+        });
+        let engine = tokio::task::block_in_place(|| app.load(self.cache.cache()));
+        patience.abort();
+        Ok(engine?)
+    }
+}
+
+/// Restores what a running host was asked to, and opens what is there then: the backup, or the store as it
+/// was where the backup is no good.
+async fn restored(
+    restore: Restore,
+    manifest: &Arc<Manifest>,
+    clock: &Clock,
+) -> anyhow::Result<App> {
+    let Restore { from, answer } = restore;
+    let outcome = restore_store(&from, manifest).await;
+    match &outcome {
+        Ok(_) => eprintln!("restored {}", from.display()),
+        Err(error) => eprintln!("not restored: {error:#}"),
+    }
+    let app = App::open(Arc::clone(manifest), clock.clone()).await;
+    let response = match (&app, outcome) {
+        (Err(error), _) => {
+            Response::Failed(format!("the host ends, since it can't go on: {error}"))
+        }
+        (Ok(_), Ok(kept)) => Response::Restored(kept),
+        (Ok(_), Err(error)) => Response::Failed(format!("{error:#}")),
+    };
+    // Who asked may be gone; it is said above.
+    let _ = answer.send(response);
+    Ok(app?)
 }
 
 /// What is about to run, for the person who starts it.
-fn introduce(engine: &Engine, app: &App) -> String {
+async fn introduce(engine: &Engine, app: &App) -> anyhow::Result<String> {
+    let paused: Vec<String> = app
+        .events()
+        .status()
+        .await?
+        .into_iter()
+        .filter(|count| count.paused.is_some())
+        .map(|count| count.function)
+        .collect();
     let manifest = app.events().manifest();
-    let mut text = format!(
-        "{}: {} functions\n",
-        manifest.app.name,
-        manifest.functions.len()
-    );
+    let mut text = match manifest.functions.len() {
+        1 => format!("{}: 1 function\n", manifest.app.name),
+        several => format!("{}: {several} functions\n", manifest.app.name),
+    };
     for function in &manifest.functions {
         let woken_by = match function.on.source() {
             Source::Bucket(bucket) => {
@@ -86,9 +142,20 @@ fn introduce(engine: &Engine, app: &App) -> String {
             Some(loaded) if loaded.cache == CacheUse::Hit => "from the cache",
             _ => "compiled",
         };
-        text.push_str(&format!("  {} on {woken_by} ({compiled})\n", function.name));
+        let state = if paused.contains(&function.name) {
+            ", paused: `kinglet resume` lets it go on"
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "  {} on {woken_by} ({compiled}{state})\n",
+            function.name
+        ));
+        for sentence in manifest.advice(function) {
+            text.push_str(&format!("    note: {sentence}\n"));
+        }
     }
-    text
+    Ok(text)
 }
 
 /// The first signal says stop, the second ends the process.

@@ -1,5 +1,6 @@
 //! `kinglet.toml`: typed and validated. Nothing here reads the environment.
 
+mod advice;
 mod grants;
 mod schedule;
 mod validate;
@@ -14,7 +15,8 @@ use thiserror::Error;
 pub use grants::Grant;
 pub use schedule::{Missed, Schedule, Zone};
 pub use validate::{NAME_RULE, is_name};
-pub use values::{Backoff, ByteSize, OrderBy, Period};
+pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
+use values::{one_or_many, texts};
 
 /// A whole application.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,6 +75,9 @@ pub struct QueueLimits {
     pub max_events: u64,
     /// What they take in the store. It is full past this.
     pub max_bytes: ByteSize,
+    /// What all events under way may stage together. An attempt that finds no room comes again, without
+    /// using up the function's attempts.
+    pub max_staging: ByteSize,
     /// Dead letters of one function. One that has as many gets no more events until some are redriven or
     /// dropped: nothing is lost.
     pub max_dead_letters: u64,
@@ -86,6 +91,7 @@ impl Default for QueueLimits {
             duplicate_window: Period::from_secs(24 * 60 * 60),
             max_events: 100_000_000,
             max_bytes: ByteSize(64 << 30),
+            max_staging: ByteSize(16 << 30),
             max_dead_letters: 100_000,
             dead_letter_age: None,
         }
@@ -114,7 +120,7 @@ pub struct Function {
     #[serde(default)]
     pub grants: Grants,
     /// What it reads through `wasi:config`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     pub config: BTreeMap<String, String>,
     /// Permits effects that wake the function again, up to so many hops.
     pub allow_loop: Option<u32>,
@@ -129,7 +135,7 @@ pub struct Trigger {
     /// Only keys that start with this.
     pub prefix: Option<String>,
     /// Only keys that end with one of these, in whatever case.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
     pub suffix: Vec<String>,
     /// Messages on this topic.
     pub message: Option<String>,
@@ -252,12 +258,16 @@ impl Default for Retry {
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
     /// Buckets, or `bucket/prefix`, whose objects it may read and list.
+    #[serde(deserialize_with = "one_or_many")]
     pub read: Vec<Grant>,
     /// Buckets, or `bucket/prefix`, whose objects it may write and remove.
+    #[serde(deserialize_with = "one_or_many")]
     pub write: Vec<Grant>,
     /// Topics that it may publish to.
+    #[serde(deserialize_with = "one_or_many")]
     pub publish: Vec<String>,
     /// Keyvalue buckets that it may use.
+    #[serde(deserialize_with = "one_or_many")]
     pub keyvalue: Vec<String>,
 }
 
@@ -266,14 +276,14 @@ pub struct Grants {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error(
-        "can't read {path}: {error}; name the manifest with `--manifest`, or run in its folder"
-    )]
+    #[error("can't read {path}: {error}; {next}")]
     Read {
         /// The file.
         path: String,
         /// Why.
         error: std::io::Error,
+        /// What to do.
+        next: &'static str,
     },
     /// The file isn't what a manifest looks like.
     #[error("{path}: {message}")]
@@ -302,6 +312,11 @@ impl Manifest {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
             path: shown.clone(),
+            next: if error.kind() == std::io::ErrorKind::NotFound {
+                "name the manifest with `--manifest`, or run in its folder"
+            } else {
+                "it must be a text file that you may read"
+            },
             error,
         })?;
         let root = path

@@ -42,6 +42,7 @@ impl Manifest {
         for (name, value) in [
             ("max-events", self.queue.max_events),
             ("max-bytes", self.queue.max_bytes.0),
+            ("max-staging", self.queue.max_staging.0),
             ("max-dead-letters", self.queue.max_dead_letters),
         ] {
             if value == 0 {
@@ -139,6 +140,13 @@ impl Manifest {
             if !(least..=most).contains(&value) {
                 say(format!("limits.{name} = {value}: use {least} to {most}"));
             }
+        }
+        if limits.staging > self.queue.max_staging {
+            say(format!(
+                "limits.staging = \"{}\" is more than all functions have together; lower it, or raise \
+                 `queue.max-staging`, which is \"{}\"",
+                limits.staging, self.queue.max_staging
+            ));
         }
         if limits.timeout.0.is_zero() {
             say("limits.timeout = \"0s\": no attempt could ever succeed; use more".to_owned());

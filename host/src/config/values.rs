@@ -1,9 +1,11 @@
 //! Values with units, as people write them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Bytes: `"64MiB"`, `"10 MB"`, or a plain number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -180,9 +182,49 @@ impl TryFrom<NumberOrText> for Backoff {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration, with an error that says how one is written.
+///
+/// # Errors
+/// Where the text isn't one.
+pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
         .map_err(|_| format!("{text:?} isn't a duration; write it as \"10s\" or \"250ms\""))
+}
+
+/// A list, or the one value that it would have.
+pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<String>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected text, or a list of texts")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => vec![text.into()],
+        OneOrMany::Many(texts) => texts.into_iter().map(T::from).collect(),
+    })
+}
+
+/// Names and texts, with an error that says how to write what isn't text.
+pub(super) fn texts<'de, D>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let values = BTreeMap::<String, toml::Value>::deserialize(deserializer)?;
+    values
+        .into_iter()
+        .map(|(name, value)| match value {
+            toml::Value::String(text) => Ok((name, text)),
+            other => Err(D::Error::custom(format!(
+                "`{name}` isn't text, as functions read it; write {name} = {:?}",
+                other.to_string()
+            ))),
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use client::Client;
-pub use server::{Control, answer};
+pub use server::{Control, Restore, answer};
 
 use crate::clock::Timestamp;
 use crate::events::NewMessage;
@@ -83,6 +83,11 @@ pub enum Request {
         /// The file's absolute path.
         to: PathBuf,
     },
+    /// Put a backup in the place of the store: the host finishes what runs, and goes on with the backup.
+    Restore {
+        /// The file's absolute path.
+        from: PathBuf,
+    },
 }
 
 /// What it answers.
@@ -107,6 +112,8 @@ pub enum Response {
     Paused(bool),
     /// The file is there.
     BackedUp,
+    /// The backup is in place; where the store is kept that was there, if there was one.
+    Restored(Option<PathBuf>),
     /// Why not.
     Failed(String),
 }

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{ControlError, Request, Response, SOCKET, SocketPath, receive, send};
@@ -21,7 +21,23 @@ const PAGE: usize = 1_000;
 /// Listens for the command line.
 pub struct Control {
     listener: UnixListener,
+    served: Served,
+}
+
+/// What every conversation is about.
+#[derive(Clone)]
+struct Served {
     events: Arc<Events>,
+    restores: mpsc::Sender<Restore>,
+}
+
+/// A backup is to be put in the place of the store. Whoever takes this ends the host's use of the store,
+/// restores it, and answers.
+pub struct Restore {
+    /// The backup.
+    pub from: PathBuf,
+    /// Told what came of it.
+    pub answer: oneshot::Sender<Response>,
 }
 
 impl Control {
@@ -29,7 +45,11 @@ impl Control {
     ///
     /// # Errors
     /// Where it can't be made.
-    pub fn listen(state: &Path, events: Arc<Events>) -> Result<Self, ControlError> {
+    pub fn listen(
+        state: &Path,
+        events: Arc<Events>,
+        restores: mpsc::Sender<Restore>,
+    ) -> Result<Self, ControlError> {
         let failed = |error: io::Error| ControlError::Listen {
             path: state.join(SOCKET).display().to_string(),
             reason: error.to_string(),
@@ -42,7 +62,8 @@ impl Control {
         }
         let socket = SocketPath::new(state).map_err(failed)?;
         let listener = UnixListener::bind(&socket.path).map_err(failed)?;
-        Ok(Self { listener, events })
+        let served = Served { events, restores };
+        Ok(Self { listener, served })
     }
 
     /// Answers until told to stop; answers that are under way are finished.
@@ -64,9 +85,9 @@ impl Control {
                     }
                 },
             };
-            let (events, stop) = (Arc::clone(&self.events), stop.clone());
+            let (served, stop) = (self.served.clone(), stop.clone());
             connections.spawn(async move {
-                converse(stream, &events, stop).await;
+                converse(stream, served, stop).await;
                 drop(permit);
             });
         }
@@ -74,14 +95,15 @@ impl Control {
     }
 }
 
-async fn converse(mut stream: UnixStream, events: &Events, mut stop: Stop) {
+async fn converse(mut stream: UnixStream, served: Served, mut stop: Stop) {
     loop {
         let request = tokio::select! {
             () = stopped(&mut stop) => return,
             request = receive::<Request>(&mut stream) => request,
         };
         let response = match request {
-            Ok(request) => answer(events, request).await,
+            Ok(Request::Restore { from }) => return restore(stream, &served.restores, from).await,
+            Ok(request) => answer(&served.events, request).await,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
             Err(error) => Response::Failed(format!("the request can't be read: {error}")),
         };
@@ -89,6 +111,21 @@ async fn converse(mut stream: UnixStream, events: &Events, mut stop: Stop) {
             return;
         }
     }
+}
+
+/// Hands the request on. The answer comes when all conversations of this host have ended, so this one
+/// leaves their company.
+async fn restore(mut stream: UnixStream, restores: &mpsc::Sender<Restore>, from: PathBuf) {
+    let (answer, answered) = oneshot::channel();
+    // Where nobody takes it, the answer's sender is dropped with it.
+    let _ = restores.send(Restore { from, answer }).await;
+    tokio::spawn(async move {
+        let response = answered.await.unwrap_or_else(|_| {
+            Response::Failed("the host is stopping or restoring already; try again".to_owned())
+        });
+        // Who doesn't wait for the answer any more sees the result in the host's output.
+        let _ = send(&mut stream, &response).await;
+    });
 }
 
 /// Does what is asked. The command line calls it as well, where no host runs and the stores are its own.
@@ -139,6 +176,9 @@ async fn try_answer(events: &Events, request: Request) -> Result<Response, Strin
         Request::Backup { to } => {
             queue.backup(&to).await.map_err(text)?;
             Response::BackedUp
+        }
+        Request::Restore { .. } => {
+            return Err("only a running host is asked to restore".to_owned());
         }
     })
 }

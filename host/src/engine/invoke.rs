@@ -1,5 +1,6 @@
 //! One invocation: a store, an instance, a call, and what came of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{Store, WasmBacktrace};
@@ -12,12 +13,13 @@ use super::settings::MAX_WASM_STACK;
 use super::state::State;
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
-    Context, GuestLog, LogScope, Staging, failure_from, message_event, object_event,
+    Context, GuestLog, LogScope, Staged, Staging, StagingFull, failure_from, message_event,
+    object_event,
 };
 use crate::clock::{Stopwatch, millis};
 use crate::ports::{
-    Cost, Delivery, Failure, Handled, HostFault, Limit, Outcome, Payload, Transaction, Trap,
-    visible,
+    Cost, Delivery, Failure, Handled, HostFault, Limit, Outcome, Payload, Reserved, Transaction,
+    Trap, visible,
 };
 
 /// How often a guest that only computes gives way to others: some tens of microseconds of work.
@@ -64,7 +66,23 @@ impl Engine {
             start_us: micros(started),
             run_us: micros(run),
         };
-        let (shared, scoped) = store.into_data().context.staging.into_transactions();
+        let Staged {
+            shared,
+            scoped,
+            reserved,
+            crowded,
+        } = store.into_data().context.staging.finish();
+        if crowded {
+            let reason = format!(
+                "{}; raise it, or lower `limits.concurrency`",
+                StagingFull::Host
+            );
+            return Handled {
+                cost,
+                log_tail,
+                ..Handled::fault(batch, reason)
+            };
+        }
         let outcomes = match answer {
             Ok(Answer::One(result)) => vec![(outcome_of(result), shared)],
             Ok(Answer::Each(results)) => outcomes_of_batch(results, batch, shared, scoped),
@@ -80,6 +98,7 @@ impl Engine {
             outcomes,
             cost,
             log_tail,
+            reserved: Some(reserved),
         }
     }
 
@@ -92,7 +111,11 @@ impl Engine {
         };
         let context = Context {
             reach: function.reach.clone(),
-            staging: Staging::new(scopes, limits.staging.0),
+            staging: Staging::new(
+                scopes,
+                limits.staging.0,
+                Reserved::none(Arc::clone(&self.staging)),
+            ),
             log,
             room: limits.memory.0,
         };
@@ -314,6 +337,7 @@ impl Handled {
                 .collect(),
             cost: Cost::default(),
             log_tail: Vec::new(),
+            reserved: None,
         }
     }
 }

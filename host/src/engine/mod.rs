@@ -17,7 +17,7 @@ pub use cache::{Cache, CacheUse};
 pub use load::{Handlers, LoadError, LoadedFunction};
 
 use crate::clock::Clock;
-use crate::ports::{Delivery, Handled, Handler, Journal};
+use crate::ports::{Delivery, Handled, Handler, Journal, StagingRoom};
 use state::State;
 
 /// Everything that the functions of an application need to run.
@@ -28,6 +28,7 @@ pub struct Engine {
     functions: HashMap<String, Arc<LoadedFunction>>,
     journal: Arc<dyn Journal>,
     clock: Clock,
+    staging: Arc<StagingRoom>,
 }
 
 /// What an engine is made of.
@@ -40,6 +41,8 @@ pub struct EngineConfig {
     pub journal: Arc<dyn Journal>,
     /// Times what runs.
     pub clock: Clock,
+    /// What instances stage is taken of this.
+    pub staging: Arc<StagingRoom>,
 }
 
 impl Engine {
@@ -57,6 +60,7 @@ impl Engine {
             functions: HashMap::new(),
             journal: config.journal,
             clock: config.clock,
+            staging: config.staging,
         })
     }
 

@@ -112,6 +112,8 @@ pub(super) struct Plan {
     pub keys: Vec<KeyChange>,
     /// `bucket/key` of each object, for people.
     pub outputs: Vec<String>,
+    /// The topic of each message.
+    pub published: Vec<String>,
     /// Keep these once the decision is on disk: from then on the staged files are needed.
     pub discards: Vec<Discard>,
 }
@@ -193,6 +195,7 @@ impl Events {
             .collect();
         for (number, draft) in transaction.messages.into_iter().enumerate() {
             let id = format!("{}/{}/{number}", delivery.event.id, delivery.function);
+            plan.published.push(draft.topic.clone());
             followers.push(self.message(id, hops, draft, Identity::Unique));
         }
         if changes.is_empty() {

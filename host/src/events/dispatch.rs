@@ -311,6 +311,7 @@ fn unhandled(outcomes: Vec<Outcome>) -> Handled {
             .collect(),
         cost: Cost::default(),
         log_tail: Vec::new(),
+        reserved: None,
     }
 }
 

@@ -21,7 +21,7 @@ pub use dispatch::{Stop, stopped};
 
 use crate::clock::Clock;
 use crate::config::Manifest;
-use crate::ports::{Bucket, Intent, Journal, Queue};
+use crate::ports::{Bucket, Intent, Journal, Queue, StagingRoom};
 use commit::BucketLocks;
 
 /// Delivers the events of one application.
@@ -31,6 +31,7 @@ pub struct Events {
     buckets: Arc<HashMap<String, Arc<dyn Bucket>>>,
     journal: Arc<dyn Journal>,
     clock: Clock,
+    staging: Arc<StagingRoom>,
     locks: BucketLocks,
     /// Decided by an ended host, and not yet carried out.
     unfinished: Mutex<Vec<Intent>>,
@@ -50,6 +51,8 @@ pub struct EventsConfig {
     pub journal: Arc<dyn Journal>,
     /// Tells the time.
     pub clock: Clock,
+    /// What events under way have staged.
+    pub staging: Arc<StagingRoom>,
 }
 
 impl Events {
@@ -68,6 +71,7 @@ impl Events {
             buckets,
             journal,
             clock,
+            staging,
         } = config;
         Self {
             manifest,
@@ -75,6 +79,7 @@ impl Events {
             buckets,
             journal,
             clock,
+            staging,
             locks,
             unfinished: Mutex::default(),
             wake,

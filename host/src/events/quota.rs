@@ -59,6 +59,12 @@ impl Events {
                 limits.max_bytes.0,
                 full,
             ),
+            (
+                "`queue.max-staging`".to_owned(),
+                self.staging.used(),
+                self.staging.most(),
+                "past it attempts come again later; lower `limits.concurrency`, or raise it",
+            ),
         ];
         let near = quotas
             .into_iter()

@@ -48,6 +48,7 @@ impl Events {
             outcomes,
             cost,
             log_tail,
+            reserved,
         } = handled;
         let attempt = Attempted {
             function,
@@ -76,6 +77,7 @@ impl Events {
             .collect();
         let conflicts = self.commit(function, ends, together).await?;
         drop(guards);
+        drop(reserved);
         if conflicts.iter().any(Option::is_some) {
             let ends = kept
                 .into_iter()
@@ -97,8 +99,11 @@ impl Events {
         mut plan: Plan,
     ) -> End {
         let next = self.next(attempt.function, &delivery, &outcome);
-        let outputs = std::mem::take(&mut plan.outputs);
-        let record = self.outcome_record(attempt, &delivery, &outcome, &next, outputs);
+        let effects = (
+            std::mem::take(&mut plan.outputs),
+            std::mem::take(&mut plan.published),
+        );
+        let record = self.outcome_record(attempt, &delivery, &outcome, &next, effects);
         let attempted = || AttemptRecord {
             time: attempt.time,
             outcome,
@@ -266,7 +271,7 @@ impl Events {
         delivery: &Delivery,
         outcome: &Outcome,
         next: &Next,
-        outputs: Vec<String>,
+        (outputs, published): (Vec<String>, Vec<String>),
     ) -> Record {
         let (settled, dead, retry_in_ms) = match next {
             Next::Finished => (true, false, None),
@@ -289,6 +294,7 @@ impl Events {
                 cost: attempt.cost,
                 queue_ms: attempt.queue_ms,
                 outputs,
+                published,
             },
         }
     }

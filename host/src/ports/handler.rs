@@ -1,6 +1,6 @@
 //! What delivery asks of the engine.
 
-use super::{Cost, Delivery, Outcome, Transaction};
+use super::{Cost, Delivery, Outcome, Reserved, Transaction};
 
 /// Runs functions.
 pub trait Handler: Send + Sync + 'static {
@@ -19,4 +19,6 @@ pub struct Handled {
     pub cost: Cost,
     /// The last lines that the guest logged, for dead letters.
     pub log_tail: Vec<String>,
+    /// What the transactions take; hold it as long as them.
+    pub reserved: Option<Reserved>,
 }

@@ -77,6 +77,9 @@ pub enum RecordKind {
         /// The objects that were committed, as `bucket/key`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         outputs: Vec<String>,
+        /// The topic of each message that was published.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        published: Vec<String>,
     },
     /// The host's own word: a file that can't be an object, a folder that can't be read.
     Host {

@@ -8,6 +8,7 @@ mod key;
 mod keyvalue;
 mod outcome;
 mod queue;
+mod room;
 mod transaction;
 
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
@@ -22,4 +23,5 @@ pub use queue::{
     Identity, IntendedChange, Intent, Listed, Queue, QueueError, Settled, Settlement, Sighting,
     Taken, Totals, WaitState,
 };
+pub use room::{Reserved, StagingRoom};
 pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

@@ -177,6 +177,22 @@ pub struct Trap {
     pub backtrace: Vec<String>,
 }
 
+impl Trap {
+    /// The frames that tell where the guest's own code went wrong: a few, without those with which Rust's
+    /// library ends a panic.
+    pub fn told(&self) -> impl Iterator<Item = &String> {
+        const FRAMES: usize = 5;
+        const LIBRARY: [&str; 7] = [
+            "std::", "core::", "alloc::", "rust_", "__rust", "<core::", "abort",
+        ];
+        let own = self
+            .backtrace
+            .iter()
+            .position(|frame| !LIBRARY.iter().any(|name| frame.starts_with(name)));
+        self.backtrace.iter().skip(own.unwrap_or(0)).take(FRAMES)
+    }
+}
+
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "trapped: {}", self.reason)

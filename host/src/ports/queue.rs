@@ -423,10 +423,12 @@ pub enum WaitState {
 #[non_exhaustive]
 pub enum QueueError {
     /// Another host has the store open.
-    #[error("the store {path} is in use by another host; stop that one, or use another folder")]
+    #[error("the store {path} is in use by {process}; stop that one, or use another folder")]
     InUse {
         /// The store's folder.
         path: String,
+        /// Who has it.
+        process: String,
     },
     /// The store can't be read or written.
     #[error("the store of events failed: {reason}")]

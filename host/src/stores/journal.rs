@@ -263,6 +263,7 @@ mod tests {
             },
             queue_ms: 9,
             outputs: vec!["thumbs/a.jpg".to_owned()],
+            published: vec!["made".to_owned()],
         };
         journal.write(written.clone());
         assert_eq!(

@@ -17,6 +17,7 @@ mod thread;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -70,19 +71,36 @@ fn claim(dir: &Path) -> Result<File, QueueError> {
         reason: format!("can't write folder {}: {error}", dir.display()),
     };
     crate::stores::folders::make(dir).map_err(failed)?;
-    let lock = File::options()
+    let path = dir.join("lock");
+    let mut lock = File::options()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
-        .open(dir.join("lock"))
+        .open(&path)
         .map_err(failed)?;
     lock.try_lock().map_err(|error| match error {
         std::fs::TryLockError::WouldBlock => QueueError::InUse {
             path: dir.display().to_string(),
+            process: holder(&path),
         },
         std::fs::TryLockError::Error(error) => failed(error),
     })?;
+    // For the other's error alone: on a full disk the claim holds without it.
+    let _ = lock
+        .set_len(0)
+        .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
     Ok(lock)
+}
+
+/// Which process wrote its number into a lock, for errors.
+fn holder(lock: &Path) -> String {
+    match std::fs::read_to_string(lock) {
+        Ok(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("process {id}")
+        }
+        _ => "another process".to_owned(),
+    }
 }
 
 /// Puts a backup in the place of the store in `dir`. Returns where the one is kept that was there.

@@ -337,10 +337,7 @@ async fn a_second_host_is_told_that_the_store_is_in_use() {
     let dir = TempDir::new().unwrap();
     let _first = open(&dir);
     let error = EmbeddedQueue::open(dir.path(), Clock::system(), config()).unwrap_err();
-    assert!(
-        error.to_string().contains("in use by another host"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("in use by process"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! Room for what all events under way have staged together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many bytes the events under way may stage together, and how many they have staged.
+#[derive(Debug)]
+pub struct StagingRoom {
+    used: AtomicU64,
+    most: u64,
+}
+
+/// Bytes that one attempt has taken of the room; given back when dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    room: Arc<StagingRoom>,
+    bytes: u64,
+}
+
+impl StagingRoom {
+    /// Room for `most` bytes.
+    pub fn new(most: u64) -> Self {
+        Self {
+            used: AtomicU64::new(0),
+            most,
+        }
+    }
+
+    /// Bytes that are taken.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that there are.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+}
+
+impl Reserved {
+    /// Nothing yet.
+    pub fn none(room: Arc<StagingRoom>) -> Self {
+        Self { room, bytes: 0 }
+    }
+
+    /// What is taken.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes more; whether there was room for it.
+    pub fn take(&mut self, bytes: u64) -> bool {
+        let taken = self
+            .room
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes)
+                    .filter(|used| *used <= self.room.most)
+            });
+        if taken.is_ok() {
+            self.bytes += bytes;
+        }
+        taken.is_ok()
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.room.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_given_back() {
+        let room = Arc::new(StagingRoom::new(10));
+        let mut one = Reserved::none(Arc::clone(&room));
+        let mut other = Reserved::none(Arc::clone(&room));
+        assert!(one.take(6) && other.take(4));
+        assert!(!other.take(1) && !other.take(u64::MAX));
+        assert_eq!((room.used(), other.bytes()), (10, 4));
+        drop(one);
+        assert!(other.take(6));
+        drop(other);
+        assert_eq!(room.used(), 0);
+    }
+}
