@@ -46,11 +46,21 @@ fn room_of(file: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The rooms that a text names, as `crate::room`.
-fn uses(text: &str) -> BTreeSet<String> {
+/// A text's lines without their comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(|line| line.split("//").next().unwrap_or_default())
-        .flat_map(|code| code.split("crate::").skip(1))
+}
+
+/// Whether a text names rooms in a way that `uses` doesn't see: `crate::{a, b}`, `crate::*`.
+fn hides_uses(text: &str) -> bool {
+    code(text).any(|line| line.contains("crate::{") || line.contains("crate::*"))
+}
+
+/// The rooms that a text names, as `crate::room`.
+fn uses(text: &str) -> BTreeSet<String> {
+    code(text)
+        .flat_map(|line| line.split("crate::").skip(1))
         .map(|rest| {
             rest.chars()
                 .take_while(|c| c.is_ascii_lowercase() || *c == '_')
@@ -76,7 +86,14 @@ fn every_room_uses_only_what_the_map_allows() {
             problems.push(format!("room {room:?} isn't on the map"));
             continue;
         };
-        for used in uses(&std::fs::read_to_string(&file).unwrap()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        if hides_uses(&text) {
+            problems.push(format!(
+                "{} uses several rooms in one `crate::{{...}}`; name each as `crate::room`",
+                file.display()
+            ));
+        }
+        for used in uses(&text) {
             if used != room && !may.contains(used.as_str()) {
                 problems.push(format!(
                     "{} uses {used}, and {room} may not",
@@ -100,4 +117,20 @@ fn a_use_is_recognised() {
         uses(text),
         BTreeSet::from(["ports".to_owned(), "clock".to_owned()])
     );
+    assert!(!hides_uses(text));
+}
+
+#[test]
+fn a_use_that_would_be_overlooked_is_refused() {
+    for (text, hides) in [
+        ("use crate::{cli, app};", true),
+        ("pub use crate::{\n    cli,\n};", true),
+        ("use crate::*;", true),
+        (
+            "use crate::ports::{Bucket, Queue}; // not crate::{cli}",
+            false,
+        ),
+    ] {
+        assert_eq!(hides_uses(text), hides, "{text}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Puts the rooms together: a manifest becomes stores, an engine, delivery, and what feeds it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +45,19 @@ pub enum AppError {
         other: String,
         /// The folder of the one.
         path: String,
+    },
+    /// A folder that isn't the bucket that it was.
+    #[error(
+        "bucket {bucket:?}: {path} was the bucket's folder and isn't by now: its mark is missing. Mount the \
+         disk, or put the folder back; if it is to be the bucket from now on, as it is, remove {marked}"
+    )]
+    NotTheBucket {
+        /// The bucket's name.
+        bucket: String,
+        /// The folder.
+        path: String,
+        /// Where it is noted.
+        marked: String,
     },
     /// The folder for logs.
     #[error("can't write logs to {path}: {reason}; make the folder writable")]
@@ -131,11 +144,88 @@ fn queue_config(limits: &QueueLimits) -> QueueConfig {
     }
 }
 
+/// The folders that bear the mark of this application's buckets, as the manifest named them: by bucket.
+type Marked = BTreeMap<String, PathBuf>;
+
+/// Refuses a folder that was this application's bucket and bears its mark no more: the disk isn't mounted, or
+/// somebody emptied it. Taken for the bucket, it would say that every object that waits was deleted.
+fn check_mark(
+    name: &str,
+    manifest: &Manifest,
+    owner: &str,
+    marked: &Marked,
+) -> Result<(), AppError> {
+    let path = manifest.bucket_path(name);
+    let was_here = marked
+        .get(name)
+        .is_some_and(|marked| *marked == manifest.bucket_folder(name));
+    if !was_here || FolderBucket::is_marked(&path, owner) {
+        return Ok(());
+    }
+    Err(AppError::NotTheBucket {
+        bucket: name.to_owned(),
+        path: path.display().to_string(),
+        marked: marked_path(&state_dir(manifest)).display().to_string(),
+    })
+}
+
+fn marked_path(state: &Path) -> PathBuf {
+    state.join("buckets.json")
+}
+
+fn read_marked(state: &Path) -> Result<Marked, AppError> {
+    let path = marked_path(state);
+    let failed = |reason: String| QueueError::Failed {
+        reason: format!(
+            "can't read {}: {reason}; mend it, or remove it",
+            path.display()
+        ),
+    };
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(error.to_string()).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Marked::new()),
+        Err(error) => Err(failed(error.to_string()).into()),
+    }
+}
+
+/// Marks the folders, and notes which they are. The mark is on disk before the note.
+fn note_marked(state: &Path, noted: &Marked, opened: &OpenBuckets) -> Result<(), AppError> {
+    let mut marked = Marked::new();
+    for Opened { bucket, given, .. } in opened.folders.values() {
+        if noted.get(bucket.name()) != Some(given) {
+            bucket.mark()?;
+        }
+        marked.insert(bucket.name().to_owned(), given.clone());
+    }
+    if marked == *noted {
+        return Ok(());
+    }
+    let path = marked_path(state);
+    let new = path.with_extension("json.new");
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&new)?;
+        serde_json::to_writer_pretty(&mut file, &marked)?;
+        file.sync_all()?;
+        std::fs::rename(&new, &path)
+    };
+    write().map_err(|error| {
+        let reason = format!("can't write {}: {error}", path.display());
+        QueueError::Failed { reason }.into()
+    })
+}
+
+/// A bucket's folder.
+struct Opened {
+    bucket: FolderBucket,
+    /// As the manifest names it.
+    given: PathBuf,
+}
+
 /// The buckets of a manifest, with their folders.
 pub struct OpenBuckets {
     /// By name.
     pub buckets: Buckets,
-    folders: HashMap<String, PathBuf>,
+    folders: HashMap<String, Opened>,
 }
 
 /// Opens every bucket of the manifest; what is staged in them is `owner`'s.
@@ -148,11 +238,12 @@ pub fn open_buckets(
     clock: &Clock,
 ) -> Result<OpenBuckets, AppError> {
     let mut buckets: HashMap<String, Arc<dyn Bucket>> = HashMap::new();
-    let mut folders: HashMap<String, PathBuf> = HashMap::new();
+    let mut folders: HashMap<String, Opened> = HashMap::new();
     for name in manifest.buckets.keys() {
+        let given = manifest.bucket_folder(name);
         let bucket = FolderBucket::open(name, &manifest.bucket_path(name), owner, clock.clone())?;
-        let path = bucket.path();
-        for (other, folder) in &folders {
+        for (other, opened) in &folders {
+            let (path, folder) = (bucket.path(), opened.bucket.path());
             if path.starts_with(folder) || folder.starts_with(path) {
                 return Err(AppError::Nested {
                     one: name.clone(),
@@ -161,8 +252,8 @@ pub fn open_buckets(
                 });
             }
         }
-        folders.insert(name.clone(), path.to_owned());
-        buckets.insert(name.clone(), Arc::new(bucket));
+        buckets.insert(name.clone(), Arc::new(bucket.clone()));
+        folders.insert(name.clone(), Opened { bucket, given });
     }
     Ok(OpenBuckets {
         buckets: Arc::new(buckets),
@@ -174,7 +265,7 @@ pub fn open_buckets(
 pub struct App {
     events: Arc<Events>,
     buckets: OpenBuckets,
-    keyvalue: Arc<dyn KeyValue>,
+    queue: Arc<EmbeddedQueue>,
     staging: Arc<StagingRoom>,
     state: PathBuf,
 }
@@ -193,7 +284,13 @@ impl App {
             path: logs.display().to_string(),
             reason: error.to_string(),
         })?;
-        let buckets = open_buckets(&manifest, &owner(&state, &clock)?, &clock)?;
+        let owner = owner(&state, &clock)?;
+        let marked = read_marked(&state)?;
+        for name in manifest.buckets.keys() {
+            check_mark(name, &manifest, &owner, &marked)?;
+        }
+        let buckets = open_buckets(&manifest, &owner, &clock)?;
+        note_marked(&state, &marked, &buckets)?;
         let staging = staging_room(&manifest);
         let events = Arc::new(Events::new(EventsConfig {
             staging: Arc::clone(&staging),
@@ -207,7 +304,7 @@ impl App {
         Ok(Self {
             events,
             buckets,
-            keyvalue: queue,
+            queue,
             staging,
             state,
         })
@@ -231,13 +328,14 @@ impl App {
             self.events.clock().clone(),
             Arc::clone(&self.staging),
         )?;
+        let keyvalue: Arc<dyn KeyValue> = Arc::clone(&self.queue) as _;
         for function in &manifest.functions {
             load_function(
                 &mut engine,
                 manifest,
                 function,
                 &self.buckets.buckets,
-                &self.keyvalue,
+                &keyvalue,
             )?;
         }
         Ok(engine)
@@ -286,8 +384,8 @@ impl App {
                 self.buckets.buckets.get(name),
                 self.buckets.folders.get(name),
             ) {
-                let trigger =
-                    ObjectTrigger::new(Arc::clone(&self.events), Arc::clone(bucket), folder)?;
+                let (events, bucket) = (Arc::clone(&self.events), Arc::clone(bucket));
+                let trigger = ObjectTrigger::new(events, bucket, folder.bucket.path())?;
                 tasks.spawn(trigger.run(stop.clone()));
             }
         }
@@ -306,6 +404,13 @@ impl App {
         tasks.spawn(Arc::clone(&self.events).watch_quotas(stop.clone()));
         tasks.spawn(control.serve(stop.clone()));
         ready();
+        let queue = Arc::clone(&self.queue);
+        tasks.spawn(async move {
+            // Without it commits take longer, and no more.
+            if let Err(error) = queue.lengthen_log().await {
+                tracing::warn!(%error, "commits are slower");
+            }
+        });
         Arc::clone(&self.events)
             .deliver(Arc::new(engine), stop, None)
             .await;

@@ -6,7 +6,7 @@ use crate::{Attributes, Error, Object, ObjectInfo, Writer, backend};
 ///
 /// Writes and removals are staged: this handler reads them at once, everybody else once the handler
 /// has succeeded. Keys are UTF-8, at most 1,024 bytes, their parts separated by `/`; no part is empty,
-/// is `.` or `..` or begins with a dot, and there are no control characters.
+/// longer than 255 bytes, `.` or `..` or begins with a dot, and there are no control characters.
 ///
 /// ```
 /// use kinglet_sdk::{Bucket, Failure, Message};
@@ -147,6 +147,11 @@ impl Bucket {
 
     /// The objects whose keys start with `prefix`, in the byte order of their keys, with what this
     /// handler staged. They are asked for page by page, 1,000 at a time.
+    ///
+    /// In a page the content type is the guess and the metadata is empty, whatever was written: ask
+    /// [`head`](Self::head) for both. Only what this handler staged has them as it wrote them.
+    ///
+    /// It gives [`Error::Denied`] where reading all that starts with `prefix` isn't granted.
     pub fn list(&self, prefix: impl Into<String>) -> List<'_> {
         List {
             bucket: self,
@@ -197,8 +202,8 @@ impl Write<'_> {
 
     /// Writes only where there is no object of this key. It replaces any other condition.
     ///
-    /// Conditions are checked when the write is made, as [`Error::Changed`], and again at the commit,
-    /// where a failure has the event tried again.
+    /// Conditions are checked by [`put`](Self::put) and [`create`](Self::create), as [`Error::Changed`],
+    /// and again at the commit, where a failure has the event tried again.
     pub fn if_absent(mut self) -> Self {
         self.options.condition = Condition::Absent;
         self
@@ -224,7 +229,8 @@ impl Write<'_> {
     /// Begins to write the object piece by piece.
     ///
     /// # Errors
-    /// [`Error::Changed`] where the condition fails.
+    /// [`Error::Changed`] where the condition fails; [`Error::Limit`] where staging is full or 64 writers
+    /// are open.
     pub fn create(self) -> Result<Writer, Error> {
         Ok(Writer::new(
             self.bucket.handle.create(&self.key, self.options)?,

@@ -30,7 +30,8 @@ use std::io;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// Not granted, or no such bucket or topic: a function can't tell which.
+    /// Not granted, or no such bucket or topic: a function can't tell which. Also an object that the host
+    /// itself may not read.
     Denied(String),
     /// There is no such object.
     NotFound(String),
@@ -41,7 +42,8 @@ pub enum Error {
     Invalid(String),
     /// A limit of the function or the host; the text has the figure.
     Limit(String),
-    /// The store failed: another attempt may succeed.
+    /// The store failed, or has no room just now: another attempt may succeed, and a failure after this
+    /// uses up none.
     Unavailable(String),
     /// Anything else; natively also that no [`testing`](crate#testing) host is there.
     Other(String),

@@ -232,12 +232,12 @@ impl Delivery {
     }
 }
 
-/// Name and value pairs, in the order in which they were given. Names are unique.
+/// Name and value pairs, in the order in which they were given. The first of a name counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(pub(crate) Vec<(String, String)>);
 
 impl Attributes {
-    /// The value of a name.
+    /// The value of a name, the first where there are several.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter()
             .find(|(own, _)| *own == name)

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// fn charge(event: Message) -> Result<(), Failure> {
 ///     let cents: u64 = event.text()?.parse().map_err(Failure::reject)?;
 ///     if cents > 1_000_000 {
-///         return Err(Failure::retry_after("waiting for a person", Duration::from_secs(3600)));
+///         return Err(Failure::retry_after("the vault is busy", Duration::from_secs(10)));
 ///     }
 ///     Ok(())
 /// }
@@ -33,7 +33,8 @@ pub enum Failure {
     Retry {
         /// Shown in logs and in the dead letter.
         reason: String,
-        /// The wait before the next attempt, in place of the function's backoff and within its bounds.
+        /// The wait before the next attempt, in place of the backoff, and at most the longest delay of
+        /// `retry.backoff`, 30s by default.
         after: Option<Duration>,
     },
     /// No attempt can succeed: the event goes to the dead letters now, with this reason.
@@ -56,8 +57,9 @@ impl Failure {
         }
     }
 
-    /// Asks for another attempt after a wait of the handler's choosing, within the function's bounds.
-    /// It counts in whole milliseconds.
+    /// Asks for another attempt after this wait, in whole milliseconds: in place of the backoff, and at
+    /// most the longest delay of `retry.backoff`, 30s by default; it uses up an attempt. For longer, a
+    /// message can be published with a [delay](crate::Draft::delay).
     pub fn retry_after(reason: impl Display, after: Duration) -> Self {
         Self::Retry {
             reason: text_of(reason),

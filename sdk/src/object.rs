@@ -30,7 +30,8 @@ impl ObjectInfo {
         &self.etag
     }
 
-    /// As written with the object, or guessed from the key's extension.
+    /// As written with the object, or guessed from the key's extension. In a [list](Bucket::list) it is
+    /// the guess.
     pub fn content_type(&self) -> Option<&str> {
         self.content_type.as_deref()
     }
@@ -40,7 +41,7 @@ impl ObjectInfo {
         self.modified
     }
 
-    /// As written with the object; empty where nothing was.
+    /// As written with the object; empty where nothing was, and in a [list](Bucket::list).
     pub fn metadata(&self) -> &Attributes {
         &self.metadata
     }

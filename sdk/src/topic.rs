@@ -54,7 +54,8 @@ impl Topic {
     /// messages of the same ids.
     ///
     /// # Errors
-    /// [`Error::Limit`] where the body is too large or staging is full.
+    /// [`Error::Limit`] where staging is full; [`Error::Unavailable`] where the host has no room for it
+    /// just now.
     pub fn publish(&self, message: impl Into<Draft>) -> Result<(), Error> {
         self.handle.publish(vec![message.into()])
     }

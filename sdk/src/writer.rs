@@ -42,10 +42,12 @@ impl Writer {
         }
     }
 
-    /// Stages what was written, as one object.
+    /// Stages what was written, as one object. The write's condition isn't checked here:
+    /// [`create`](crate::Write::create) did, and the commit does again.
     ///
     /// # Errors
-    /// [`Error::Changed`] where the write's condition fails; [`Error::Limit`] where staging is full.
+    /// [`Error::Limit`] where staging is full; [`Error::Invalid`] where the store can't hold the content
+    /// type or the metadata.
     pub fn finish(mut self) -> Result<(), Error> {
         self.hand_on()?;
         self.handle.finish()

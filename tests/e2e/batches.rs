@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::harness::{App, settled, text};
+use crate::harness::{App, echo, settled, text};
 
+/// Messages that are published before a host runs make one batch.
 fn batching(component: &str, rest: &str) -> App {
     App::new(&format!(
         r#"
@@ -18,19 +19,10 @@ fn batching(component: &str, rest: &str) -> App {
         retry = {{ attempts = 2, backoff = "1ms..5ms" }}
         grants = {{ read = ["out"], write = ["out"], publish = ["out"] }}
         {rest}
-        [[function]]
-        name = "echo"
-        component = "guest:echo"
-        on = {{ message = "out" }}
-        "#
+        {}
+        "#,
+        echo("out")
     ))
-}
-
-/// Publishes before a host runs, so that the messages make one batch.
-fn publish(app: &App, lines: &[&str]) {
-    let input = lines.join("\n");
-    let output = app.kinglet_with(&["publish", "in", "--lines"], input.as_bytes());
-    output.expect(0);
 }
 
 /// How many outcomes of each kind there are.
@@ -46,7 +38,7 @@ fn tally<'a>(records: impl IntoIterator<Item = &'a Value>) -> BTreeMap<String, u
 fn only_what_failed_comes_again_and_only_what_succeeded_has_effects() {
     let app = batching("batch", "");
     let good = ["a", "b", "c", "d"];
-    publish(&app, &["a", "bad", "b", "reject", "c", "d"]);
+    app.publish_lines("in", ["a", "bad", "b", "reject", "c", "d"]);
     let mut host = app.up();
     host.outcomes(6, "batch");
     host.outcomes(4, "echo");
@@ -96,7 +88,7 @@ fn only_what_failed_comes_again_and_only_what_succeeded_has_effects() {
 #[test]
 fn a_trap_brings_the_whole_batch_down() {
     let app = batching("batch", "");
-    publish(&app, &["a", "panic", "b"]);
+    app.publish_lines("in", ["a", "panic", "b"]);
     let mut host = app.up();
     let outcomes = host.outcomes(3, "batch");
     for outcome in &outcomes {
@@ -132,7 +124,7 @@ fn a_batch_as_a_whole() {
         ),
     ] {
         let app = batching("batch-whole", config);
-        publish(&app, &lines);
+        app.publish_lines("in", lines);
         let mut host = app.up();
         let outcomes = host.outcomes(3, "batch");
         let matching = outcomes.iter().filter(|o| o["outcome"] == outcome).count();
@@ -153,15 +145,14 @@ fn a_batch_as_a_whole() {
 fn a_batch_is_no_larger_than_its_size() {
     let app = batching("batch-whole", "");
     let lines: Vec<String> = (0..25).map(|n| format!("m{n:02}")).collect();
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    publish(&app, &lines);
+    app.publish_lines("in", &lines);
     let mut host = app.up();
     host.outcomes(25, "batch");
     host.stop();
     let objects = app.objects("out");
     // The last batch's size, and each message's place in its own batch.
     assert_eq!(objects["size"], b"5");
-    let places: Vec<&[u8]> = lines.iter().map(|line| objects[*line].as_slice()).collect();
+    let places: Vec<&[u8]> = lines.iter().map(|line| objects[line].as_slice()).collect();
     let expected: Vec<Vec<u8>> = (0..25)
         .map(|n: u32| (n % 10).to_string().into_bytes())
         .collect();

@@ -123,8 +123,7 @@ fn a_loop_of_batches_ends_after_its_hops() {
         grants = { write = ["out"], publish = ["out"] }
         "#,
     );
-    let published = app.kinglet_with(&["publish", "out", "--lines"], b"a\nb\n");
-    published.expect(0);
+    app.publish_lines("out", ["a", "b"]);
     let mut host = app.up();
     host.until_many(2, |r| r["dead"] == true || looped(r));
     let ended = host.stop();

@@ -61,6 +61,13 @@ fn a_bad_manifest_is_refused_by_every_command() {
             &["publish", "in", "--body", "x"],
             &["invoke", "copy"],
             &["run", "copy", "in"],
+            &["status"],
+            &["events"],
+            &["dlq", "list"],
+            &["pause", "copy"],
+            &["resume", "copy"],
+            &["backup", "kept"],
+            &["restore", "kept"],
         ] {
             let output = app
                 .kinglet(command)

@@ -26,10 +26,7 @@ fn publish(app: &App, count: usize) {
 }
 
 fn publish_from(app: &App, first: usize, count: usize) {
-    let lines = (first..first + count).map(|line| format!("m{line}\n"));
-    let lines: String = lines.collect();
-    app.kinglet_with(&["publish", "in", "--lines"], lines.as_bytes())
-        .expect(0);
+    app.publish_lines("in", (first..first + count).map(|line| format!("m{line}")));
 }
 
 #[test]
@@ -161,7 +158,7 @@ fn an_application_has_one_host() {
     let app = App::new(COPY);
     let mut host = app.up();
     let second = app.kinglet(&["up"]).expect(2);
-    let second = second.says(&["in use", ".kinglet"]);
+    let second = second.says(&["in use by process", ".kinglet"]);
     assert_eq!(second.stdout, "");
     // The first goes on.
     app.put("in/a", "");

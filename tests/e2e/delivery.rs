@@ -1,11 +1,12 @@
 //! Messages from publishing to their end: retries, dead letters, duplicates, delays.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::harness::{App, settled, text};
+use crate::harness::{App, echo, settled, text};
 
 /// The fixture `retry` with these settings, and `echo` for what it publishes.
 fn retrying(config: &str, retry: &str) -> App {
@@ -18,11 +19,9 @@ fn retrying(config: &str, retry: &str) -> App {
         retry = {retry}
         grants = {{ publish = ["out"] }}
         config = {config}
-        [[function]]
-        name = "echo"
-        component = "guest:echo"
-        on = {{ message = "out" }}
-        "#
+        {}
+        "#,
+        echo("out")
     ))
 }
 
@@ -142,17 +141,9 @@ fn a_rejected_event_is_a_dead_letter_at_once() {
     host.stop();
 }
 
-const ECHO: &str = r#"
-[topics.unheard]
-[[function]]
-name = "echo"
-component = "guest:echo"
-on = { message = "in" }
-"#;
-
 #[test]
 fn a_message_of_a_known_id_is_not_delivered_again() {
-    let app = App::new(ECHO);
+    let app = App::new(&echo("in"));
     let publish = ["publish", "in", "--body", "x", "--id", "order-7", "--json"];
     let accepted = |output: String| -> Value { serde_json::from_str(&output).unwrap() };
     let first = accepted(app.ok(&publish));
@@ -174,18 +165,14 @@ fn a_message_of_a_known_id_is_not_delivered_again() {
 
 #[test]
 fn every_line_is_a_message_delivered_once() {
-    let app = App::new(ECHO);
-    let lines =
-        |from: usize, to: usize| -> String { (from..to).map(|n| format!("line {n}\n")).collect() };
+    let app = App::new(&echo("in"));
+    let publish =
+        |numbers: Range<u32>| app.publish_lines("in", numbers.map(|n| format!("line {n}")));
     // A hundred that wait for the host, a hundred through it.
-    let publish = ["publish", "in", "--lines"];
-    let output = app
-        .kinglet_with(&publish, lines(0, 100).as_bytes())
-        .expect(0);
-    assert_eq!(output.stdout.lines().count(), 100);
+    let printed = publish(0..100);
+    assert_eq!(printed.lines().count(), 100);
     let mut host = app.up();
-    app.kinglet_with(&publish, lines(100, 200).as_bytes())
-        .expect(0);
+    publish(100..200);
     host.outcomes(200, "echo");
     let ended = host.stop();
     assert_eq!(ended.outcomes("echo").len(), 200);
@@ -206,7 +193,7 @@ fn every_line_is_a_message_delivered_once() {
     reason = "a lower bound needs the time before"
 )]
 fn a_delayed_message_comes_when_it_is_due() {
-    let app = App::new(ECHO);
+    let app = App::new(&echo("in"));
     let mut host = app.up();
     app.ok(&["publish", "in", "--body", "never", "--delay", "1day"]);
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -234,7 +221,7 @@ fn a_delayed_message_comes_when_it_is_due() {
 
 #[test]
 fn a_message_that_nobody_waits_for_is_taken_and_noted() {
-    let app = App::new(ECHO);
+    let app = App::new(&format!("[topics.unheard]\n{}", echo("in")));
     let output = app
         .kinglet(&["publish", "unheard", "--body", "x"])
         .expect(0);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::harness::{App, Host, text};
+use crate::harness::{App, Host, echo, text};
 use crate::objects::COPY;
 
 /// The fixture `fail-after-writes`, once for each way of ending, and who would hear of it.
@@ -22,20 +22,12 @@ fn endings(ways: &[&str]) -> String {
             "#
         ));
     }
-    manifest + &echo("out")
+    manifest + &heard_in_order()
 }
 
-/// A function that logs each message of a topic, in their order.
-fn echo(topic: &str) -> String {
-    format!(
-        r#"
-        [[function]]
-        name = "echo"
-        component = "guest:echo"
-        on = {{ message = "{topic}" }}
-        limits = {{ concurrency = 1 }}
-        "#
-    )
+/// Who hears of what is published to `out`: one message at a time, in their order.
+fn heard_in_order() -> String {
+    echo("out") + "limits = { concurrency = 1 }\n"
 }
 
 /// What `echo` logged.
@@ -97,7 +89,7 @@ fn conditions_are_checked() {
         grants = {{ read = ["out"], write = ["out"], publish = ["out"] }}
         {}
         "#,
-        echo("out")
+        heard_in_order()
     ));
     let mut host = app.up();
     app.publish("in", "first");
@@ -125,11 +117,9 @@ fn a_condition_is_won_by_one() {
         grants = {{ read = ["out"], write = ["out"], publish = ["out"] }}
         {}
         "#,
-        echo("out")
+        heard_in_order()
     ));
-    let lines: String = (0..24).map(|line| format!("{line}\n")).collect();
-    let publish = ["publish", "in", "--lines"];
-    app.kinglet_with(&publish, lines.as_bytes()).expect(0);
+    app.publish_lines("in", 0..24);
     let mut host = app.up();
     host.outcomes(24, "conditional");
     let heard = heard(&mut host, 24);

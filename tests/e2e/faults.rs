@@ -5,14 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::{App, Output, text};
-
-const ECHO: &str = r#"
-    [[function]]
-    name = "echo"
-    component = "guest:echo"
-    on = { message = "in" }
-"#;
+use crate::harness::{App, Output, echo, text};
 
 fn set_mode(app: &App, name: &str, mode: u32) {
     fs::set_permissions(app.path(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -21,7 +14,7 @@ fn set_mode(app: &App, name: &str, mode: u32) {
 /// In a file system of its own, which has room for the store and not for more.
 #[test]
 fn a_full_disk_is_said_and_what_was_accepted_comes_once_there_is_room() {
-    let app = App::new(ECHO);
+    let app = App::new(&echo("in"));
     let kinglet = app.command(&[]);
     let script = r#"
         set -e
@@ -71,7 +64,7 @@ fn a_full_disk_is_said_and_what_was_accepted_comes_once_there_is_room() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
-    let app = App::new(ECHO);
+    let app = App::new(&echo("in"));
     app.publish("in", "x");
     set_mode(&app, ".kinglet", 0o500);
     set_mode(&app, ".kinglet/events.sqlite", 0o400);
@@ -119,7 +112,8 @@ fn a_bucket_that_cannot_be_written_delays_and_loses_nothing() {
 #[test]
 fn what_was_decided_waits_for_its_bucket_and_for_nobody_else() {
     let app = App::new(&format!(
-        "{ECHO}{}",
+        "{}{}",
+        echo("in"),
         r#"
         [buckets.files]
         [buckets.out]
@@ -152,11 +146,9 @@ fn what_was_decided_waits_for_its_bucket_and_for_nobody_else() {
 #[test]
 fn a_damaged_store_is_named_with_the_way_out() {
     for damage in ["truncated", "overwritten"] {
-        let app = App::new(ECHO);
+        let app = App::new(&echo("in"));
         app.ok(&["pause", "echo"]);
-        let lines = "a message of some length\n".repeat(500);
-        app.kinglet_with(&["publish", "in", "--lines"], lines.as_bytes())
-            .expect(0);
+        app.publish_lines("in", ["a message of some length"; 500]);
         app.ok(&["backup", "whole"]);
         let path = app.path(".kinglet/events.sqlite");
         let mut store = fs::read(&path).unwrap();
@@ -171,17 +163,4 @@ fn a_damaged_store_is_named_with_the_way_out() {
         app.ok(&["restore", "whole"]);
         assert!(app.ok(&["status", "--json"]).contains(r#""pending":500"#));
     }
-}
-
-#[test]
-fn a_second_host_is_told_of_the_first() {
-    let app = App::new(ECHO);
-    let mut host = app.up();
-    app.kinglet(&["up"])
-        .expect(2)
-        .says(&["in use by process", ".kinglet"]);
-    app.publish("in", "still here");
-    let said = host.until(|r| r["kind"] == "log");
-    assert_eq!(text(&said, "text"), "still here");
-    host.stop();
 }

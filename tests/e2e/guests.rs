@@ -15,9 +15,7 @@ fn every_event_has_an_instance_of_its_own() {
         grants = { write = ["out"] }
         "#,
     );
-    let lines: String = (0..100).map(|line| format!("{line}\n")).collect();
-    app.kinglet_with(&["publish", "in", "--lines"], lines.as_bytes())
-        .expect(0);
+    app.publish_lines("in", 0..100);
     let mut host = app.up();
     host.outcomes(100, "state");
     host.stop();

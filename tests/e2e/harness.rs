@@ -1,6 +1,7 @@
 //! An application in a folder of its own, and the commands on it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -98,8 +99,10 @@ impl App {
             return 0;
         };
         owners
-            .map(|owner| fs::read_dir(owner.unwrap().path()).unwrap().count())
-            .sum()
+            .flat_map(|owner| fs::read_dir(owner.unwrap().path()).unwrap())
+            // The mark that the folder is a bucket stays.
+            .filter(|staged| staged.as_ref().unwrap().file_name() != "bucket")
+            .count()
     }
 
     /// A command on this application, not yet run.
@@ -135,6 +138,18 @@ impl App {
     /// Publishes a message.
     pub fn publish(&self, topic: &str, body: &str) {
         self.ok(&["publish", topic, "--body", body]);
+    }
+
+    /// Publishes each line as a message, and gives what is printed: an id for each.
+    #[track_caller]
+    pub fn publish_lines<L: Display>(
+        &self,
+        topic: &str,
+        lines: impl IntoIterator<Item = L>,
+    ) -> String {
+        let input: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+        let output = self.kinglet_with(&["publish", topic, "--lines"], input.as_bytes());
+        output.expect(0).stdout
     }
 
     /// A command that permissions hold for, also where root runs the tests.
@@ -207,6 +222,18 @@ impl Output {
         };
         self.stdout.lines().map(parse).collect()
     }
+}
+
+/// The manifest of a function `echo`, which logs each message of a topic.
+pub fn echo(topic: &str) -> String {
+    format!(
+        r#"
+        [[function]]
+        name = "echo"
+        component = "guest:echo"
+        on = {{ message = "{topic}" }}
+        "#
+    )
 }
 
 /// The file of a function or a fixture.

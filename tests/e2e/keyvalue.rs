@@ -1,8 +1,10 @@
 //! Keyvalue buckets: seen by their handler at once, by everybody with the event's acknowledgement.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use crate::harness::{App, Host, text};
+use crate::harness::{App, Host, echo, text};
 
 const PROBE: &str = r#"
     [buckets.gate]
@@ -108,7 +110,7 @@ const COUNTERS: &str = r#"
     limits = { concurrency = 8 }
     retry = { backoff = "1ms..5ms" }
     grants = { keyvalue = ["counters"], publish = ["out"] }
-    config = { fail-first = "true" }
+    config = { fail-first = "true", publish = "true" }
     [[function]]
     name = "batch"
     component = "guest:counter-batch"
@@ -126,22 +128,26 @@ const COUNTERS: &str = r#"
 /// counts twice, and no two were told the same number.
 #[test]
 fn increments_of_one_key_all_count_once() {
-    let app = App::new(COUNTERS);
-    let lines = "k\n".repeat(40);
-    let publish = app.kinglet_with(&["publish", "in", "--lines"], lines.as_bytes());
-    publish.expect(0);
-    app.kinglet_with(
-        &["publish", "batch", "--lines"],
-        "k\n".repeat(20).as_bytes(),
-    )
-    .expect(0);
+    let app = App::new(&(COUNTERS.to_owned() + &echo("out")));
+    app.publish_lines("in", ["k"; 40]);
+    app.publish_lines("batch", ["k"; 20]);
     let mut host = app.up();
     host.outcomes(40, "counter");
     host.outcomes(20, "batch");
+    host.outcomes(40, "echo");
     app.ok(&["publish", "probe", "--id", "sum", "--body", "get k"]);
     host.outcome_of("probe", "probe");
     let ended = host.stop();
     assert_eq!(said(&ended.records, "sum"), ["60"]);
+    let is_told = |r: &&Value| r["kind"] == "log" && r["function"] == "echo";
+    let told: Vec<&str> = ended
+        .records
+        .iter()
+        .filter(is_told)
+        .map(|r| text(r, "text"))
+        .collect();
+    let different: BTreeSet<&str> = told.iter().copied().collect();
+    assert_eq!((told.len(), different.len()), (40, 40), "{told:?}");
     assert!(
         ended
             .outcomes("counter")
@@ -196,8 +202,7 @@ fn messages_that_can_never_commit_together_end_as_failures() {
         config = { shared = "all" }
         "#,
     );
-    app.kinglet_with(&["publish", "batch", "--lines"], b"k\nk\n")
-        .expect(0);
+    app.publish_lines("batch", ["k", "k"]);
     let mut host = app.up();
     let outcomes = host.outcomes(2, "batch");
     let told = |o: &&Value| text(o, "text").contains("another message of the batch");

@@ -155,8 +155,7 @@ fn a_guest_that_spins_holds_nobody_up() {
     let app = App::new(&format!("{COPY}{spin}"));
     let mut host = app.up();
     app.ok(&["publish", "spin", "--body", "1"]);
-    let published = app.kinglet_with(&["publish", "spin", "--lines"], b"2\n3\n4\n5\n6\n7\n8\n");
-    published.expect(0);
+    app.publish_lines("spin", 2..=8);
     for file in 0..20 {
         app.put(&format!("in/{file}"), "x");
         host.outcome_of("copy", &file.to_string());
@@ -184,9 +183,7 @@ fn no_more_run_at_once_than_the_limit() {
         on = { message = "other" }
         "#,
     );
-    let lines: String = (0..10).map(|line| format!("{line}\n")).collect();
-    let publish = ["publish", "gate", "--lines"];
-    app.kinglet_with(&publish, lines.as_bytes()).expect(0);
+    app.publish_lines("gate", 0..10);
     let mut host = app.up();
     host.waiting(3);
     // What is full leaves room for others.

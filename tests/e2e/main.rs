@@ -30,6 +30,7 @@ mod new;
 mod objects;
 mod operate;
 mod order;
+mod outages;
 mod photos;
 mod restarts;
 mod run;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{App, Host, text, workspace};
+use crate::harness::{App, Host, echo, text, workspace};
 
 const REJECTING: &str = r#"
     [[function]]
@@ -100,15 +100,7 @@ fn dead_letters_are_redriven_at_a_rate() {
 
 #[test]
 fn a_paused_function_waits_and_others_go_on() {
-    let app = App::new(&format!(
-        "{REJECTING}{}",
-        r#"
-        [[function]]
-        name = "echo"
-        component = "guest:echo"
-        on = { message = "in" }
-        "#
-    ));
+    let app = App::new(&format!("{REJECTING}{}", echo("in")));
     let mut host = app.up();
     assert!(app.ok(&["pause", "no"]).contains("kinglet resume no"));
     assert!(app.ok(&["pause", "no"]).contains("already"));

@@ -99,10 +99,7 @@ impl Host {
 
     /// Stops it as ctrl-c does, and waits for its end.
     pub fn stop(self) -> anyhow::Result<()> {
-        let id = i32::try_from(self.child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let id = id.context("the host has no process id")?;
+        let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::INT)?;
         self.wait()
     }

@@ -1,5 +1,5 @@
-//! The project's own commands. Each does all the set-up it needs, so that a fresh clone and Rust are
-//! enough.
+//! The project's own commands. Each does all the set-up it needs, so that a fresh clone, Linux, Rust by way
+//! of rustup and a C compiler are enough; tests also need util-linux and unprivileged user namespaces.
 
 #![expect(
     clippy::indexing_slicing,

@@ -1,4 +1,5 @@
 //! Sets up what the queue's benchmark compares: the host with its smallest functions, and NATS's server.
+//! `strace` is left to who wants syncs counted: without it the benchmark says that they aren't.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +26,6 @@ pub fn set_up() -> anyhow::Result<Vec<String>> {
     run(measured().args(guests))?;
     let kinglet = build_host_with(measured())?;
     let nats_server = nats_server()?;
-    ensure_strace();
     let guests = target_dir().join(WASM_TARGET).join("release/examples");
     let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
     Ok(vec![
@@ -52,17 +52,4 @@ fn nats_server() -> anyhow::Result<PathBuf> {
         .context("NATS's server can't be installed")?;
     }
     Ok(program)
-}
-
-/// Without it the benchmark runs all the same, and says that syncs aren't counted.
-fn ensure_strace() {
-    if Command::new("strace").arg("-V").output().is_ok() {
-        return;
-    }
-    let installed = run(Command::new("apt-get").args(["install", "--yes", "--quiet", "strace"]));
-    if let Err(error) = installed {
-        eprintln!(
-            "strace is missing and can't be installed ({error:#}); install it to count syncs"
-        );
-    }
 }

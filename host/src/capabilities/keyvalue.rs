@@ -14,7 +14,7 @@ use crate::bindings::keyvalue::atomics::{self, CasError};
 use crate::bindings::keyvalue::batch;
 use crate::bindings::keyvalue::store::{self, Error, KeyResponse};
 use crate::bindings::{OpenCas, OpenKeys, Seen};
-use crate::ports::{Expected, QueueError, StagedKey};
+use crate::ports::{Expected, StagedKey};
 
 /// What a staged value takes beside its bytes.
 const KEEPING: usize = 256;
@@ -95,6 +95,7 @@ impl atomics::Host for View<'_> {
             Err(error) => return Ok(Err(CasError::StoreError(error))),
         };
         if now != seen {
+            // It takes the place of the one that is gone.
             let latest = OpenCas {
                 bucket,
                 key,
@@ -111,7 +112,7 @@ impl atomics::Host for View<'_> {
 impl atomics::HostCas for View<'_> {
     async fn new(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<Resource<OpenCas>> {
         let bucket = self.keys(&bucket)?;
-        match self.context.seen(&bucket, &key).await {
+        match self.context.hold(&bucket, &key).await {
             Ok(seen) => Ok(Ok(self.table.push(OpenCas { bucket, key, seen })?)),
             Err(error) => Ok(Err(error)),
         }
@@ -185,11 +186,28 @@ impl Context {
         }
         let keys = [key.to_owned()];
         let found = self.reach.keyvalue.get(bucket, &keys).await;
-        let value = found.map_err(unavailable)?.into_iter().flatten().next();
+        let value = found
+            .map_err(|error| self.trouble.keys(&error))?
+            .into_iter()
+            .flatten()
+            .next();
         Ok(Seen {
             expected: Expected::seen(value.as_ref()),
             value: value.map(|value| value.bytes),
         })
+    }
+
+    /// What a handle holds for the guest is its own, as what it stages.
+    async fn hold(&mut self, bucket: &str, key: &str) -> Result<Seen, Error> {
+        let seen = self.seen(bucket, key).await?;
+        let bytes = seen.value.as_ref().map_or(0, Vec::len);
+        if bytes as u64 > self.room {
+            return Err(too_large(bytes));
+        }
+        self.staging
+            .charge(bytes + key.len() + KEEPING)
+            .map_err(|full| self.trouble.key_staging(full))?;
+        Ok(seen)
     }
 
     pub(super) async fn value_of(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -224,7 +242,7 @@ impl Context {
         let bytes = value.as_ref().map_or(0, Vec::len) + key.len() + KEEPING;
         self.staging
             .charge(bytes)
-            .map_err(|full| Error::Other(full.to_string()))?;
+            .map_err(|full| self.trouble.key_staging(full))?;
         self.staging
             .set_key(bucket, key, StagedKey { value, expected });
         Ok(())
@@ -268,7 +286,7 @@ impl Context {
         cursor: Option<&str>,
     ) -> Result<(Vec<String>, Option<String>), Error> {
         let committed = self.reach.keyvalue.keys(bucket, cursor, PAGE).await;
-        let committed = committed.map_err(unavailable)?;
+        let committed = committed.map_err(|error| self.trouble.keys(&error))?;
         let next = (committed.len() >= PAGE)
             .then(|| committed.last().cloned())
             .flatten();
@@ -300,9 +318,4 @@ fn too_large(bytes: usize) -> Error {
     Error::Other(format!(
         "{bytes} bytes don't fit the function's memory; raise `limits.memory`"
     ))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn unavailable(error: QueueError) -> Error {
-    Error::Other(error.to_string())
 }

@@ -11,6 +11,7 @@ mod logging;
 mod objects;
 mod staging;
 mod topics;
+mod trouble;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
 pub use logging::{GuestLog, LogScope};
-pub use staging::{Staged, Staging, StagingFull};
+pub use staging::{Staged, Staging};
+pub use trouble::Trouble;
 pub use wire::{failure_from, message_event, object_event};
 
 use crate::bindings;
@@ -50,6 +52,8 @@ pub struct Context {
     pub staging: Staging,
     /// Where it logs to.
     pub log: GuestLog,
+    /// What of the host failed it.
+    pub trouble: Trouble,
     /// The function's memory limit, in bytes: nothing larger is read for it.
     pub room: u64,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
-use super::wire::{object_error, object_info, staging_error};
+use super::wire::object_info;
 use super::{Context, View};
 use crate::bindings::objects as wit;
 use crate::bindings::types::{Error, ObjectInfo};
@@ -16,6 +16,8 @@ use crate::ports::{
 
 /// What a staged object takes beside its body, in bytes: an inode, and its share of the folder.
 const KEEPING: usize = 4_096;
+/// And a removal's.
+const KEEPING_REMOVAL: usize = 256;
 /// The most writers that are open at once: each has a file open.
 const WRITERS: usize = 64;
 /// The most objects that one page lists.
@@ -109,9 +111,7 @@ impl wit::HostBucket for View<'_> {
 
     async fn remove(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<()> {
         let bucket = self.bucket(&bucket)?;
-        Ok(self.context.check_write(bucket.name(), &key).map(|()| {
-            self.context.staging.remove(bucket.name(), &key);
-        }))
+        Ok(self.context.remove_of(bucket.name(), &key))
     }
 
     async fn list_page(
@@ -134,14 +134,15 @@ impl wit::HostWriter for View<'_> {
     async fn append(&mut self, writer: Resource<OpenWriter>, chunk: Vec<u8>) -> Answer<()> {
         let id = self.table.get(&writer)?.id;
         if let Err(full) = self.context.staging.charge(chunk.len()) {
-            return Ok(Err(staging_error(full)));
+            return Ok(Err(self.context.trouble.staging(full)));
         }
         let Some(writer) = self.context.staging.writer(id) else {
             return Ok(Err(Error::Invalid(
                 "this writer is finished; create another".to_owned(),
             )));
         };
-        Ok(writer.append(chunk).await.map_err(object_error))
+        let appended = writer.append(chunk).await;
+        Ok(appended.map_err(|error| self.context.trouble.object(error)))
     }
 
     async fn finish(&mut self, writer: Resource<OpenWriter>) -> Answer<()> {
@@ -156,7 +157,7 @@ impl wit::HostWriter for View<'_> {
                 self.context.staging.write(&bucket, object);
                 Ok(Ok(()))
             }
-            Err(error) => Ok(Err(object_error(error))),
+            Err(error) => Ok(Err(self.context.trouble.object(error))),
         }
     }
 
@@ -224,7 +225,10 @@ impl Context {
             Some(Change::Remove) => Err(Error::NotFound),
             None => {
                 self.check_read(bucket.name(), key)?;
-                bucket.head(key).await.map_err(object_error)
+                bucket
+                    .head(key)
+                    .await
+                    .map_err(|error| self.trouble.object(error))
             }
         }
     }
@@ -247,18 +251,31 @@ impl Context {
                 bucket
                     .read_staged(&object.token, offset, length)
                     .await
-                    .map_err(object_error)
+                    .map_err(|error| self.trouble.object(error))
             }
             None => {
                 self.check_read(bucket.name(), key)?;
-                let size = bucket.head(key).await.map_err(object_error)?.size;
+                let size = bucket
+                    .head(key)
+                    .await
+                    .map_err(|error| self.trouble.object(error))?
+                    .size;
                 self.check_room(key, size, offset, length)?;
                 bucket
                     .read(key, etag.as_deref(), offset, length)
                     .await
-                    .map_err(object_error)
+                    .map_err(|error| self.trouble.object(error))
             }
         }
+    }
+
+    fn remove_of(&mut self, bucket: &str, key: &str) -> Result<(), Error> {
+        self.check_write(bucket, key)?;
+        self.staging
+            .charge(key.len() + KEEPING_REMOVAL)
+            .map_err(|full| self.trouble.staging(full))?;
+        self.staging.remove(bucket, key);
+        Ok(())
     }
 
     async fn stage(
@@ -273,7 +290,7 @@ impl Context {
         let content_type = options.content_type.as_ref().map_or(0, String::len);
         self.staging
             .charge(key.len() + content_type + metadata + KEEPING)
-            .map_err(staging_error)?;
+            .map_err(|full| self.trouble.staging(full))?;
         let condition = self
             .checked_condition(bucket, &key, options.condition)
             .await?;
@@ -283,7 +300,10 @@ impl Context {
             metadata: options.metadata,
             condition,
         };
-        bucket.stage(draft).await.map_err(object_error)
+        bucket
+            .stage(draft)
+            .await
+            .map_err(|error| self.trouble.object(error))
     }
 
     /// Checks a condition now, and tells what is to be checked again at the commit: where this handler
@@ -308,7 +328,7 @@ impl Context {
             None => match bucket.head(key).await {
                 Ok(info) => (Some(info.etag), condition.clone()),
                 Err(ObjectError::NotFound { .. }) => (None, condition.clone()),
-                Err(error) => return Err(object_error(error)),
+                Err(error) => return Err(self.trouble.object(error)),
             },
         };
         if condition.holds(current.as_deref()) {
@@ -325,10 +345,18 @@ impl Context {
         body: Vec<u8>,
         options: wit::WriteOptions,
     ) -> Result<(), Error> {
-        self.staging.charge(body.len()).map_err(staging_error)?;
+        self.staging
+            .charge(body.len())
+            .map_err(|full| self.trouble.staging(full))?;
         let mut writer = self.stage(bucket, key, options).await?;
-        writer.append(body).await.map_err(object_error)?;
-        let object = writer.finish().await.map_err(object_error)?;
+        writer
+            .append(body)
+            .await
+            .map_err(|error| self.trouble.object(error))?;
+        let object = writer
+            .finish()
+            .await
+            .map_err(|error| self.trouble.object(error))?;
         self.staging.write(bucket.name(), object);
         Ok(())
     }
@@ -348,7 +376,7 @@ impl Context {
             let objects = bucket
                 .list(prefix, seen.as_deref(), PAGE)
                 .await
-                .map_err(object_error)?
+                .map_err(|error| self.trouble.object(error))?
                 .objects;
             let full = objects.len() >= PAGE;
             seen = objects.last().map(|object| object.key.clone()).or(seen);

@@ -17,9 +17,10 @@ pub enum StagingFull {
         /// The function's limit, in bytes.
         limit: u64,
     },
-    /// More than is left for all events. The attempt comes again, whatever the guest makes of it.
+    /// More than is left for all events.
     #[error(
-        "the events under way have staged all that `queue.max-staging` allows; try again later"
+        "the events under way have staged all that `queue.max-staging` allows; try again later, raise it, or \
+         lower `limits.concurrency`"
     )]
     Host,
 }
@@ -46,8 +47,6 @@ pub struct Staging {
     writers: BTreeMap<u32, (String, Box<dyn StagedWriter>)>,
     next_writer: u32,
     reserved: Reserved,
-    /// Whether there was no room left.
-    crowded: bool,
     limit: u64,
 }
 
@@ -59,8 +58,6 @@ pub struct Staged {
     pub scoped: Vec<Transaction>,
     /// What they take.
     pub reserved: Reserved,
-    /// Whether the instance was refused room that others had.
-    pub crowded: bool,
 }
 
 impl Staging {
@@ -73,7 +70,6 @@ impl Staging {
             writers: BTreeMap::new(),
             next_writer: 0,
             reserved,
-            crowded: false,
             limit,
         }
     }
@@ -96,7 +92,6 @@ impl Staging {
         if self.reserved.take(bytes as u64) {
             Ok(())
         } else {
-            self.crowded = true;
             Err(StagingFull::Host)
         }
     }
@@ -202,7 +197,6 @@ impl Staging {
             shared: self.shared,
             scoped: self.scoped,
             reserved: self.reserved,
-            crowded: self.crowded,
         }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use super::View;
-use super::wire::staging_error;
 use crate::bindings::OpenTopic;
 use crate::bindings::topics as wit;
 use crate::bindings::types::Error;
@@ -13,6 +12,8 @@ use crate::ports::Draft;
 
 /// A message's own share of the host's memory, in bytes.
 const KEEPING: usize = 256;
+/// And an attribute's: two texts, however short.
+const KEEPING_ATTRIBUTE: usize = 64;
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
@@ -37,7 +38,7 @@ impl wit::HostTopic for View<'_> {
         let topic = Arc::clone(&self.table.get(&topic)?.name);
         let bytes = messages.iter().map(bytes_of).sum();
         if let Err(full) = self.context.staging.charge(bytes) {
-            return Ok(Err(staging_error(full)));
+            return Ok(Err(self.context.trouble.staging(full)));
         }
         let drafts = messages
             .into_iter()
@@ -64,7 +65,7 @@ impl wit::HostTopic for View<'_> {
 fn bytes_of(message: &wit::Draft) -> usize {
     let attributes = message.attributes.iter();
     let attributes: usize = attributes
-        .map(|(name, value)| name.len() + value.len())
+        .map(|(name, value)| name.len() + value.len() + KEEPING_ATTRIBUTE)
         .sum();
     let texts = [&message.content_type, &message.ordering_key];
     let texts: usize = texts.into_iter().flatten().map(String::len).sum();

@@ -1,8 +1,7 @@
 //! Between the contract's types and the ports'.
 
-use super::staging::StagingFull;
 use crate::bindings::types as wit;
-use crate::ports::{Delivery, Failure, Message, ObjectError, ObjectInfo, visible};
+use crate::ports::{Delivery, Failure, Message, ObjectInfo, visible};
 
 /// A longer reason is cut: it is kept with each attempt.
 const MAX_REASON_BYTES: usize = 8 << 10;
@@ -71,26 +70,5 @@ pub(super) fn object_info(info: ObjectInfo) -> wit::ObjectInfo {
         content_type: info.content_type,
         modified: info.modified,
         metadata: info.metadata,
-    }
-}
-
-/// That there is no room to stage more.
-pub(super) fn staging_error(full: StagingFull) -> wit::Error {
-    match full {
-        StagingFull::Event { .. } => wit::Error::Limit(full.to_string()),
-        StagingFull::Host => wit::Error::Unavailable(full.to_string()),
-    }
-}
-
-/// A store's error as a guest may see it: the medium's own words are for the operator.
-pub(super) fn object_error(error: ObjectError) -> wit::Error {
-    match error {
-        ObjectError::NotFound { .. } => wit::Error::NotFound,
-        ObjectError::Changed { .. } => wit::Error::Changed,
-        ObjectError::Invalid(reason) => wit::Error::Invalid(reason),
-        ObjectError::Unavailable { bucket, reason } => {
-            tracing::error!(bucket, reason, "a bucket failed");
-            wit::Error::Unavailable(format!("bucket {bucket:?} is unavailable; try again later"))
-        }
     }
 }

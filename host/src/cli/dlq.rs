@@ -30,7 +30,7 @@ enum Command {
     Drop(Drop),
 }
 
-/// List dead letters, oldest first, each with its number.
+/// List dead letters in the order of their acceptance or redrive, each with its number.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  kinglet dlq list\n  kinglet dlq list --function thumbnail --limit 100"
@@ -145,6 +145,7 @@ impl Chosen {
             seqs,
             function: self.function.clone(),
             before: self.older_than.map(|age| now.saturating_sub(millis(age))),
+            below: None,
         })
     }
 }

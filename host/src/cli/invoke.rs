@@ -13,7 +13,7 @@ use super::publish::parse_attribute;
 use super::{AppArgs, CacheArgs, Verdict, find_function};
 use crate::app::{load_function, new_engine, open_buckets, staging_room};
 use crate::capabilities::Buckets;
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::config::{Manifest, Source};
 use crate::ports::{
     Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
@@ -29,8 +29,9 @@ const SAMPLE_IMAGE: &[u8] = include_bytes!("sample.png");
 
 /// Run a function on one event, here and now, and show what it does. Nothing it does is kept.
 ///
-/// The event doesn't go through the queue, isn't retried, and its effects are shown and discarded.
-/// Without a flag that makes an event, a built-in sample is used: a small PNG image, or the message `42`.
+/// The event doesn't go through the queue, isn't retried, and its effects are shown and discarded. Keyvalue
+/// buckets are empty. Without a flag that makes an event, a built-in sample is used: a small PNG image, the
+/// message `42`, or for a schedule the present time.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  kinglet invoke thumbnail --file cat.jpg --save out\n  kinglet invoke thumbnail --object photos/cat.jpg\n  kinglet invoke order --body '{\"id\": 7}'\n  kinglet invoke order --event event.json\n\nAn event file is {\"object\": \"BUCKET/KEY\"} or {\"message\": {\"body\": TEXT, \"content-type\": TEXT,\n\"ordering-key\": TEXT, \"attributes\": {NAME: TEXT}}}, all of a message's members optional."
@@ -58,7 +59,7 @@ pub(super) struct Invoke {
     #[arg(long, value_name = "FILE", group = "event_from")]
     event: Option<PathBuf>,
     /// A message's attribute, as `name=value`; may be given several times.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_attribute)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_attribute, conflicts_with_all = ["event", "object"])]
     attribute: Vec<(String, String)>,
     /// The attempt that the function is told.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -216,9 +217,10 @@ impl Invoke {
             None => None,
         };
         // A time comes as a message does.
-        let source = match source {
-            Source::Schedule(_) => Source::Topic(SCHEDULE_TOPIC),
-            source => source,
+        let now = rfc3339(clock.now());
+        let (source, sample) = match source {
+            Source::Schedule(_) => (Source::Topic(SCHEDULE_TOPIC), now.as_bytes()),
+            source => (source, SAMPLE_MESSAGE),
         };
         match (source, file) {
             (Source::Schedule(_), _) => bail!("a schedule takes no event of another kind"),
@@ -236,7 +238,7 @@ impl Invoke {
                     (Some(text), _) => text.clone().into_bytes(),
                     (None, Some(path)) => std::fs::read(path)
                         .with_context(|| format!("can't read {}", path.display()))?,
-                    (None, None) => SAMPLE_MESSAGE.to_vec(),
+                    (None, None) => sample.to_vec(),
                 };
                 let mut payload = message_payload(topic, MessageFile::default());
                 if let Payload::Message(message) = &mut payload {
@@ -278,9 +280,10 @@ impl Invoke {
         buckets: Buckets,
         clock: &Clock,
     ) -> anyhow::Result<(Payload, Buckets)> {
-        if self.body.is_some() {
+        if self.body.is_some() || !self.attribute.is_empty() {
             bail!(
-                "{:?} is woken by objects; use `--file` or `--object`",
+                "{:?} is woken by objects, which have no body and no attributes to give; use `--file` or \
+                 `--object`",
                 self.function
             );
         }

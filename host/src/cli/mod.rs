@@ -40,7 +40,9 @@ use crate::stores::queue;
     max_term_width = 100,
     propagate_version = true
 )]
-#[command(after_help = "Start with `kinglet new hello --on object-created`.")]
+#[command(
+    after_help = "Start with `kinglet new hello --on object-created`. KINGLET_LOG=debug shows what the host does itself."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -127,7 +129,7 @@ struct AppArgs {
 /// Where compiled components are kept.
 #[derive(Clone, Debug, Args)]
 struct CacheArgs {
-    /// Where compiled components are kept [default: `kinglet` in the user's cache folder].
+    /// Where compiled components are kept [default: `kinglet/components` in the user's cache folder].
     #[arg(long, value_name = "DIR", env = "KINGLET_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
 }

@@ -355,11 +355,14 @@ impl Manifest {
 
     /// The folder of a bucket.
     pub fn bucket_path(&self, name: &str) -> PathBuf {
-        let path = self
-            .buckets
-            .get(name)
-            .and_then(|bucket| bucket.path.as_deref());
-        self.root.join(path.unwrap_or(Path::new(name)))
+        self.root.join(self.bucket_folder(name))
+    }
+
+    /// The folder of a bucket as the manifest names it.
+    pub fn bucket_folder(&self, name: &str) -> PathBuf {
+        let bucket = self.buckets.get(name);
+        let path = bucket.and_then(|bucket| bucket.path.clone());
+        path.unwrap_or_else(|| PathBuf::from(name))
     }
 
     /// Every topic that is listed, subscribed to or granted.

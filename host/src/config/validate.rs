@@ -303,7 +303,38 @@ mod tests {
             (r#"timeout = "10s""#, r#"timeout = "0s""#, "limits.timeout"),
             ("concurrency = 8", "concurrency = 0", "limits.concurrency"),
             ("fuel = 5_000_000_000", "fuel = -1", "fuel"),
+            ("fuel = 5_000_000_000", "fuel = 0", "limits.fuel"),
             ("attempts = 5", "attempts = 0", "retry.attempts"),
+            (
+                "[buckets.photos]",
+                "[queue]\nmax-events = 0\n[buckets.photos]",
+                "queue.max-events",
+            ),
+            (
+                "concurrency = 8",
+                r#"staging = "17GiB""#,
+                "queue.max-staging",
+            ),
+            (
+                r#"object-created = "photos", suffix = [".jpg", ".png"]"#,
+                r#"message = "t", batch-size = 0"#,
+                "batch-size = 0",
+            ),
+            (
+                r#"object-created = "photos", suffix = [".jpg", ".png"]"#,
+                r#"message = "t", batch-size = 1001"#,
+                "batch-size = 1001",
+            ),
+            (
+                r#"suffix = [".jpg", ".png"]"#,
+                r#"batch-window = "1s""#,
+                "`message`",
+            ),
+            (
+                r#"suffix = [".jpg", ".png"]"#,
+                r#"time-zone = "Europe/Berlin""#,
+                "`schedule`",
+            ),
             (
                 r#"object-created = "photos", suffix = [".jpg", ".png"]"#,
                 r#"schedule = "at noon""#,

@@ -108,7 +108,7 @@ pub enum Response {
     Redriven(BTreeMap<String, u64>),
     /// How many dead letters are gone.
     Dropped(u64),
-    /// Whether the function was paused, or not, before.
+    /// Whether that was a change.
     Paused(bool),
     /// The file is there.
     BackedUp,
@@ -160,6 +160,13 @@ impl SocketPath {
     }
 }
 
+fn too_large() -> std::io::Error {
+    std::io::Error::new(
+        std::io::ErrorKind::FileTooLarge,
+        "more than 256 MiB at once",
+    )
+}
+
 /// A frame is its length in four bytes, little end first, and MessagePack.
 async fn send<T: Serialize>(
     stream: &mut (impl tokio::io::AsyncWrite + Unpin),
@@ -170,7 +177,7 @@ async fn send<T: Serialize>(
     let length = u32::try_from(body.len())
         .ok()
         .filter(|length| *length <= MAX_FRAME);
-    let length = length.ok_or_else(|| std::io::Error::other("more than 256 MiB at once"))?;
+    let length = length.ok_or_else(too_large)?;
     stream.write_all(&length.to_le_bytes()).await?;
     stream.write_all(&body).await?;
     stream.flush().await
@@ -184,7 +191,7 @@ async fn receive<T: serde::de::DeserializeOwned>(
     stream.read_exact(&mut length).await?;
     let length = u32::from_le_bytes(length);
     if length > MAX_FRAME {
-        return Err(std::io::Error::other("more than 256 MiB at once"));
+        return Err(too_large());
     }
     // Grows as bytes come: a length that was only claimed takes no memory.
     let mut body = Vec::new();

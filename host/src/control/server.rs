@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::{ControlError, Request, Response, SOCKET, SocketPath, receive, send};
 use crate::events::{Events, Stop, stopped};
-use crate::ports::QueueError;
+use crate::ports::{QueueError, is_unfinished};
 
 /// Connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 512;
@@ -107,7 +107,15 @@ async fn converse(mut stream: UnixStream, served: Served, mut stop: Stop) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
             Err(error) => Response::Failed(format!("the request can't be read: {error}")),
         };
-        if send(&mut stream, &response).await.is_err() {
+        let sent = match send(&mut stream, &response).await {
+            // Nothing of it is sent by then, so that another answer can be.
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let text = format!("the answer has {error}; ask for less, as with `--limit`");
+                send(&mut stream, &Response::Failed(text)).await
+            }
+            sent => sent,
+        };
+        if sent.is_err() {
             return;
         }
     }
@@ -209,7 +217,7 @@ async fn run_on(
         after = page.last().map(|object| object.key.clone());
         let objects: Vec<_> = page
             .into_iter()
-            .filter(|object| wanted.on.matches_key(&object.key))
+            .filter(|object| wanted.on.matches_key(&object.key) && !is_unfinished(&object.key))
             .collect();
         total += objects.len() as u64;
         events

@@ -13,7 +13,7 @@ use super::settings::MAX_WASM_STACK;
 use super::state::State;
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
-    Context, GuestLog, LogScope, Staged, Staging, StagingFull, failure_from, message_event,
+    Context, GuestLog, LogScope, Staged, Staging, Trouble, failure_from, message_event,
     object_event,
 };
 use crate::clock::{Stopwatch, millis};
@@ -66,24 +66,15 @@ impl Engine {
             start_us: micros(started),
             run_us: micros(run),
         };
+        let Context {
+            staging, trouble, ..
+        } = store.into_data().context;
         let Staged {
             shared,
             scoped,
             reserved,
-            crowded,
-        } = store.into_data().context.staging.finish();
-        if crowded {
-            let reason = format!(
-                "{}; raise it, or lower `limits.concurrency`",
-                StagingFull::Host
-            );
-            return Handled {
-                cost,
-                log_tail,
-                ..Handled::fault(batch, reason)
-            };
-        }
-        let outcomes = match answer {
+        } = staging.finish();
+        let mut outcomes = match answer {
             Ok(Answer::One(result)) => vec![(outcome_of(result), shared)],
             Ok(Answer::Each(results)) => outcomes_of_batch(results, batch, shared, scoped),
             Err(cut) => {
@@ -94,6 +85,9 @@ impl Engine {
                     .collect()
             }
         };
+        if let Some(reason) = trouble.into_reason() {
+            outcomes.iter_mut().for_each(|end| excuse(end, &reason));
+        }
         Handled {
             outcomes,
             cost,
@@ -117,6 +111,7 @@ impl Engine {
                 Reserved::none(Arc::clone(&self.staging)),
             ),
             log,
+            trouble: Trouble::default(),
             room: limits.memory.0,
         };
         let mut store = Store::new(
@@ -125,6 +120,18 @@ impl Engine {
         );
         store.limiter(|state| &mut state.limiter);
         store
+    }
+}
+
+/// A function that fails after the host failed it is to be tried again without counting that.
+fn excuse(end: &mut (Outcome, Transaction), reason: &str) {
+    let excused = matches!(
+        end.0,
+        Outcome::Trap(_) | Outcome::Failed(Failure::Retry { .. } | Failure::Other { .. })
+    );
+    if excused {
+        let reason = format!("{reason}; {}", end.0);
+        *end = (Outcome::Fault(HostFault { reason }), Transaction::default());
     }
 }
 

@@ -1,25 +1,38 @@
 //! From what a handler staged to what everybody sees: checked, decided, applied.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{Events, Stop, stopped};
 use crate::ports::{
     Accept, Change, Condition, Delivery, Discard, HostFault, Identity, IntendedChange, Intent,
-    Journal, KeyChange, Level, ObjectError, Outcome, QueueError, Record, RecordKind, Sighting,
-    Transaction,
+    Intents, Journal, KeyChange, Level, ObjectError, Outcome, QueueError, Record, RecordKind,
+    Sighting, Transaction,
 };
 
 /// Before an apply that failed is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Locks for the keys of a bucket: as many, and two events seldom wait for each other by chance.
+const KEY_LOCKS: u64 = 256;
 
 /// One lock for each bucket. A write with a condition holds its bucket alone from the check to the apply,
-/// and so does one that may need a folder, which another's object might become; other writes share it.
-pub(super) struct BucketLocks(HashMap<String, Arc<RwLock<()>>>);
+/// and so does one that may need a folder, which another's object might become; other writes share it, but
+/// for the key: two commits of one key are applied in the order in which they were decided.
+pub(super) struct BucketLocks(HashMap<String, BucketLock>);
+
+#[derive(Default)]
+struct BucketLock {
+    bucket: Arc<RwLock<()>>,
+    keys: BTreeMap<u64, Arc<Mutex<()>>>,
+    /// Whether something that was decided for it waits for the next start: nothing newer may come first.
+    closed: AtomicBool,
+}
 
 /// Held until the changes are applied.
 pub enum BucketGuard {
@@ -27,44 +40,92 @@ pub enum BucketGuard {
     Shared(OwnedRwLockReadGuard<()>),
     /// With nobody else.
     Alone(OwnedRwLockWriteGuard<()>),
+    /// A key, and those that share its lock.
+    Key(OwnedMutexGuard<()>),
 }
 
 impl BucketLocks {
     pub fn new<'a>(names: impl Iterator<Item = &'a String>) -> Self {
-        Self(names.map(|name| (name.clone(), Arc::default())).collect())
+        let lock = || BucketLock {
+            bucket: Arc::default(),
+            keys: (0..KEY_LOCKS)
+                .map(|number| (number, Arc::default()))
+                .collect(),
+            closed: AtomicBool::new(false),
+        };
+        Self(names.map(|name| (name.clone(), lock())).collect())
     }
 
-    /// Holds a bucket alone: no commit changes it meanwhile.
-    pub async fn alone(&self, bucket: &str) -> Option<BucketGuard> {
-        let lock = self.0.get(bucket).map(Arc::clone)?;
-        Some(BucketGuard::Alone(lock.write_owned().await))
+    /// Holds a bucket alone: no commit changes it meanwhile. Closed buckets can't be held any more.
+    pub async fn alone(&self, bucket: &str) -> Result<BucketGuard, QueueError> {
+        let lock = self.0.get(bucket).ok_or(QueueError::Closed)?;
+        let guard = Arc::clone(&lock.bucket).write_owned().await;
+        lock.check()?;
+        Ok(BucketGuard::Alone(guard))
     }
 
-    /// Locks the buckets that these transactions change, in the order of their names so that two
+    /// Closes the buckets of intents that can't be carried out before the host ends. The caller holds them.
+    fn close_all(&self, intents: &[Intent]) {
+        for bucket in changed_buckets(intents) {
+            if let Some(lock) = self.0.get(&bucket) {
+                lock.closed.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Locks the buckets and keys that these transactions change, in one order for all so that two
     /// commits never wait for each other.
     pub async fn lock<'a>(
         &self,
         transactions: impl Iterator<Item = &'a Transaction>,
-    ) -> Vec<BucketGuard> {
-        let mut alone: BTreeMap<&str, bool> = BTreeMap::new();
+    ) -> Result<Vec<BucketGuard>, QueueError> {
+        let mut buckets: BTreeMap<&str, (bool, BTreeSet<u64>)> = BTreeMap::new();
         for ((bucket, key), change) in transactions.flat_map(|t| &t.objects) {
             let conditional =
                 matches!(change, Change::Write(object) if object.condition != Condition::None);
-            *alone.entry(bucket).or_default() |= conditional || key.contains('/');
+            let (alone, keys) = buckets.entry(bucket).or_default();
+            *alone |= conditional || key.contains('/');
+            keys.insert(key_lock(key));
         }
         let mut guards = Vec::new();
-        for (bucket, alone) in alone {
-            let Some(lock) = self.0.get(bucket).map(Arc::clone) else {
+        for (bucket, (alone, keys)) in buckets {
+            let Some(lock) = self.0.get(bucket) else {
                 continue;
             };
+            let whole = Arc::clone(&lock.bucket);
             guards.push(if alone {
-                BucketGuard::Alone(lock.write_owned().await)
+                BucketGuard::Alone(whole.write_owned().await)
             } else {
-                BucketGuard::Shared(lock.read_owned().await)
+                BucketGuard::Shared(whole.read_owned().await)
             });
+            lock.check()?;
+            if alone {
+                continue;
+            }
+            for key in keys.iter().filter_map(|key| lock.keys.get(key)) {
+                guards.push(BucketGuard::Key(Arc::clone(key).lock_owned().await));
+            }
+            // Its last holder of the key may have closed it.
+            lock.check()?;
         }
-        guards
+        Ok(guards)
     }
+}
+
+impl BucketLock {
+    fn check(&self) -> Result<(), QueueError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(QueueError::Closed);
+        }
+        Ok(())
+    }
+}
+
+/// The number of a key's lock.
+fn key_lock(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish() % KEY_LOCKS
 }
 
 /// What the plans of one settlement change so far: none of it is applied yet, so that no look at the
@@ -130,6 +191,12 @@ impl Events {
         let mut plan = Plan::default();
         let mut changes: BTreeMap<String, Vec<IntendedChange>> = BTreeMap::new();
         let mut followers = Vec::new();
+        // Ids are unique within a source, and what follows comes from a source of ours.
+        let event = &delivery.event;
+        let origin = match event.hops {
+            0 => format!("{}/{}", event.source, event.id),
+            _ => event.id.clone(),
+        };
         for ((bucket_name, key), change) in transaction.objects {
             let Some(bucket) = self.buckets.get(&bucket_name) else {
                 continue;
@@ -194,7 +261,7 @@ impl Events {
             })
             .collect();
         for (number, draft) in transaction.messages.into_iter().enumerate() {
-            let id = format!("{}/{}/{number}", delivery.event.id, delivery.function);
+            let id = format!("{origin}/{}/{number}", delivery.function);
             plan.published.push(draft.topic.clone());
             followers.push(self.message(id, hops, draft, Identity::Unique));
         }
@@ -212,31 +279,52 @@ impl Events {
     }
 
     /// Carries out a decided intent, and wakes whom its events are for. Goes on until it works: given up,
-    /// it would be carried out over newer objects at the next start.
+    /// it would be carried out over newer objects at the next start. Where the host is to end first, that
+    /// start carries it out, and its buckets, which the caller holds, are closed until then.
     pub(super) async fn apply(&self, intent: Intent) {
         let mut pause = FIRST_PAUSE;
+        let mut closing = self.closing.subscribe();
         while let Err(error) = self.try_apply(&intent).await {
             if pause == FIRST_PAUSE {
                 self.say(Level::Error, cannot_apply(&error));
             }
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = stopped(&mut closing) => {
+                    self.locks.close_all(&[intent]);
+                    return;
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.applied(intent).await;
     }
 
+    /// Notes that an intent is carried out, and goes on until that is on disk.
     async fn applied(&self, intent: Intent) {
         let woken: Vec<String> = intent
             .accepts
             .iter()
             .flat_map(|accept| accept.functions.iter().cloned())
             .collect();
-        match self.queue.applied(intent.seq, intent.accepts).await {
-            Ok(()) => self.wake(woken),
-            Err(error) => {
-                tracing::error!(%error, "an applied intent is applied again at the next start");
+        let mut pause = FIRST_PAUSE;
+        let mut closing = self.closing.subscribe();
+        while let Err(error) = self.queue.applied(intent.seq, intent.accepts.clone()).await {
+            if pause == FIRST_PAUSE {
+                let text =
+                    format!("that effects are applied can't be noted, and is tried again: {error}");
+                self.say(Level::Error, text);
             }
+            tokio::select! {
+                () = stopped(&mut closing) => {
+                    self.locks.close_all(&[intent]);
+                    return;
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        self.wake(woken);
     }
 
     async fn try_apply(&self, intent: &Intent) -> Result<(), ObjectError> {
@@ -260,29 +348,43 @@ impl Events {
     /// # Errors
     /// Where the store of events can't be read.
     pub async fn recover(&self) -> Result<(), QueueError> {
+        let Intents { intents, damaged } = self.queue.intents().await?;
+        for reason in &damaged {
+            self.say(
+                Level::Error,
+                format!("decided effects can't be read, and stay as they are: {reason}"),
+            );
+        }
         let mut unfinished = Vec::new();
-        for intent in self.queue.intents().await? {
+        for intent in intents {
             match self.try_apply(&intent).await {
-                Ok(()) => self.applied(intent).await,
+                Ok(()) => {
+                    let noted = self.queue.applied(intent.seq, intent.accepts.clone()).await;
+                    if let Err(error) = noted {
+                        self.say(Level::Error, error.to_string());
+                        unfinished.push(intent);
+                    }
+                }
                 Err(error) => {
                     self.say(Level::Error, cannot_apply(&error));
                     unfinished.push(intent);
                 }
             }
         }
-        *self.unfinished() = unfinished;
-        let keep = self
-            .queue
-            .intents()
-            .await?
-            .into_iter()
-            .flat_map(|intent| intent.changes)
+        let keep = unfinished
+            .iter()
+            .flat_map(|intent| &intent.changes)
             .flat_map(|(_, changes)| changes)
             .filter_map(|change| match change {
-                IntendedChange::Write { token, .. } => Some(token),
+                IntendedChange::Write { token, .. } => Some(token.clone()),
                 IntendedChange::Remove { .. } => None,
             })
             .collect();
+        *self.unfinished() = unfinished;
+        if !damaged.is_empty() {
+            // What is staged may be theirs.
+            return Ok(());
+        }
         for bucket in self.buckets.values() {
             if let Err(error) = bucket.sweep(&keep).await {
                 self.say(Level::Warn, format!("what was staged stays: {error}"));
@@ -291,31 +393,78 @@ impl Events {
         Ok(())
     }
 
-    /// What `recover` left, with the buckets that it changes: they are held until it is done, since it
-    /// would else be carried out over newer objects.
+    /// What `recover` left, with the buckets that it changes: each is held until what concerns it is done,
+    /// since that would else be carried out over newer objects.
     pub(super) async fn finish(
         self: &Arc<Self>,
         mut stop: Stop,
     ) -> Option<impl Future<Output = ()> + use<>> {
-        let unfinished = std::mem::take(&mut *self.unfinished());
-        let names: BTreeSet<&String> = unfinished
-            .iter()
-            .flat_map(|intent| intent.changes.iter().map(|(bucket, _)| bucket))
-            .collect();
-        let mut guards = Vec::new();
-        for name in names {
-            guards.extend(self.locks.alone(name).await);
+        let mut unfinished = std::mem::take(&mut *self.unfinished());
+        let mut guards = BTreeMap::new();
+        for bucket in changed_buckets(&unfinished) {
+            // One that the manifest has no more needs no holding.
+            if let Ok(guard) = self.locks.alone(&bucket).await {
+                guards.insert(bucket, guard);
+            }
         }
         let events = Arc::clone(self);
         (!unfinished.is_empty()).then_some(async move {
-            for intent in unfinished {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                // Said once.
+                let first = pause == FIRST_PAUSE;
+                unfinished = events.try_to_finish(unfinished, first).await;
+                let held = changed_buckets(&unfinished);
+                guards.retain(|bucket, _| held.contains(bucket));
+                if unfinished.is_empty() {
+                    return;
+                }
                 tokio::select! {
-                    () = stopped(&mut stop) => return,
-                    () = events.apply(intent) => {}
+                    () = stopped(&mut stop) => {
+                        events.locks.close_all(&unfinished);
+                        return;
+                    }
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        })
+    }
+
+    /// Tries each, but none over a bucket that an earlier one still has to change. Returns those that are
+    /// left.
+    async fn try_to_finish(&self, intents: Vec<Intent>, say: bool) -> Vec<Intent> {
+        let mut left: Vec<Intent> = Vec::new();
+        for intent in intents {
+            let waited_for = changed_buckets(&left);
+            let free = !intent
+                .changes
+                .iter()
+                .any(|(bucket, _)| waited_for.contains(bucket));
+            if !free {
+                left.push(intent);
+                continue;
+            }
+            let noted = match self.try_apply(&intent).await {
+                Ok(()) => {
+                    let accepts = intent.accepts.clone();
+                    let noted = self.queue.applied(intent.seq, accepts).await;
+                    noted.map_err(|error| error.to_string())
+                }
+                Err(error) => Err(cannot_apply(&error)),
+            };
+            match noted {
+                // The next of its ordering key may be anybody's.
+                Ok(()) => self.wake(self.wake.keys()),
+                Err(reason) => {
+                    if say {
+                        self.say(Level::Error, reason);
+                    }
+                    left.push(intent);
                 }
             }
-            drop(guards);
-        })
+        }
+        left
     }
 
     fn unfinished(&self) -> MutexGuard<'_, Vec<Intent>> {
@@ -326,7 +475,10 @@ impl Events {
 
     /// Holds a bucket still: what is seen of it while this is held is what it is, without a commit in
     /// between.
-    pub async fn hold(&self, bucket: &str) -> Option<BucketGuard> {
+    ///
+    /// # Errors
+    /// Where the host is ending, and the bucket changes no more until the next start.
+    pub async fn hold(&self, bucket: &str) -> Result<BucketGuard, QueueError> {
         self.locks.alone(bucket).await
     }
 
@@ -343,6 +495,13 @@ impl Events {
             kind: RecordKind::Host { level, text },
         });
     }
+}
+
+fn changed_buckets(intents: &[Intent]) -> BTreeSet<String> {
+    intents
+        .iter()
+        .flat_map(|intent| intent.changes.iter().map(|(bucket, _)| bucket.clone()))
+        .collect()
 }
 
 fn cannot_apply(error: &ObjectError) -> String {
@@ -390,6 +549,48 @@ mod tests {
         for key in ["a", "a.txt", "a0", "ab/c", "ab/d"] {
             planned.add("out", key, false).unwrap();
         }
+    }
+
+    /// Two attempts wrote one key of a watched bucket at once: the one that was decided last was applied
+    /// first, and the look at the bucket took the other for a new object.
+    #[tokio::test]
+    async fn two_commits_of_one_key_are_one_after_the_other() {
+        let names = ["out".to_owned()];
+        let locks = BucketLocks::new(names.iter());
+        let removes = |key: &str| {
+            let mut transaction = Transaction::default();
+            let name = ("out".to_owned(), key.to_owned());
+            transaction.objects.insert(name, Change::Remove);
+            transaction
+        };
+        let (one, other) = (removes("a"), removes("b"));
+        let held = locks.lock([&one].into_iter()).await.unwrap();
+        locks.lock([&other].into_iter()).await.unwrap();
+        let same = removes("a");
+        let mut waits = std::pin::pin!(locks.lock([&same].into_iter()));
+        tokio::select! {
+            biased;
+            _ = waits.as_mut() => panic!("both hold the key"),
+            () = std::future::ready(()) => {}
+        }
+        drop(held);
+        waits.await.unwrap();
+    }
+
+    /// Effects that can't be applied before the host ends are for the next start; nothing newer may come
+    /// first, and nobody waits for them.
+    #[tokio::test]
+    async fn a_closed_bucket_is_held_no_more() {
+        let names = ["out".to_owned()];
+        let locks = BucketLocks::new(names.iter());
+        let guard = locks.alone("out").await.unwrap();
+        locks.close_all(&[Intent {
+            seq: 1,
+            changes: vec![("out".to_owned(), Vec::new())],
+            accepts: Vec::new(),
+        }]);
+        drop(guard);
+        assert!(matches!(locks.alone("out").await, Err(QueueError::Closed)));
     }
 
     /// Two messages of a batch each wrote the key on the condition that it is absent, and both did.

@@ -25,6 +25,10 @@ const MAX_CUT_OFF: u32 = 50;
 /// How many events are taken in one look at the store, where more than one batch fits.
 const TAKE: usize = 256;
 
+/// How long to sleep at most: what is due may become so by more than a timer, as by a clock that is set, or a
+/// function that is held no more.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// Tells when to stop taking events. What runs is finished.
 pub type Stop = watch::Receiver<bool>;
 
@@ -34,7 +38,7 @@ impl Events {
     pub async fn deliver<H: Handler>(
         self: Arc<Self>,
         handler: Arc<H>,
-        stop: Stop,
+        mut stop: Stop,
         only: Option<&str>,
     ) {
         let mut functions = JoinSet::new();
@@ -53,6 +57,11 @@ impl Events {
             };
             functions.spawn(worker.serve(stop.clone()));
         }
+        let events = Arc::clone(&self);
+        functions.spawn(async move {
+            stopped(&mut stop).await;
+            events.closing.send_replace(true);
+        });
         while functions.join_next().await.is_some() {}
     }
 }
@@ -111,13 +120,13 @@ impl<H: Handler> Worker<H> {
                 if !taken.damaged.is_empty() {
                     continue;
                 }
-                let due = taken.next_due.map(|due| {
+                let due = taken.next_due.map_or(LOOK, |due| {
                     Duration::from_millis(due.saturating_sub(self.events.clock.now()).max(1))
                 });
                 tokio::select! {
                     () = stopped(&mut stop) => break,
                     () = wake.notified() => {}
-                    () = sleep_until_due(due) => {}
+                    () = tokio::time::sleep(due.min(LOOK)) => {}
                 }
                 continue;
             }
@@ -147,10 +156,7 @@ impl<H: Handler> Worker<H> {
         let Events { queue, clock, .. } = &*self.events;
         let name = &self.function.name;
         let mut taken = queue.take(name, size * batches, clock.now()).await?;
-        for damaged in &taken.damaged {
-            let text = format!("an event for function {name:?} is set aside: {damaged}");
-            self.events.say(Level::Error, text);
-        }
+        self.say_damaged(&taken);
         if let Some(window) = self.function.on.batch_window
             && !taken.deliveries.is_empty()
             && taken.deliveries.len() < size
@@ -161,7 +167,10 @@ impl<H: Handler> Worker<H> {
             }
             let missing = size - taken.deliveries.len();
             match queue.take(name, missing, clock.now()).await {
-                Ok(more) => taken.deliveries.extend(more.deliveries),
+                Ok(more) => {
+                    self.say_damaged(&more);
+                    taken.deliveries.extend(more.deliveries);
+                }
                 Err(error) => {
                     queue.release(&seqs(&taken.deliveries));
                     return Err(error);
@@ -169,6 +178,14 @@ impl<H: Handler> Worker<H> {
             }
         }
         Ok(taken)
+    }
+
+    fn say_damaged(&self, taken: &Taken) {
+        for damaged in &taken.damaged {
+            let name = &self.function.name;
+            let text = format!("an event for function {name:?} is set aside: {damaged}");
+            self.events.say(Level::Error, text);
+        }
     }
 }
 
@@ -339,11 +356,4 @@ fn seqs(deliveries: &[Delivery]) -> Vec<u64> {
 pub async fn stopped(stop: &mut Stop) {
     // A sender that is gone can't say stop any more, and means it.
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-async fn sleep_until_due(due: Option<Duration>) {
-    match due {
-        Some(delay) => tokio::time::sleep(delay).await,
-        None => std::future::pending().await,
-    }
 }

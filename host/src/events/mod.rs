@@ -13,7 +13,7 @@ mod settle;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use accept::{NewMessage, PublishError};
 pub use commit::BucketGuard;
@@ -35,6 +35,8 @@ pub struct Events {
     locks: BucketLocks,
     /// Decided by an ended host, and not yet carried out.
     unfinished: Mutex<Vec<Intent>>,
+    /// Whether the host is to end.
+    closing: watch::Sender<bool>,
     /// Wakes a function's dispatcher when something was accepted for it.
     wake: HashMap<String, Arc<Notify>>,
 }
@@ -82,6 +84,7 @@ impl Events {
             staging,
             locks,
             unfinished: Mutex::default(),
+            closing: watch::channel(false).0,
             wake,
         }
     }

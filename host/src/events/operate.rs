@@ -41,12 +41,7 @@ impl Events {
         let mut due = self.clock.now();
         // Those that die again meanwhile aren't taken up once more.
         let filter = DeadFilter {
-            before: Some(
-                filter
-                    .before
-                    .unwrap_or(due.saturating_add(1))
-                    .min(due.saturating_add(1)),
-            ),
+            below: Some(self.queue.next_seq().await?),
             ..filter.clone()
         };
         let mut total = BTreeMap::new();

@@ -60,7 +60,7 @@ impl Events {
         let guards = self
             .locks
             .lock(outcomes.iter().map(|(_, transaction)| transaction))
-            .await;
+            .await?;
         let together = outcomes.iter().any(|(_, transaction)| transaction.shared);
         let plans = self.plans(&deliveries, outcomes, together).await;
         // Only changes of keys can be in conflict.
@@ -166,6 +166,7 @@ impl Events {
             follow.push((settlement.intent.clone(), woken, discards, record));
             settlements.push(settlement);
         }
+        let seqs: Vec<u64> = settlements.iter().map(|s| s.delivery.seq).collect();
         let settled = match self.queue.settle(settlements, together).await {
             Ok(settled) => settled,
             Err(error) => {
@@ -177,7 +178,9 @@ impl Events {
             }
         };
         let mut conflicts = Vec::with_capacity(settled.len());
-        for (settled, (intent, woken, discards, record)) in settled.into_iter().zip(follow) {
+        for ((settled, seq), (intent, woken, discards, record)) in
+            settled.into_iter().zip(seqs).zip(follow)
+        {
             conflicts.push(match settled {
                 // Messages of a batch that must commit together and can't: trying again changes nothing.
                 Settled::Conflict { reason, within } if within && together => {
@@ -191,8 +194,10 @@ impl Events {
                     if let Some(intent) = intent {
                         self.apply(intent).await;
                     }
-                    self.wake(woken);
                     self.journal.write(record);
+                    // Only now the next of its ordering key may begin: the journal is in order too.
+                    self.queue.release(&[seq]);
+                    self.wake(woken);
                     None
                 }
             });

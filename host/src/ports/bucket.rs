@@ -108,6 +108,16 @@ pub enum ObjectError {
     /// A key or an option that can't be used.
     #[error("{0}")]
     Invalid(String),
+    /// An object that the host may not read, though its bucket works.
+    #[error("object {key:?} in bucket {bucket:?} can't be read: {reason}; make it readable")]
+    Unreadable {
+        /// The bucket's name.
+        bucket: String,
+        /// The object's key.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
     /// The store's medium failed.
     #[error("bucket {bucket:?}: {reason}")]
     Unavailable {

@@ -15,13 +15,13 @@ pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler};
 pub use journal::{Journal, Level, Record, RecordKind, Stream, visible};
-pub use key::validate_key;
+pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
 pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Count, DeadFilter, DeadLetter, Delivery, Disposition,
-    Identity, IntendedChange, Intent, Listed, Queue, QueueError, Settled, Settlement, Sighting,
-    Taken, Totals, WaitState,
+    Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled, Settlement,
+    Sighting, Taken, Totals, WaitState,
 };
 pub use room::{Reserved, StagingRoom};
 pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

@@ -17,12 +17,13 @@ pub trait Queue: Send + Sync + 'static {
     /// store is at its quota: the source keeps them.
     async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, QueueError>;
 
-    /// Leases up to `limit` deliveries of `function` that are due, oldest due first. A lease ends with
-    /// its settlement, its release, or the process. A paused function gets none.
+    /// Leases up to `limit` deliveries of `function` that are due, oldest due first. A lease ends with its
+    /// release, or the process; until then no other of its ordering key is leased. A paused function gets
+    /// none.
     async fn take(&self, function: &str, limit: usize, now: Timestamp)
     -> Result<Taken, QueueError>;
 
-    /// Gives up leases without settling them: the deliveries are due as they were.
+    /// Ends leases. Deliveries that weren't settled are due as they were.
     fn release(&self, seqs: &[u64]);
 
     /// Settles deliveries, and writes what they decided, in one step; one answer each, in order. With
@@ -37,7 +38,7 @@ pub trait Queue: Send + Sync + 'static {
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError>;
 
     /// Intents that were decided and not noted as applied.
-    async fn intents(&self) -> Result<Vec<Intent>, QueueError>;
+    async fn intents(&self) -> Result<Intents, QueueError>;
 
     /// The version of an object that was last accepted.
     async fn sightings(
@@ -75,6 +76,9 @@ pub trait Queue: Send + Sync + 'static {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// The number that the next delivery will have: those that are there have lower ones.
+    async fn next_seq(&self) -> Result<u64, QueueError>;
 
     /// Makes up to `limit` dead letters deliveries again, the first due at `due` and each `step_ms` after
     /// the one before. Returns how many of each function.
@@ -289,6 +293,15 @@ pub struct Intent {
     pub accepts: Vec<Accept>,
 }
 
+/// All that were decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intents {
+    /// Those that can be read.
+    pub intents: Vec<Intent>,
+    /// Why others can't.
+    pub damaged: Vec<String>,
+}
+
 /// A change of one object that was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -332,6 +345,8 @@ pub struct DeadFilter {
     pub function: Option<String>,
     /// Given up before this.
     pub before: Option<Timestamp>,
+    /// With a number below this.
+    pub below: Option<u64>,
 }
 
 /// What the store holds for a function.

@@ -1,6 +1,5 @@
 //! Sources of events: they turn outside happenings into accepted events, and do nothing else.
 
-mod ignored;
 pub mod objects;
 pub mod schedule;
 mod watch;

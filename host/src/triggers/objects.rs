@@ -15,10 +15,9 @@ use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::ignored::is_unfinished;
 use super::watch::{FolderWatch, WatchError};
 use crate::events::{Events, Stop, stopped};
-use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError};
+use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError, is_unfinished};
 
 /// A file without a word of who writes it counts as whole once it stood still for so long.
 const QUIET_MS: u64 = 2_000;
@@ -199,7 +198,7 @@ impl ObjectTrigger {
         let mut gone = Vec::new();
         let mut odd = Vec::new();
         let mut unsettled = None;
-        let still = self.events.hold(self.bucket.name()).await;
+        let still = self.events.hold(self.bucket.name()).await?;
         for hint in hints {
             match hint {
                 Hint::Everything | Hint::Folder(_) | Hint::Link(_) => {}
@@ -270,7 +269,7 @@ impl ObjectTrigger {
         loop {
             // What is listed must still be so when it is accepted: a commit in between would make an old
             // version look new.
-            let _still = self.events.hold(self.bucket.name()).await;
+            let _still = self.events.hold(self.bucket.name()).await?;
             let listing = self.bucket.list(prefix, after.as_deref(), PAGE).await?;
             for problem in listing.problems {
                 self.say_once(problem);
@@ -318,7 +317,7 @@ impl ObjectTrigger {
         let missed = std::mem::take(&mut self.missing);
         let mut after: Option<String> = None;
         loop {
-            let _still = self.events.hold(&name).await;
+            let _still = self.events.hold(&name).await?;
             let queue = self.events.queue();
             let seen = queue.sightings(&name, after.as_deref(), PAGE).await?;
             let Some(last) = seen.last().map(|sighting| sighting.key.clone()) else {
@@ -387,6 +386,10 @@ fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Hint::Whole,
         EventKind::Create(CreateKind::Folder) => Hint::Folder,
         EventKind::Remove(RemoveKind::File) => Hint::Gone,
+        // The bucket's own folder: a look says what became of it.
+        EventKind::Remove(_) if event.paths.iter().any(|path| path == root) => {
+            return vec![Hint::Everything];
+        }
         EventKind::Modify(ModifyKind::Name(_)) => return renamed(&event.paths, root),
         EventKind::Create(CreateKind::File | CreateKind::Other | CreateKind::Any) => {
             return linked(&event.paths, root);

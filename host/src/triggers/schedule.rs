@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, rfc3339};
 use crate::config::{Missed, Schedule, Zone};
 use crate::events::{Events, Stop, stopped};
 use crate::ports::{Level, QueueError};
@@ -12,6 +12,8 @@ use crate::ports::{Level, QueueError};
 const LOOK: Duration = Duration::from_secs(10);
 /// The most times that are accepted in one step.
 const PAGE: usize = 1_000;
+/// By so much a clock may be set back without a schedule taking it for another time.
+const STEP_MS: u64 = 60_000;
 /// How long to wait before a store that failed is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,16 @@ impl ScheduleTrigger {
         }
     }
 
+    /// Whether a clock that was ahead noted a time past the next one. A step back of some seconds is waited
+    /// out, so that no time comes twice.
+    fn is_from_the_future(&self, last: Timestamp, now: Timestamp) -> bool {
+        last > now.saturating_add(STEP_MS)
+            && self
+                .schedule
+                .next(now, &self.zone)
+                .is_some_and(|next| next < last)
+    }
+
     /// Accepts the times that have come. Returns how long until there can be another.
     async fn look(&self, started: Timestamp) -> Result<Duration, QueueError> {
         let now = self.events.clock().now();
@@ -76,6 +88,19 @@ impl ScheduleTrigger {
                 .await?;
             return Ok(Duration::ZERO);
         };
+        if self.is_from_the_future(last, now) {
+            let text = format!(
+                "schedule of {:?}: it was last run at {}, which is to come; the clock was set back, and the \
+                 schedule counts from now",
+                self.function,
+                rfc3339(last)
+            );
+            self.events.say(Level::Warn, text);
+            self.events
+                .start_schedule(&self.function, &self.schedule, now)
+                .await?;
+            return Ok(Duration::ZERO);
+        }
         match self.missed {
             Missed::All => {}
             // Whatever came before the host did.

@@ -88,7 +88,8 @@ impl Writer {
             options,
             body,
         } = self;
-        State::with_current(|state| state.write(&bucket, &key, body, options))
+        // As in a component: the condition was checked at `create`, and is again at the commit.
+        State::with_current(|state| state.stage_object(&bucket, &key, body, options))
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::bucket::Condition;
 
-/// The contract's bound.
+/// The contract's bounds.
 const MAX_KEY_BYTES: usize = 1024;
+const MAX_PART_BYTES: usize = 255;
 
 pub fn check_condition(
     condition: &Condition,
@@ -35,6 +36,8 @@ pub fn valid_key(key: &str) -> Result<(), Error> {
         "has an empty part"
     } else if key.split('/').any(|part| part.starts_with('.')) {
         "has a part that begins with a dot"
+    } else if key.split('/').any(|part| part.len() > MAX_PART_BYTES) {
+        "has a part longer than 255 bytes"
     } else {
         return Ok(());
     };

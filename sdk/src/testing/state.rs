@@ -11,7 +11,7 @@ use super::rules::{check_condition, guess_content_type, valid_key};
 use super::{Log, Published};
 use crate::bucket::{Condition, WriteOptions};
 use crate::event::time_from_millis;
-use crate::{Delivery, Draft, Error, Failure, Level, ObjectInfo};
+use crate::{Attributes, Delivery, Draft, Error, Failure, Level, ObjectInfo};
 
 pub(crate) use keyvalue::Seen;
 use keyvalue::{KeyBuckets, StagedKeys};
@@ -55,6 +55,15 @@ pub(crate) struct Stored {
 impl Stored {
     fn etag(&self) -> &str {
         &self.info.etag
+    }
+
+    /// What a page tells of it: only `head` knows what was written with it.
+    fn listed(&self) -> ObjectInfo {
+        ObjectInfo {
+            content_type: guess_content_type(&self.info.key),
+            metadata: Attributes::default(),
+            ..self.info.clone()
+        }
     }
 }
 
@@ -181,14 +190,24 @@ impl State {
         options: WriteOptions,
     ) -> Result<(), Error> {
         self.check_write(bucket, key, &options.condition)?;
+        self.stage_object(bucket, key, body, options)
+    }
+
+    /// Stages an object whose key and condition were checked when it was begun.
+    pub fn stage_object(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        body: Vec<u8>,
+        options: WriteOptions,
+    ) -> Result<(), Error> {
         let condition = options.condition.clone();
         let object = self.object(key, body.into(), options);
         self.stage(Effect::Write {
             bucket: bucket.to_owned(),
             object,
             condition,
-        });
-        Ok(())
+        })
     }
 
     pub fn remove(&mut self, bucket: &str, key: &str) -> Result<(), Error> {
@@ -196,8 +215,7 @@ impl State {
         self.stage(Effect::Remove {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-        });
-        Ok(())
+        })
     }
 
     pub fn list_page(
@@ -226,9 +244,11 @@ impl State {
         Ok(keys
             .range::<str, _>((from, Bound::Unbounded))
             .filter(|(key, ())| key.starts_with(prefix))
-            .filter_map(|(key, ())| self.seen(bucket, key))
+            .filter_map(|(key, ())| match self.staged_for(bucket, key) {
+                Some(staged) => staged.map(|object| object.info.clone()),
+                None => self.stored(bucket, key).map(Stored::listed),
+            })
             .take(PAGE)
-            .map(|object| object.info.clone())
             .collect())
     }
 
@@ -246,8 +266,7 @@ impl State {
         self.stage(Effect::Publish {
             topic: topic.to_owned(),
             messages,
-        });
-        Ok(())
+        })
     }
 
     pub fn log(&mut self, level: Level, context: &str, message: &str) {
@@ -439,14 +458,14 @@ impl State {
         }
     }
 
-    /// Outside of a run there is nothing to wait for.
-    fn stage(&mut self, effect: Effect) {
+    /// Outside of a run there is nothing to wait for: this is the commit.
+    fn stage(&mut self, effect: Effect) -> Result<(), Error> {
         match &mut self.run {
-            Some(run) => run.staged.push((run.scope, effect)),
-            None => {
-                let applied = self.apply(&effect);
-                debug_assert!(applied.is_ok(), "the condition was checked just before");
+            Some(run) => {
+                run.staged.push((run.scope, effect));
+                Ok(())
             }
+            None => self.apply(&effect),
         }
     }
 

@@ -115,11 +115,20 @@ fn grants_are_checked() {
 fn keys_are_checked() {
     let host = Host::new();
     host.bucket("b");
-    let long = "k".repeat(1024);
-    for key in ["a", "a/b.c", "ä/猫.jpg", "a..b", long.as_str()] {
+    let (long, long_part) = ("k/".repeat(511) + "kk", "k".repeat(255));
+    for key in [
+        "a",
+        "a/b.c",
+        "ä/猫.jpg",
+        "a..b",
+        long.as_str(),
+        long_part.as_str(),
+    ] {
         assert_eq!(put(key), Ok(()), "{key}");
     }
-    let too_long = "k".repeat(1025);
+    let too_long = "k/".repeat(512) + "k";
+    // Bytes count, not characters.
+    let too_long_part = format!("a/{}", "猫".repeat(86));
     for key in [
         "",
         "/a",
@@ -131,6 +140,7 @@ fn keys_are_checked() {
         ".hidden",
         "a\n",
         too_long.as_str(),
+        too_long_part.as_str(),
     ] {
         assert!(matches!(put(key), Err(Error::Invalid(_))), "{key}");
     }
@@ -171,6 +181,29 @@ fn conditions_hold_at_the_commit() {
     let outcome = host.run(handler, host.message("in", ""));
     assert!(matches!(outcome, Err(Failure::Retry { .. })), "{outcome:?}");
     assert_eq!(host.bucket("b").keys(), ["k"]);
+}
+
+#[test]
+fn a_writer_meets_its_condition_at_create_and_at_the_commit() {
+    let host = Host::new();
+    host.bucket("b");
+    let begin = || Bucket::open("b")?.write("k").if_absent().create();
+    let handler = |_: Message| -> Result<(), Failure> {
+        let writer = begin()?;
+        host.bucket("b").put("k", "theirs");
+        assert_eq!(writer.finish(), Ok(()));
+        assert!(matches!(begin(), Err(Error::Changed(_))));
+        Ok(())
+    };
+    let outcome = host.run(handler, host.message("in", ""));
+    assert!(matches!(outcome, Err(Failure::Retry { .. })), "{outcome:?}");
+    assert_eq!(host.bucket("b").get("k").unwrap(), b"theirs");
+
+    // Outside of a handler `finish` is the commit.
+    host.bucket("b").remove("k");
+    let writer = begin().unwrap();
+    host.bucket("b").put("k", "theirs");
+    assert!(matches!(writer.finish(), Err(Error::Changed(_))));
 }
 
 #[test]
@@ -226,6 +259,36 @@ fn a_list_goes_from_page_to_page() {
     assert_eq!(count(bucket.list("n/").after("n/0999")), 1000);
     assert_eq!(count(bucket.list("")), 2001);
     assert_eq!(count(bucket.list("none")), 0);
+}
+
+#[test]
+fn a_page_tells_less_than_head() {
+    let host = Host::new();
+    host.bucket("b")
+        .put_with("k.png", "xyz", "image/x-png", &[("camera", "old")]);
+    let handler = |_: Message| -> Result<(), Failure> {
+        let bucket = Bucket::open("b")?;
+        let own = bucket.write("own.png").content_type("image/x-png");
+        own.metadata("camera", "new").put("x")?;
+        let listed: Vec<_> = bucket.list("").collect::<Result<_, _>>()?;
+        let known: Vec<_> = listed
+            .iter()
+            .map(|info| (info.content_type(), info.metadata().get("camera")))
+            .collect();
+        // What this handler staged is known as it wrote it.
+        assert_eq!(
+            known,
+            [
+                (Some("image/png"), None),
+                (Some("image/x-png"), Some("new"))
+            ]
+        );
+        let head = bucket.head("k.png")?;
+        assert_eq!(head.content_type(), Some("image/x-png"));
+        assert_eq!((listed[0].etag(), listed[0].size()), (head.etag(), 3));
+        Ok(())
+    };
+    assert_eq!(host.run(handler, host.message("in", "")), Ok(()));
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum Class {
     StoreFolder,
     /// The application's id, which its staged files are kept under.
     Identity,
+    /// The list of the folders that are marked as its buckets.
+    Buckets,
     /// The folders that hold the store and the staged files, when one was made.
     StateFolder,
     /// The contents and metadata of a staged file.
@@ -40,11 +42,12 @@ pub enum Class {
 
 impl Class {
     /// Those that the host relies on.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Store,
         Self::StoreFile,
         Self::StoreFolder,
         Self::Identity,
+        Self::Buckets,
         Self::StateFolder,
         Self::StagedFile,
         Self::StagingFolder,
@@ -58,6 +61,7 @@ impl Class {
             Self::StoreFile => "store-file",
             Self::StoreFolder => "store-folder",
             Self::Identity => "identity",
+            Self::Buckets => "buckets",
             Self::StateFolder => "state-folder",
             Self::StagedFile => "staged-file",
             Self::StagingFolder => "staging-folder",
@@ -73,6 +77,7 @@ impl Class {
         match name {
             _ if is_below(path, STAGING) => Self::StagedFile,
             Some("id") if path.starts_with(STATE) => Self::Identity,
+            Some("buckets.json.new") if path.starts_with(STATE) => Self::Buckets,
             Some(name) if path.starts_with(STATE) && name.ends_with("-wal") => Self::Store,
             Some(name) if path.starts_with(STATE) && name.ends_with(".sqlite") => Self::StoreFile,
             _ => Self::Other,
@@ -175,6 +180,7 @@ mod tests {
             (".kinglet/events.sqlite-wal", Class::Store),
             (".kinglet/events.sqlite", Class::StoreFile),
             (".kinglet/id", Class::Identity),
+            (".kinglet/buckets.json.new", Class::Buckets),
             (".kinglet/logs/journal.jsonl", Class::Other),
             ("out/.kinglet-staging/me/token", Class::StagedFile),
             ("out/object", Class::Other),

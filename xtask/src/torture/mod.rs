@@ -11,8 +11,7 @@
 //! - `round`: what a round does, drawn from the seed.
 //! - `session`: rounds on one application.
 //! - `checks`: what must hold. Further checks go there.
-//! - `status`: asks a host what waits.
-//! - `told`: asks a host for counters and dead letters.
+//! - `told`: asks a host what waits, and for counters and dead letters.
 //! - `table`: what is printed.
 
 mod app;
@@ -21,7 +20,6 @@ mod load;
 mod process;
 mod round;
 mod session;
-mod status;
 mod table;
 mod told;
 

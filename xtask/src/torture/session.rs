@@ -11,8 +11,7 @@ use super::checks::{Violation, check};
 use super::load::{Ledger, send, send_again};
 use super::process::{Ended, Host, PATIENCE, Tools, home, watching};
 use super::round::Round;
-use super::status;
-use super::told::Told;
+use super::told::{Told, pending};
 
 /// The host may finish its work after so many rounds; sooner where a check is to fail.
 const SETTLE_EVERY: u32 = 10;
@@ -251,19 +250,19 @@ impl<'a> Session<'a> {
     fn finish(&self) -> anyhow::Result<(Told, Vec<Violation>)> {
         let failed = |check, what| Ok((Told::default(), vec![Violation::new(check, what)]));
         let mut idle = Duration::ZERO;
-        let mut pending = u64::MAX;
+        let mut left = u64::MAX;
         loop {
             std::thread::sleep(POLL);
             idle += POLL;
-            let now = match status::pending(&self.app) {
+            let now = match pending(self.tools, &self.app, &self.watching()) {
                 Ok(now) => now,
                 Err(error) => return failed("the host runs", error.to_string()),
             };
-            if now != pending {
-                pending = now;
+            if now != left {
+                left = now;
                 idle = Duration::ZERO;
             }
-            if pending == 0 {
+            if left == 0 {
                 let told = match Told::ask(self.tools, &self.app, &self.watching()) {
                     Ok(told) => told,
                     Err(error) => return failed("the host runs", error.to_string()),
@@ -276,7 +275,7 @@ impl<'a> Session<'a> {
                 }
             }
             if idle >= IDLE {
-                let what = format!("{pending} deliveries stay pending");
+                let what = format!("{left} deliveries stay pending");
                 return failed("nothing is unaccounted", what);
             }
         }

@@ -1,4 +1,5 @@
-//! Asks a host for what only it knows: the keyvalue bucket, through a function, and its dead letters.
+//! Asks a host for what only it knows: what waits, the keyvalue bucket, through a function, and its dead
+//! letters.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -42,6 +43,36 @@ impl Told {
     }
 }
 
+/// How many deliveries aren't settled. Where no host runs the command is killed before it takes over the
+/// store, and this fails.
+pub fn pending(tools: &Tools, app: &App, plan: &Plan) -> anyhow::Result<u64> {
+    let plan = Plan {
+        idle: true,
+        ..plan.clone()
+    };
+    let counts = lines(tools, app, &plan, &["status", "--json"])?;
+    let pending = counts
+        .iter()
+        .map(|count| count["pending"].as_u64().context("a count of nothing"));
+    pending.sum()
+}
+
+/// The lines of JSON that a command prints.
+fn lines(tools: &Tools, app: &App, plan: &Plan, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let mut command = tools.command(app, plan, arguments)?;
+    let printed = command.stdout(Stdio::piped()).output()?;
+    if !printed.status.success() {
+        bail!(
+            "{arguments:?} ended with {}: {}",
+            printed.status,
+            String::from_utf8_lossy(&printed.stderr)
+        );
+    }
+    let printed = String::from_utf8(printed.stdout)?;
+    let values = printed.lines().map(serde_json::from_str);
+    Ok(values.collect::<Result<_, _>>()?)
+}
+
 fn tallies(tools: &Tools, app: &App, plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
     let name = format!("{:016x}", fastrand::u64(..));
     let mut publish = tools
@@ -81,23 +112,14 @@ fn dead_letters(tools: &Tools, app: &App, plan: &Plan) -> anyhow::Result<Vec<Dea
     loop {
         let (limit, last) = (PAGE.to_string(), u64::to_string(&after));
         let arguments = ["dlq", "list", "--json", "--limit", &limit, "--after", &last];
-        let mut command = tools.command(app, plan, &arguments)?;
-        let listed = command.stdout(Stdio::piped()).output()?;
-        if !listed.status.success() {
-            bail!(
-                "dead letters can't be listed: {}",
-                String::from_utf8_lossy(&listed.stderr)
-            );
-        }
-        let page = String::from_utf8(listed.stdout)?;
-        for line in page.lines() {
-            let letter: Value = serde_json::from_str(line)?;
+        let page = lines(tools, app, plan, &arguments)?;
+        for letter in &page {
             after = letter["delivery"]["seq"]
                 .as_u64()
                 .context("a dead letter has no number")?;
-            letters.push(read(&letter)?);
+            letters.push(read(letter)?);
         }
-        if page.lines().count() < PAGE {
+        if page.len() < PAGE {
             return Ok(letters);
         }
     }

@@ -25,9 +25,16 @@ use crate::stores::folders;
 
 /// Hidden, so that it is never listed; inside the bucket, so that a rename stays in one file system.
 const STAGING: &str = ".kinglet-staging";
+/// No token of a staged object, which are ids.
+const MARK: &str = "bucket";
 /// The freedesktop name for a file's media type.
 const CONTENT_TYPE_ATTRIBUTE: &str = "user.mime_type";
 const METADATA_ATTRIBUTE: &str = "user.kinglet.metadata";
+
+/// The mark that a folder is an owner's bucket, in its folder for what is staged.
+fn mark(owner: &str) -> String {
+    format!("{STAGING}/{owner}/{MARK}")
+}
 
 /// A bucket in a folder.
 #[derive(Clone, Debug)]
@@ -84,6 +91,25 @@ impl FolderBucket {
                 clock,
             }),
         })
+    }
+
+    /// Whether the folder at `path` bears the mark of `owner`'s bucket.
+    pub fn is_marked(path: &Path, owner: &str) -> bool {
+        path.join(mark(owner)).exists()
+    }
+
+    /// Marks the folder as this owner's bucket: an empty one in its place, as where a disk isn't mounted,
+    /// isn't taken for it.
+    ///
+    /// # Errors
+    /// Where the folder can't be written.
+    pub fn mark(&self) -> Result<(), ObjectError> {
+        let Inner { dir, owner, .. } = &*self.inner;
+        let made = dir
+            .create(mark(owner))
+            .and_then(|_| dir.open(format!("{STAGING}/{owner}")))
+            .and_then(|folder| folder.sync_all());
+        made.map_err(|e| self.inner.failed("mark folder", ".", &e))
     }
 
     /// The folder, with links resolved.
@@ -149,6 +175,7 @@ impl Bucket for FolderBucket {
                 after: after.as_deref(),
                 limit,
             };
+            bucket.check_place()?;
             let found =
                 walk(&bucket.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
             let mut listing = Listing {
@@ -185,7 +212,7 @@ impl Bucket for FolderBucket {
                     tracing::warn!(bucket = inner.name, token, %error, "a staged object stays behind");
                 }
             });
-            Ok(Box::new(Writer { bucket, draft, token, file, discard }) as Box<dyn StagedWriter>)
+            Ok(Box::new(Writer { bucket, draft, token, file, broken: None, discard }) as Box<dyn StagedWriter>)
         })
         .await
     }
@@ -227,7 +254,7 @@ impl Bucket for FolderBucket {
             let failed = |e: io::Error| bucket.failed("sweep", STAGING, &e);
             for entry in bucket.staging.entries().map_err(failed)? {
                 let name = entry.map_err(failed)?.file_name();
-                if !name.to_str().is_some_and(|token| keep.contains(token)) {
+                if name != MARK && !name.to_str().is_some_and(|token| keep.contains(token)) {
                     bucket.staging.remove_file(&name).map_err(failed)?;
                 }
             }
@@ -251,6 +278,29 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// A folder that was removed and made anew lists as empty through the old handle, for ever.
+    fn check_place(&self) -> Result<(), ObjectError> {
+        let here = self.dir.dir_metadata().map(|m| (m.dev(), m.ino()));
+        let there = std::fs::metadata(&self.path).map(|m| {
+            use std::os::unix::fs::MetadataExt;
+            (m.dev(), m.ino())
+        });
+        match (here, there) {
+            (Ok(here), Ok(there)) if here == there => Ok(()),
+            (_, Err(error)) => {
+                Err(self.failed("look at", &self.path.display().to_string(), &error))
+            }
+            (Err(error), _) => Err(self.failed("look at", ".", &error)),
+            _ => Err(ObjectError::Unavailable {
+                bucket: self.name.clone(),
+                reason: format!(
+                    "{} is another folder than when the host started; start the host again",
+                    self.path.display()
+                ),
+            }),
+        }
+    }
+
     /// Opens an object. Never waits, whatever lies at the key: a pipe without a writer would.
     fn open(&self, key: &str) -> Result<File, ObjectError> {
         validate_key(key).map_err(ObjectError::Invalid)?;
@@ -259,6 +309,17 @@ impl Inner {
         let file = match self.dir.open_with(key, &options) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Err(self.not_found(key)),
+            // Its folders are no hindrance, so it is this one alone.
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    && self.dir.symlink_metadata(key).is_ok() =>
+            {
+                return Err(ObjectError::Unreadable {
+                    bucket: self.name.clone(),
+                    key: key.to_owned(),
+                    reason: error.to_string(),
+                });
+            }
             Err(error) => return Err(self.failed("open", key, &error)),
         };
         match file.metadata() {
@@ -416,13 +477,13 @@ impl Inner {
         Ok(())
     }
 
-    /// A rename is durable once its directory is synced.
+    /// A rename is durable once its directory is synced. One that is gone by now has nothing to sync.
     fn sync_dir(&self, key: &str) -> Result<(), ObjectError> {
         let path = if key.is_empty() { "." } else { key };
-        self.dir
-            .open(path)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|e| self.failed("sync the folder", path, &e))
+        match self.dir.open(path).and_then(|dir| dir.sync_all()) {
+            Err(error) if !is_absent(&error) => Err(self.failed("sync the folder", path, &error)),
+            _ => Ok(()),
+        }
     }
 
     fn not_found(&self, key: &str) -> ObjectError {
@@ -445,23 +506,31 @@ struct Writer {
     draft: ObjectDraft,
     token: String,
     file: File,
+    /// Why an `append` failed. A part of its bytes may be there, so that no more may follow.
+    broken: Option<ObjectError>,
     discard: Discard,
 }
 
 #[async_trait]
 impl StagedWriter for Writer {
     async fn append(&mut self, chunk: Vec<u8>) -> Result<(), ObjectError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         let key = self.draft.key.clone();
         let mut file = self
             .file
             .try_clone()
             .map_err(|e| self.bucket.inner.failed("stage", &key, &e))?;
-        self.bucket
+        let appended = self
+            .bucket
             .blocking(move |bucket| {
                 file.write_all(&chunk)
                     .map_err(|e| bucket.failed("stage", &key, &e))
             })
-            .await
+            .await;
+        self.broken = appended.as_ref().err().cloned();
+        appended
     }
 
     async fn finish(self: Box<Self>) -> Result<StagedObject, ObjectError> {
@@ -470,8 +539,12 @@ impl StagedWriter for Writer {
             draft,
             token,
             file,
+            broken,
             discard,
         } = *self;
+        if let Some(error) = broken {
+            return Err(error);
+        }
         bucket
             .blocking(move |bucket| {
                 let key = &draft.key;

@@ -1,6 +1,7 @@
 //! A copy of the whole store in one file, and the way back.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -47,6 +48,9 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathB
     let copy = dir.join("restored.partial");
     remove_if_there(&copy)?;
     fs::copy(from, &copy).map_err(|error| io(from, &error))?;
+    // A copy has the mode of what it is of, and a backup may be read-only.
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))
+        .map_err(|error| io(&copy, &error))?;
     let checked = check(&copy);
     remove_if_there(&copy.with_extension("partial-wal"))?;
     if let Err(error) = checked {

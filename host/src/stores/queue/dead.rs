@@ -7,11 +7,11 @@ use rusqlite::params;
 use super::operations::{Operations, Result, rows, signed};
 use super::record::{decode, encode};
 use crate::clock::Timestamp;
-use crate::ports::{DeadFilter, DeadLetter};
+use crate::ports::{DeadFilter, DeadLetter, QueueError};
 
 /// Chooses by a `DeadFilter`: a null parameter chooses all, and the list is JSON.
 const CHOSEN: &str = "(?1 IS NULL OR function = ?1) AND (?2 IS NULL OR time < ?2)
-    AND (?3 IS NULL OR seq IN (SELECT value FROM json_each(?3)))";
+    AND (?3 IS NULL OR seq IN (SELECT value FROM json_each(?3))) AND seq < ?4";
 
 impl Operations {
     pub(super) fn add_dead(&self, letter: &DeadLetter) -> Result<()> {
@@ -27,26 +27,61 @@ impl Operations {
         Ok(())
     }
 
+    /// One that can't be read is set aside, and isn't among them.
     pub fn dead_letters(
         &mut self,
         filter: &DeadFilter,
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>> {
-        let after = after.map_or(-1, signed);
+        let mut letters = Vec::new();
+        let mut after = after.map_or(-1, signed);
+        // As many as are wanted, also where some of a page can't be read.
+        while letters.len() < limit {
+            let found = self.dead_page(filter, after, limit - letters.len())?;
+            let Some((last, _)) = found.last() else {
+                break;
+            };
+            after = *last;
+            for (seq, record) in found {
+                match decode(&format!("dead letter {seq}"), &record) {
+                    Ok(letter) => letters.push(letter),
+                    Err(error) => self.set_dead_aside(seq, &error)?,
+                }
+            }
+        }
+        Ok(letters)
+    }
+
+    fn dead_page(
+        &self,
+        filter: &DeadFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Vec<u8>)>> {
         let sql = format!(
-            "SELECT seq, record FROM dead WHERE {CHOSEN} AND seq > ?4 ORDER BY seq LIMIT ?5"
+            "SELECT seq, record FROM dead WHERE {CHOSEN} AND seq > ?5 ORDER BY seq LIMIT ?6"
         );
-        let (function, before, seqs) = parameters(filter);
-        let found: Vec<(i64, Vec<u8>)> = self.rows(
+        let (function, before, seqs, below) = parameters(filter);
+        self.rows(
             &sql,
-            params![function, before, seqs, after, rows(limit)],
+            params![function, before, seqs, below, after, rows(limit)],
             |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        found
-            .iter()
-            .map(|(seq, record)| decode(&format!("dead letter {seq}"), record))
-            .collect()
+        )
+    }
+
+    /// Keeps what can't be read out of the way of what can.
+    fn set_dead_aside(&mut self, seq: i64, error: &QueueError) -> Result<()> {
+        tracing::error!("a dead letter is set aside: {error}");
+        self.atomically(|store| {
+            store.sql(
+                "INSERT OR REPLACE INTO damaged (seq, function, record)
+                 SELECT seq, function, record FROM dead WHERE seq = ?1",
+                [seq],
+            )?;
+            store.sql("DELETE FROM dead WHERE seq = ?1", [seq])?;
+            Ok(())
+        })
     }
 
     /// They keep the story of their attempts, and get as many new ones as at first.
@@ -78,16 +113,22 @@ impl Operations {
     pub fn drop_dead(&mut self, filter: &DeadFilter, limit: usize) -> Result<u64> {
         let sql = format!(
             "DELETE FROM dead WHERE seq IN
-                (SELECT seq FROM dead WHERE {CHOSEN} ORDER BY seq LIMIT ?4)"
+                (SELECT seq FROM dead WHERE {CHOSEN} ORDER BY seq LIMIT ?5)"
         );
-        let (function, before, seqs) = parameters(filter);
-        let dropped = self.sql(&sql, params![function, before, seqs, rows(limit)])?;
+        let (function, before, seqs, below) = parameters(filter);
+        let dropped = self.sql(&sql, params![function, before, seqs, below, rows(limit)])?;
         Ok(dropped as u64)
     }
 }
 
-fn parameters(filter: &DeadFilter) -> (Option<&str>, Option<i64>, Option<String>) {
+fn parameters(filter: &DeadFilter) -> (Option<&str>, Option<i64>, Option<String>, i64) {
     let seqs: Vec<String> = filter.seqs.iter().map(u64::to_string).collect();
     let list = (!seqs.is_empty()).then(|| format!("[{}]", seqs.join(",")));
-    (filter.function.as_deref(), filter.before.map(signed), list)
+    let below = filter.below.map_or(i64::MAX, signed);
+    (
+        filter.function.as_deref(),
+        filter.before.map(signed),
+        list,
+        below,
+    )
 }

@@ -15,7 +15,7 @@ use super::schema::failed;
 use crate::clock::Timestamp;
 use crate::ports::{
     Accept, Accepted, AttemptRecord, Cost, DeadLetter, Delivery, Disposition, Expected, HostFault,
-    Identity, Intent, Outcome, QueueError, Settled, Settlement, Taken, Totals,
+    Identity, Intents, Outcome, QueueError, Settled, Settlement, Taken, Totals,
 };
 
 /// A delivery as it is stored.
@@ -66,9 +66,17 @@ impl Operations {
         let known = match &accept.identity {
             Identity::Unique => false,
             Identity::Id => {
+                // One that is remembered for longer than its window, as none was tidied since, is new.
+                let forgotten = self.now().saturating_sub(self.config.duplicate_window_ms);
                 self.sql(
-                    "INSERT OR IGNORE INTO seen (source, id, accepted) VALUES (?1, ?2, ?3)",
-                    params![event.source, event.id, signed(event.accepted)],
+                    "INSERT INTO seen (source, id, accepted) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET accepted = excluded.accepted WHERE accepted < ?4",
+                    params![
+                        event.source,
+                        event.id,
+                        signed(event.accepted),
+                        signed(forgotten)
+                    ],
                 )? == 0
             }
             Identity::Object(sighting) => self.saw(sighting)?,
@@ -160,7 +168,7 @@ impl Operations {
         // Last: an error above must leave nothing leased.
         let mut leases = self.leases();
         for delivery in &taken.deliveries {
-            leases.add(delivery.seq, function);
+            leases.add(delivery.seq, function, delivery.lane.as_deref());
         }
         Ok(taken)
     }
@@ -204,7 +212,7 @@ impl Operations {
     }
 
     /// What is due and not leased.
-    fn due(&self, function: &str, limit: usize, now: Timestamp) -> Result<Vec<Row>> {
+    fn due(&self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<Vec<Row>> {
         let leases = self.leases();
         let mut statement = self
             .connection
@@ -216,7 +224,7 @@ impl Operations {
         // Leased ones come first in this order, so that skipping them costs as many rows as run.
         let looked_at = rows(limit.saturating_add(leases.len()));
         let mut found = statement
-            .query(params![function, signed(now), looked_at])
+            .query(params![&**function, signed(now), looked_at])
             .map_err(|error| failed(&error))?;
         let mut due = Vec::new();
         while due.len() < limit
@@ -233,7 +241,13 @@ impl Operations {
                     record: row.get(2)?,
                 })
             };
-            due.push(read().map_err(|error| failed(&error))?);
+            let row = read().map_err(|error| failed(&error))?;
+            // Settled is the one before, and its end isn't told yet.
+            let follows = row.lane.as_deref();
+            if follows.is_some_and(|lane| leases.has_lane(function, lane)) {
+                continue;
+            }
+            due.push(row);
         }
         Ok(due)
     }
@@ -391,15 +405,19 @@ impl Operations {
         })
     }
 
-    pub fn intents(&mut self) -> Result<Vec<Intent>> {
+    pub fn intents(&mut self) -> Result<Intents> {
         let found: Vec<(i64, Vec<u8>)> =
             self.rows("SELECT seq, record FROM intent ORDER BY seq", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
-        found
-            .iter()
-            .map(|(seq, record)| decode(&format!("intent {seq}"), record))
-            .collect()
+        let mut intents = Intents::default();
+        for (seq, record) in found {
+            match decode(&format!("intent {seq}"), &record) {
+                Ok(intent) => intents.intents.push(intent),
+                Err(error) => intents.damaged.push(error.to_string()),
+            }
+        }
+        Ok(intents)
     }
 }
 

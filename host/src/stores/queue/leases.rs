@@ -3,7 +3,7 @@
 //! The file isn't synced: it tells the next host which attempts this one's end cut off, so that an event that
 //! brings the host down is noticed. After a loss of power it may tell nothing, and nothing depends on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -19,6 +19,8 @@ const ENTRY: usize = 8;
 pub(super) struct Leases {
     file: File,
     held: HashMap<u64, Lease>,
+    /// The ordering keys of those that have one, with their functions.
+    lanes: HashSet<(Arc<str>, String)>,
     /// Places in the file that are free, and how many there are in all.
     free: Vec<u64>,
     places: u64,
@@ -27,6 +29,7 @@ pub(super) struct Leases {
 #[derive(Debug)]
 struct Lease {
     function: Arc<str>,
+    lane: Option<String>,
     place: u64,
 }
 
@@ -51,6 +54,7 @@ impl Leases {
         let leases = Self {
             file: File::create(&path).map_err(failed)?,
             held: HashMap::new(),
+            lanes: HashSet::new(),
             free: Vec::new(),
             places: 0,
         };
@@ -65,19 +69,39 @@ impl Leases {
         self.held.len()
     }
 
-    pub fn add(&mut self, seq: u64, function: &Arc<str>) {
+    /// Whether another of this ordering key is being handled.
+    pub fn has_lane(&self, function: &Arc<str>, lane: &str) -> bool {
+        !self.lanes.is_empty()
+            && self
+                .lanes
+                .contains(&(Arc::clone(function), lane.to_owned()))
+    }
+
+    pub fn add(&mut self, seq: u64, function: &Arc<str>, lane: Option<&str>) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places += 1;
             self.places - 1
         });
         self.write(place, seq);
         let function = Arc::clone(function);
-        self.held.insert(seq, Lease { function, place });
+        let lane = lane.map(str::to_owned);
+        if let Some(lane) = &lane {
+            self.lanes.insert((Arc::clone(&function), lane.clone()));
+        }
+        let lease = Lease {
+            function,
+            lane,
+            place,
+        };
+        self.held.insert(seq, lease);
     }
 
     pub fn remove(&mut self, seq: u64) {
         if let Some(lease) = self.held.remove(&seq) {
             self.write(lease.place, 0);
+            if let Some(lane) = lease.lane {
+                self.lanes.remove(&(lease.function, lane));
+            }
             self.free.push(lease.place);
         }
     }

@@ -1,4 +1,4 @@
-//! The embedded queue of events: SQLite, written by one thread that commits in groups.
+//! The embedded queue of events: SQLite, whose commits are those of groups.
 //!
 //! Whatever waits when a commit ends goes into the next one, so that a hundred publishers share one
 //! sync of the disk, and one publisher alone waits for no other. `ARCHITECTURE.md` says why SQLite.
@@ -27,12 +27,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
 use crate::ports::{
-    Accept, Accepted, Count, DeadFilter, DeadLetter, Intent, KeyValue, Listed, Queue, QueueError,
+    Accept, Accepted, Count, DeadFilter, DeadLetter, Intents, KeyValue, Listed, Queue, QueueError,
     Settled, Settlement, Sighting, Taken, Totals, Value,
 };
 use leases::Leases;
 use operations::Operations;
-use thread::{Command, Work};
+use thread::{Command, Shared, Work};
 
 /// The store's file, in a folder of its own.
 const FILE: &str = "events.sqlite";
@@ -42,10 +42,12 @@ const WAITING: usize = 1_024;
 /// A queue in a folder of its own.
 #[derive(Debug)]
 pub struct EmbeddedQueue {
+    store: Shared,
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     leases: Arc<Mutex<Leases>>,
     clock: Clock,
+    dir: PathBuf,
     /// Held: says to other hosts that the store is in use.
     _lock: File,
 }
@@ -125,20 +127,33 @@ impl EmbeddedQueue {
         let mut operations =
             Operations::new(connection, Arc::clone(&leases), clock.clone(), config)?;
         operations.note_cut_off(&cut_off)?;
+        let store = Arc::new(Mutex::new(Some(operations)));
         let (commands, waiting) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("kinglet-store".to_owned())
-            .spawn(move || thread::serve(operations, waiting))
+            .spawn({
+                let store = Arc::clone(&store);
+                move || thread::serve(&store, waiting)
+            })
             .map_err(|error| QueueError::Failed {
                 reason: format!("can't start a thread: {error}"),
             })?;
         Ok(Self {
+            store,
             commands: Some(commands),
             thread: Some(thread),
             leases,
             clock,
+            dir: dir.to_owned(),
             _lock: lock,
         })
+    }
+
+    /// Makes the log as long as it gets before it is used anew. A log that is overwritten in place is cheaper
+    /// to sync than one that grows, so a host does this once at its start; others commit little.
+    pub async fn lengthen_log(&self) -> Result<(), QueueError> {
+        let log = self.dir.join(format!("{FILE}-wal"));
+        self.read(move |_| schema::lengthen_log(&log)).await
     }
 
     async fn ask<T: Send + 'static>(
@@ -147,10 +162,19 @@ impl EmbeddedQueue {
     ) -> Result<T, QueueError> {
         let (sender, answer) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or(QueueError::Closed)?;
-        commands
-            .send(work(sender))
-            .await
-            .map_err(|_| QueueError::Closed)?;
+        let mut command = Some(work(sender));
+        // Whoever waits already goes first, and shares its sync with this.
+        if commands.capacity() == WAITING
+            && let Some(mine) = command.take()
+        {
+            command = thread::execute_at_once(&self.store, mine).err();
+        }
+        if let Some(command) = command {
+            commands
+                .send(command)
+                .await
+                .map_err(|_| QueueError::Closed)?;
+        }
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
@@ -211,19 +235,8 @@ impl Queue for EmbeddedQueue {
         settlements: Vec<Settlement>,
         together: bool,
     ) -> Result<Vec<Settled>, QueueError> {
-        let seqs: Vec<u64> = settlements.iter().map(|s| s.delivery.seq).collect();
-        let settled = self
-            .write(move |store| store.settle(&settlements, together))
-            .await?;
-        // What is in conflict is still to be settled.
-        let ended: Vec<u64> = seqs
-            .into_iter()
-            .zip(&settled)
-            .filter(|(_, settled)| **settled == Settled::Committed)
-            .map(|(seq, _)| seq)
-            .collect();
-        self.release(&ended);
-        Ok(settled)
+        self.write(move |store| store.settle(&settlements, together))
+            .await
     }
 
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError> {
@@ -231,7 +244,7 @@ impl Queue for EmbeddedQueue {
             .await
     }
 
-    async fn intents(&self) -> Result<Vec<Intent>, QueueError> {
+    async fn intents(&self) -> Result<Intents, QueueError> {
         self.read(Operations::intents).await
     }
 
@@ -284,6 +297,10 @@ impl Queue for EmbeddedQueue {
         let filter = filter.clone();
         self.read(move |store| store.dead_letters(&filter, after, limit))
             .await
+    }
+
+    async fn next_seq(&self) -> Result<u64, QueueError> {
+        self.read(Operations::next_seq).await
     }
 
     async fn redrive(

@@ -1,6 +1,7 @@
 //! The store's connection: transactions, ids, and what is done from time to time. What the queue does
 //! with it, in SQL, is in the files beside this one.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -13,10 +14,11 @@ use crate::ports::QueueError;
 /// How often old ids and dead letters are forgotten, and the time is noted.
 const TIDY_EVERY_MS: u64 = 5_000;
 /// How many old rows are removed with one commit: the rest waits for the next.
-const TIDY_ROWS: i64 = 10_000;
+const TIDY_ROWS: usize = 1_000;
 
 pub(super) type Result<T> = std::result::Result<T, QueueError>;
 
+#[derive(Debug)]
 pub(super) struct Operations {
     pub(super) connection: Connection,
     pub(super) leases: Arc<Mutex<Leases>>,
@@ -26,6 +28,10 @@ pub(super) struct Operations {
     next_revision: u64,
     noted_revision: u64,
     tidied: Timestamp,
+    /// Whether a group's transaction was begun and not ended by us.
+    in_group: bool,
+    /// Why SQLite ended it by itself, as it does where the disk is full in the middle.
+    lost: RefCell<Option<QueueError>>,
 }
 
 impl Operations {
@@ -59,6 +65,8 @@ impl Operations {
             next_revision,
             noted_revision: next_revision,
             tidied: 0,
+            in_group: false,
+            lost: RefCell::new(None),
         };
         store.follow_clock()?;
         Ok(store)
@@ -98,6 +106,11 @@ impl Operations {
         seq
     }
 
+    /// The number that the next delivery will have.
+    pub fn next_seq(&mut self) -> Result<u64> {
+        Ok(self.next_seq)
+    }
+
     /// A revision that no key had before.
     pub(super) fn take_revision(&mut self) -> u64 {
         let revision = self.next_revision;
@@ -114,50 +127,81 @@ impl Operations {
         Ok(())
     }
 
+    /// Begins a group's transaction.
     pub fn begin(&mut self) -> Result<()> {
+        if !self.connection.is_autocommit() {
+            // Somebody panicked in the middle of a group.
+            self.sql("ROLLBACK", [])?;
+        }
         self.sql("BEGIN IMMEDIATE", [])?;
+        self.in_group = true;
         Ok(())
     }
 
+    /// Why the group's transaction is gone, if it is: then nothing of it is committed.
+    pub fn lost(&self) -> Option<QueueError> {
+        self.lost.borrow().clone()
+    }
+
+    /// Ends the group's transaction. On an error nothing of it is committed.
     pub fn commit(&mut self) -> Result<()> {
+        let committed = match self.lost() {
+            None => self.finish_group(),
+            Some(error) => Err(error),
+        };
+        self.in_group = false;
+        self.lost.take();
+        if committed.is_err() && !self.connection.is_autocommit() {
+            // The error that came first is the one to tell.
+            let _ = self.sql("ROLLBACK", []);
+        }
+        committed
+    }
+
+    fn finish_group(&mut self) -> Result<()> {
         let now = self.clock.now();
         if now.saturating_sub(self.tidied) > TIDY_EVERY_MS || now < self.tidied {
             self.tidied = now;
-            // What is old and stays a while longer does no harm.
-            if let Err(error) = self.tidy(now) {
-                tracing::warn!(%error, "the store can't be tidied");
+            match self.tidy(now) {
+                Ok(true) => {}
+                // The rest goes with the next commit.
+                Ok(false) => self.tidied = 0,
+                // What is old and stays a while longer does no harm, but a lost transaction does.
+                Err(error) if self.lost().is_some() => return Err(error),
+                Err(error) => tracing::warn!(%error, "the store can't be tidied"),
             }
         }
         if self.next_revision != self.noted_revision {
-            self.noted_revision = self.next_revision;
             self.note("revision", self.next_revision)?;
         }
-        self.sql("COMMIT", []).map(|_| ()).inspect_err(|_| {
-            // SQLite may have rolled back by itself; asking again does no harm.
-            let _ = self.sql("ROLLBACK", []);
-        })
+        self.sql("COMMIT", [])?;
+        self.noted_revision = self.next_revision;
+        Ok(())
     }
 
-    fn tidy(&self, now: Timestamp) -> Result<()> {
+    /// Forgets what is old; whether that is all of it.
+    fn tidy(&self, now: Timestamp) -> Result<bool> {
         self.note("time", now)?;
         let before = |window| signed(now.saturating_sub(window));
-        self.sql(
+        let forgotten = self.sql(
             "DELETE FROM seen WHERE (source, id) IN
                 (SELECT source, id FROM seen WHERE accepted < ?1 LIMIT ?2)",
-            params![before(self.config.duplicate_window_ms), TIDY_ROWS],
+            params![before(self.config.duplicate_window_ms), rows(TIDY_ROWS)],
         )?;
+        let mut all = forgotten < TIDY_ROWS;
         if let Some(age) = self.config.dead_letter_age_ms {
             let dropped = self.sql(
                 "DELETE FROM dead WHERE seq IN (SELECT seq FROM dead WHERE time < ?1 LIMIT ?2)",
-                params![before(age), TIDY_ROWS],
+                params![before(age), rows(TIDY_ROWS)],
             )?;
+            all &= dropped < TIDY_ROWS;
             if dropped > 0 {
                 tracing::warn!(
                     "{dropped} dead letters were older than `dead-letter-age` and are gone"
                 );
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Runs `work` whole or not at all, without ending the group's transaction.
@@ -169,8 +213,11 @@ impl Operations {
                 Ok(value)
             }
             Err(error) => {
-                self.sql("ROLLBACK TO command", [])?;
-                self.sql("RELEASE command", [])?;
+                // Without a transaction there is no savepoint any more, and nothing to take back.
+                if !self.connection.is_autocommit() {
+                    self.sql("ROLLBACK TO command", [])?;
+                    self.sql("RELEASE command", [])?;
+                }
                 Err(error)
             }
         }
@@ -197,7 +244,16 @@ impl Operations {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(values))
-            .map_err(|error| failed(&error))
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Notes whether the error took the group's transaction with it.
+    fn failed(&self, error: &rusqlite::Error) -> QueueError {
+        let error = failed(error);
+        if self.in_group && self.connection.is_autocommit() {
+            self.lost.borrow_mut().get_or_insert_with(|| error.clone());
+        }
+        error
     }
 
     /// The first column of the first row.
@@ -209,7 +265,7 @@ impl Operations {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row(values, |row| row.get(0)).optional())
-            .map_err(|error| failed(&error))
+            .map_err(|error| self.failed(&error))
     }
 
     pub(super) fn rows<T>(
@@ -221,7 +277,7 @@ impl Operations {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_map(values, read)?.collect())
-            .map_err(|error| failed(&error))
+            .map_err(|error| self.failed(&error))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The store's file: how it is opened, its tables, their version, and the way from older ones.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -9,6 +11,11 @@ use crate::ports::{DeadLetter, QueueError};
 
 /// Goes up with every change of the tables; an older store is migrated, a newer one refused.
 const VERSION: i64 = 2;
+
+/// The log is taken into the store's file once it has so many pages.
+const LOG_PAGES: i64 = 4_000;
+/// What a page of 4 KiB takes in the log, with room for the last commit before it is used anew.
+const LOG_BYTES: u64 = (LOG_PAGES as u64 + 200) * (4_096 + 24);
 
 const TABLES: &str = "
     CREATE TABLE delivery (
@@ -196,7 +203,17 @@ fn migrate_dead_from_1(connection: &Connection) -> Result<(), QueueError> {
         let (seq, function): (i64, String) =
             (row.get(0).map_err(error)?, row.get(1).map_err(error)?);
         let record: Vec<u8> = row.get(2).map_err(error)?;
-        let letter: DeadLetter = decode(&format!("dead letter {seq}"), &record)?;
+        let letter: DeadLetter = match decode(&format!("dead letter {seq}"), &record) {
+            Ok(letter) => letter,
+            Err(unreadable) => {
+                tracing::error!("a dead letter is set aside: {unreadable}");
+                let sql = "INSERT INTO damaged (seq, function, record) VALUES (?1, ?2, ?3)";
+                connection
+                    .execute(sql, params![seq, function, record])
+                    .map_err(error)?;
+                continue;
+            }
+        };
         let time = i64::try_from(letter.time).unwrap_or(i64::MAX);
         connection
             .execute(
@@ -216,10 +233,36 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // The log is overwritten in place: a file that doesn't grow is cheaper to sync.
     connection.pragma_update(None, "journal_size_limit", -1)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Adds zeros to the log, which SQLite takes for the end of what is written. Nobody may write it meanwhile.
+pub(super) fn lengthen_log(path: &Path) -> Result<(), QueueError> {
+    let lengthen = || -> std::io::Result<()> {
+        let mut log = File::options().append(true).open(path)?;
+        let length = log.metadata()?.len();
+        let zeros = vec![0; 1 << 20];
+        let mut missing = LOG_BYTES.saturating_sub(length);
+        while missing > 0 {
+            let some = missing.min(zeros.len() as u64);
+            let chunk = zeros
+                .get(..usize::try_from(some).unwrap_or(0))
+                .unwrap_or(&zeros);
+            if let Err(error) = log.write_all(chunk) {
+                // A full disk needs the room for other things.
+                log.set_len(length)?;
+                return Err(error);
+            }
+            missing -= some;
+        }
+        log.sync_all()
+    };
+    lengthen().map_err(|error| QueueError::Failed {
+        reason: format!("can't lengthen {}: {error}", path.display()),
+    })
 }
 
 /// What SQLite's error means for the person who runs the host.

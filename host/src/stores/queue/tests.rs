@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ports::{
-    AttemptRecord, Cost, Disposition, Event, Expected, Failure, Identity, IntendedChange,
+    AttemptRecord, Cost, Disposition, Event, Expected, Failure, Identity, IntendedChange, Intent,
     KeyChange, Message, Outcome, Payload,
 };
 
@@ -142,10 +142,7 @@ async fn a_retry_remembers_its_attempts_and_a_dead_letter_tells_them() {
         due: 5_000,
         attempt: attempt(),
     };
-    queue
-        .settle(vec![settlement(first, retry)], false)
-        .await
-        .unwrap();
+    settle(&queue, &first, retry).await;
     assert!(
         queue
             .take("f", 1, 4_999)
@@ -165,10 +162,7 @@ async fn a_retry_remembers_its_attempts_and_a_dead_letter_tells_them() {
         attempt: attempt(),
         reason: "enough".to_owned(),
     };
-    queue
-        .settle(vec![settlement(second, dead)], false)
-        .await
-        .unwrap();
+    settle(&queue, &second, dead).await;
     drop(queue);
     let queue = open(&dir);
     let letters = queue
@@ -278,7 +272,7 @@ async fn an_intent_stays_until_it_is_applied_and_its_events_come_once() {
     drop(queue);
     let queue = open(&dir);
     assert_eq!(
-        queue.intents().await.unwrap(),
+        queue.intents().await.unwrap().intents,
         std::slice::from_ref(&intent)
     );
     assert!(
@@ -296,7 +290,7 @@ async fn an_intent_stays_until_it_is_applied_and_its_events_come_once() {
             .unwrap();
     }
     assert_eq!(queue.take("g", 9, 9_000).await.unwrap().deliveries.len(), 1);
-    assert!(queue.intents().await.unwrap().is_empty());
+    assert!(queue.intents().await.unwrap().intents.is_empty());
 }
 
 /// A settlement that can't be made must leave nothing of itself, nor harm its neighbours in the group.
@@ -371,6 +365,7 @@ async fn settle(queue: &EmbeddedQueue, delivery: &crate::ports::Delivery, end: D
         .settle(vec![settlement(delivery.clone(), end)], false)
         .await;
     assert_eq!(settled.unwrap(), [Settled::Committed]);
+    queue.release(&[delivery.seq]);
 }
 
 /// Of one ordering key there is never more than one delivery at a time, and the next comes when it is gone
@@ -637,6 +632,9 @@ async fn changes_of_keys_commit_with_the_settlement_or_not_at_all() {
             .all(|settled| matches!(settled, Settled::Conflict { .. }))
     );
     assert_eq!(queue.keys("b", Some("k"), 9).await.unwrap(), ["l"]);
+    // A lease ends with its release, not before.
+    assert_eq!(queue.counts(1_000).await.unwrap()[0].running, 4);
+    queue.release(&[1, 2]);
     assert_eq!(queue.counts(1_000).await.unwrap()[0].running, 2);
 }
 
@@ -764,4 +762,167 @@ async fn a_backup_takes_the_place_of_a_damaged_store() {
     let kept = restore(&backup, dir.path()).unwrap().unwrap();
     assert!(std::fs::read(kept).unwrap().starts_with(b"damage"));
     assert_eq!(ids(&open(&dir).take("f", 9, 1_000).await.unwrap()), ["a"]);
+}
+
+/// An id came again after its window, and nothing had been tidied since: it was taken for a duplicate.
+#[tokio::test]
+async fn an_id_is_new_again_after_its_window() {
+    let dir = TempDir::new().unwrap();
+    let clock = Clock::manual(1_000);
+    let queue = EmbeddedQueue::open(dir.path(), clock.clone(), config()).unwrap();
+    for (wait, expected) in [
+        (0, Accepted::New),
+        (60_000, Accepted::Duplicate),
+        (1, Accepted::New),
+        (1, Accepted::Duplicate),
+    ] {
+        clock.advance(std::time::Duration::from_millis(wait));
+        let mut event = accept("a", &["f"], 0, Identity::Id);
+        event.event.accepted = clock.now();
+        assert_eq!(
+            queue.accept(vec![event]).await.unwrap(),
+            [expected],
+            "{wait}"
+        );
+    }
+}
+
+/// Where the disk is full in the middle of a group SQLite takes back all of it, and what followed was
+/// committed by itself and answered as failed.
+#[tokio::test]
+async fn a_group_that_meets_a_full_disk_is_committed_whole_or_not_at_all() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    queue
+        .write(|store| {
+            let pages: i64 = store.one("PRAGMA page_count", [])?.unwrap_or(0);
+            let set = store
+                .connection
+                .pragma_update(None, "max_page_count", pages);
+            set.map_err(|error| schema::failed(&error))
+        })
+        .await
+        .unwrap();
+    let message = |id: String, size: usize| {
+        let mut accept = accept(&id, &["f"], 0, Identity::Id);
+        if let Payload::Message(message) = &mut accept.event.payload {
+            message.body = vec![7; size];
+        }
+        accept
+    };
+    let mut refused = 0;
+    for round in 0..40 {
+        // Three in one group, as they come without a pause.
+        let messages = [("small", 100), ("large", 20_000), ("after", 10)];
+        let accepts = messages.map(|(name, size)| {
+            let id = format!("{name} {round}");
+            (id.clone(), queue.accept(vec![message(id, size)]))
+        });
+        let [(a, first), (b, second), (c, third)] = accepts;
+        let (first, second, third) = tokio::join!(first, second, third);
+        let there = queue.list("f", 1_000, 1_000).await.unwrap();
+        for (id, answer) in [(a, first), (b, second), (c, third)] {
+            let is_there = there.iter().any(|listed| listed.id == id);
+            assert_eq!(answer.is_ok(), is_there, "{id}: {answer:?}");
+            if let Err(error) = answer {
+                assert!(error.to_string().contains("free some space"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
+/// One flipped byte among the dead letters: none could be listed or redriven.
+#[tokio::test]
+async fn a_damaged_dead_letter_holds_nobody_up() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    for id in ["a", "b", "c"] {
+        let event = accept(id, &["f"], 0, Identity::Unique);
+        queue.accept(vec![event]).await.unwrap();
+        let delivery = queue
+            .take("f", 1, 1_000)
+            .await
+            .unwrap()
+            .deliveries
+            .remove(0);
+        let dead = Disposition::Dead {
+            attempt: attempt(),
+            reason: "no more".to_owned(),
+        };
+        settle(&queue, &delivery, dead).await;
+    }
+    queue
+        .write(|store| {
+            store.sql(
+                "UPDATE dead SET record = zeroblob(length(record)) WHERE seq = 2",
+                [],
+            )
+        })
+        .await
+        .unwrap();
+    let all = DeadFilter::default();
+    let letters = queue.dead_letters(&all, None, 2).await.unwrap();
+    let seqs: Vec<u64> = letters.iter().map(|letter| letter.delivery.seq).collect();
+    assert_eq!(seqs, [1, 3]);
+    let redriven = queue.redrive(&all, 10, 0, 0).await.unwrap();
+    assert_eq!(redriven["f"], 2);
+    assert_eq!(queue.counts(1_000).await.unwrap()[0].dead, 0);
+}
+
+/// A decided intent that can't be read: the host didn't start.
+#[tokio::test]
+async fn a_damaged_intent_is_told_and_holds_nobody_up() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    queue
+        .write(|store| store.sql("INSERT INTO intent (seq, record) VALUES (9, x'00')", []))
+        .await
+        .unwrap();
+    let intents = queue.intents().await.unwrap();
+    assert!(intents.intents.is_empty());
+    assert!(intents.damaged[0].contains("intent 9"), "{intents:?}");
+}
+
+/// What is read and written while the log is lengthened, and after a restart, is as ever.
+#[tokio::test]
+async fn a_lengthened_log_holds_what_is_written() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    let add = async |queue: &EmbeddedQueue, id: &str| {
+        let event = accept(id, &["f"], 0, Identity::Unique);
+        queue.accept(vec![event]).await.unwrap();
+    };
+    add(&queue, "before").await;
+    queue.lengthen_log().await.unwrap();
+    add(&queue, "after").await;
+    // As a killed process leaves them.
+    let copy = TempDir::new().unwrap();
+    for end in ["", "-wal"] {
+        let name = format!("{FILE}{end}");
+        std::fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
+    }
+    for queue in [open(&copy), queue] {
+        let taken = queue.take("f", 9, 1_000).await.unwrap();
+        assert_eq!(ids(&taken), ["before", "after"]);
+    }
+}
+
+/// The end of one was still to be told when the next of its key was taken.
+#[tokio::test]
+async fn the_next_of_a_key_waits_until_the_one_before_is_released() {
+    let dir = TempDir::new().unwrap();
+    let queue = open(&dir);
+    queue
+        .accept(vec![ordered("one", "l", 0), ordered("two", "l", 0)])
+        .await
+        .unwrap();
+    let one = queue.take("f", 9, 1_000).await.unwrap();
+    assert_eq!(ids(&one), ["one"]);
+    let done = settlement(one.deliveries[0].clone(), Disposition::Done);
+    queue.settle(vec![done], false).await.unwrap();
+    assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), [""; 0]);
+    queue.release(&[one.deliveries[0].seq]);
+    assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), ["two"]);
 }
