@@ -51,6 +51,9 @@ pub struct QueueArgs {
     /// Messages that wait meanwhile, instead of 0 and 1000000; may be given several times.
     #[arg(long)]
     backlog: Vec<u64>,
+    /// Publishers at once, instead of 1, 8 and 64; may be given several times.
+    #[arg(long)]
+    publishers: Vec<usize>,
     /// Milliseconds of load for each round [default: 1000, or 200 with --quick].
     #[arg(long)]
     load_ms: Option<u64>,
@@ -119,6 +122,11 @@ impl QueueArgs {
             span: Duration::from_millis(self.load_ms.unwrap_or(load_ms)),
             rounds: self.rounds.unwrap_or(rounds),
             drain: self.drain.unwrap_or(drain),
+            publishers: if self.publishers.is_empty() {
+                PUBLISHERS.to_vec()
+            } else {
+                self.publishers
+            },
             sides: [&ours, &nats],
             report: Report {
                 bench: "queue",
@@ -146,6 +154,7 @@ struct Bench<'a> {
     span: Duration,
     rounds: u32,
     drain: u64,
+    publishers: Vec<usize>,
     /// Ours, then the rival.
     sides: [&'a dyn Side; 2],
     report: Report,
@@ -233,6 +242,9 @@ impl Bench<'_> {
             .start(dir.path(), Some(&dir.path().join("trace")))
             .await?;
         let span = self.span.min(Duration::from_millis(500));
+        // What a server does once after its start is no cost of a message.
+        let (lane, until) = (Lane::Waiting, Until::Published);
+        closed_loops(&*server, lane, until, 1, Duration::from_millis(1)).await?;
         let mut costs = Vec::new();
         for publishers in [1, 64] {
             for (name, lane, until) in LOOPS {
@@ -275,7 +287,7 @@ impl Bench<'_> {
         let (theirs, their_start) = timed(their_side.start(their_dir.path(), None)).await?;
         let starts = [our_start, their_start];
         self.figure(&format!("{waiting}: start"), starts, "ms", Better::Less);
-        for publishers in PUBLISHERS {
+        for &publishers in &self.publishers {
             self.loops(&waiting, [&*ours, &*theirs], publishers).await?;
         }
         let memory = [

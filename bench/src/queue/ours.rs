@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
+use inotify::{Inotify, WatchMask};
 use kinglet::app::{App, journal_dir, state_dir};
 use kinglet::clock::Clock;
 use kinglet::config::Manifest;
@@ -25,9 +25,6 @@ use super::side::{Lane, Publisher, Server, Side, body};
 const FILL: u64 = 20_000;
 /// The backlog isn't due while the bench runs: thirty days.
 const LATER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
-/// How often the journal is looked at; what a look costs in time counts against us.
-const LOOK: Duration = Duration::from_micros(200);
-
 /// The function `waiting` never comes to run: its messages are due too late.
 fn manifest(concurrency: usize, batch_size: usize) -> String {
     format!(
@@ -134,13 +131,18 @@ impl Side for Ours {
         });
         let (settled, ended) = (Arc::<Settled>::default(), Arc::new(AtomicBool::new(false)));
         let (noted, told) = (Arc::clone(&settled), Arc::clone(&ended));
-        let follower = std::thread::spawn(move || follow(journal, &noted, &told));
+        let changes = Inotify::init()?;
+        changes
+            .watches()
+            .add(&logs, WatchMask::MODIFY | WatchMask::CREATE)?;
+        let follower = std::thread::spawn(move || follow(journal, changes, &noted, &told));
         Ok(Box::new(OurServer {
             process,
             stderr,
             state: state_dir(&manifest),
             settled,
             follower,
+            logs,
             ended,
             numbers: Arc::default(),
         }))
@@ -166,6 +168,7 @@ struct OurServer {
     state: PathBuf,
     settled: Arc<Settled>,
     follower: JoinHandle<Result<()>>,
+    logs: PathBuf,
     ended: Arc<AtomicBool>,
     numbers: Arc<AtomicU64>,
 }
@@ -191,6 +194,8 @@ impl Server for OurServer {
     async fn stop(self: Box<Self>) -> Result<()> {
         self.process.stop().await?;
         self.ended.store(true, Ordering::Relaxed);
+        // Wakes the follower, for which nothing changes any more.
+        std::fs::write(self.logs.join("ended"), "ended")?;
         let followed = self.follower.join();
         followed.map_err(|_| anyhow!("the journal's reader panicked"))??;
         Ok(self.stderr.await?)
@@ -198,7 +203,13 @@ impl Server for OurServer {
 }
 
 /// The host writes an outcome after its settlement is on disk.
-fn follow(mut journal: JournalReader, settled: &Settled, ended: &AtomicBool) -> Result<()> {
+fn follow(
+    mut journal: JournalReader,
+    mut changes: Inotify,
+    settled: &Settled,
+    ended: &AtomicBool,
+) -> Result<()> {
+    let mut buffer = [0; 4_096];
     loop {
         let last = ended.load(Ordering::Relaxed);
         while let Some(record) = journal.next_record()? {
@@ -215,7 +226,7 @@ fn follow(mut journal: JournalReader, settled: &Settled, ended: &AtomicBool) -> 
         if last {
             return Ok(());
         }
-        std::thread::sleep(LOOK);
+        let _ = changes.read_events_blocking(&mut buffer)?;
     }
 }
 

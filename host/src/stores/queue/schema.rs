@@ -244,7 +244,9 @@ pub(super) fn lengthen_log(path: &Path) -> Result<(), QueueError> {
     let lengthen = || -> std::io::Result<()> {
         let mut log = File::options().append(true).open(path)?;
         let length = log.metadata()?.len();
-        let zeros = vec![0; 1 << 20];
+        // In pages: written in large pieces it would be cached in such, and each commit be taken for a large
+        // write.
+        let zeros = [0; 4_096];
         let mut missing = LOG_BYTES.saturating_sub(length);
         while missing > 0 {
             let some = missing.min(zeros.len() as u64);
