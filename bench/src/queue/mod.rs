@@ -274,6 +274,8 @@ impl Bench<'_> {
         if backlog > 0 {
             let ours = timed(our_side.fill(our_dir.path(), Lane::Waiting, backlog)).await?;
             let theirs = timed(their_side.fill(their_dir.path(), Lane::Waiting, backlog)).await?;
+            // Gigabytes that the system still has to write would be measured with what comes next.
+            tokio::task::spawn_blocking(rustix::fs::sync).await?;
             self.report.note(&format!(
                 "{waiting}: filled in {:.1} s (kinglet) and {:.1} s (nats, without a sync for each)",
                 ours.1 / 1e3,

@@ -142,6 +142,8 @@ impl<H: Handler> Worker<H> {
                 };
                 running.spawn(attempt.run(deliveries.by_ref().take(size).collect()));
             }
+            // What was taken begins before the next look at the store.
+            tokio::task::yield_now().await;
         }
         while running.join_next().await.is_some() {}
     }

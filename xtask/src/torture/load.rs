@@ -101,6 +101,7 @@ fn enter(ledger: &mut Ledger, arrival: &Arrival, answer: Answer) {
         Arrival::Ordered { events, .. } => (Kind::Ordered, events.as_slice()),
         Arrival::WithId { kind, event } => (*kind, std::slice::from_ref(event)),
         Arrival::File { event } => (Kind::File, std::slice::from_ref(event)),
+        Arrival::Redrive { .. } => return,
     };
     let ordering_key = match arrival {
         Arrival::Ordered { key, .. } => Some(key),
@@ -131,11 +132,16 @@ fn arrive(tools: &Tools, app: &App, plan: &Plan, arrival: &Arrival) -> anyhow::R
             vec!["--lines", "--ordering-key", key.as_str()],
         ),
         Arrival::WithId { kind, event } => (kind, event.clone(), vec!["--id", event.as_str()]),
+        Arrival::Redrive { kind } => (kind, String::new(), Vec::new()),
     };
-    let arguments: Vec<&str> = ["publish", kind.topic()].into_iter().chain(more).collect();
+    let arguments: Vec<&str> = match arrival {
+        Arrival::Redrive { kind } => vec!["dlq", "redrive", "--function", kind.topic()],
+        _ => ["publish", kind.topic()].into_iter().chain(more).collect(),
+    };
     let mut command = tools.command(app, plan, &arguments)?;
     let mut child = command
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {

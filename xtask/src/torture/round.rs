@@ -38,6 +38,8 @@ pub enum Arrival {
     WithId { kind: Kind, event: String },
     /// A file.
     File { event: String },
+    /// The dead letters of a function are delivered again, and die again.
+    Redrive { kind: Kind },
 }
 
 impl Round {
@@ -115,6 +117,17 @@ fn load(random: &mut fastrand::Rng, number: u32) -> Vec<Arrival> {
     }
     for _ in 0..3 {
         load.push(Arrival::File { event: event() });
+    }
+    if random.u8(..3) == 0 {
+        let kinds = [
+            Kind::Flat,
+            Kind::Batch,
+            Kind::Relay,
+            Kind::Ordered,
+            Kind::File,
+        ];
+        let kind = random.choice(kinds).unwrap_or(Kind::Flat);
+        load.push(Arrival::Redrive { kind });
     }
     random.shuffle(&mut load);
     load

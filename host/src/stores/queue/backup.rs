@@ -1,45 +1,78 @@
 //! A copy of the whole store in one file, and the way back.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use super::FILE;
-use super::operations::{Operations, Result};
+use super::operations::{Operations, Result, unsigned};
 use super::schema::{self, failed};
 use crate::ports::QueueError;
 
 impl Operations {
-    /// The copy has its name once it is whole and on disk.
-    pub fn backup(&mut self, to: &Path) -> Result<()> {
-        if to.exists() {
-            return Err(QueueError::Refused {
-                reason: format!("{} is there already; choose another file", to.display()),
+    /// Moves the log into the store's file, and keeps that as it is until `end_backup`: what is written
+    /// meanwhile stays in the log. Returns the file's length, in bytes.
+    pub fn begin_backup(&mut self) -> Result<u64> {
+        self.one::<i64>("PRAGMA wal_autocheckpoint = 0", [])?;
+        let busy: Option<i64> = self.one("PRAGMA wal_checkpoint(FULL)", [])?;
+        if busy != Some(0) {
+            self.end_backup()?;
+            return Err(QueueError::Failed {
+                reason: "the store's log can't be moved into its file; try again".to_owned(),
             });
         }
-        if let Some(folder) = to.parent().filter(|folder| !folder.is_dir()) {
-            return Err(QueueError::Refused {
-                reason: format!("there is no folder {}; make it", folder.display()),
-            });
-        }
-        let mut partial = to.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = Path::new(&partial);
-        let written = remove_if_there(partial)
-            .and_then(|()| {
-                let name = partial.to_str().ok_or_else(|| QueueError::Failed {
-                    reason: format!("{} isn't UTF-8; choose another name", to.display()),
-                })?;
-                self.sql("VACUUM INTO ?1", [name]).map(|_| ())
-            })
-            .and_then(|()| put_in_place(partial, to));
-        written.inspect_err(|_| {
-            // What is left of it is of no use; the error is the one to tell.
-            let _ = fs::remove_file(partial);
-        })
+        let pages: Option<i64> = self.one("PRAGMA page_count", [])?;
+        let page: Option<i64> = self.one("PRAGMA page_size", [])?;
+        Ok(unsigned(pages.unwrap_or(0)) * unsigned(page.unwrap_or(0)))
     }
+
+    pub fn end_backup(&mut self) -> Result<()> {
+        let sql = format!("PRAGMA wal_autocheckpoint = {}", schema::LOG_PAGES);
+        self.one::<i64>(&sql, []).map(|_| ())
+    }
+}
+
+/// Whether a backup can be written to `to`, before anything is done.
+pub(super) fn check_target(to: &Path) -> Result<()> {
+    if to.exists() {
+        return Err(QueueError::Refused {
+            reason: format!("{} is there already; choose another file", to.display()),
+        });
+    }
+    if let Some(folder) = to.parent().filter(|folder| !folder.is_dir()) {
+        return Err(QueueError::Refused {
+            reason: format!("there is no folder {}; make it", folder.display()),
+        });
+    }
+    Ok(())
+}
+
+/// Copies the first `bytes` of the store's file. The copy has its name once it is whole and on disk.
+pub(super) fn copy(mut store: &File, bytes: u64, to: &Path) -> Result<()> {
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let mut write = || -> std::io::Result<u64> {
+        let mut copy = File::create(partial)?;
+        store.seek(SeekFrom::Start(0))?;
+        std::io::copy(&mut store.take(bytes), &mut copy)
+    };
+    let written = write().map_err(|error| io(partial, &error));
+    let placed = written.and_then(|written| {
+        if written == bytes {
+            return put_in_place(partial, to);
+        }
+        Err(QueueError::Failed {
+            reason: format!("the store's file ended after {written} of {bytes} bytes"),
+        })
+    });
+    placed.inspect_err(|_| {
+        // What is left of it is of no use; the error is the one to tell.
+        let _ = fs::remove_file(partial);
+    })
 }
 
 /// Puts a backup in the place of the store in `dir`, whose lock is held. What was there before is kept

@@ -48,6 +48,10 @@ pub struct EmbeddedQueue {
     leases: Arc<Mutex<Leases>>,
     clock: Clock,
     dir: PathBuf,
+    /// The store's file, for backups: held open, since closing it would end SQLite's locks on it.
+    file: Arc<File>,
+    /// One backup at a time.
+    backups: tokio::sync::Mutex<()>,
     /// Held: says to other hosts that the store is in use.
     _lock: File,
 }
@@ -122,6 +126,9 @@ impl EmbeddedQueue {
     pub fn open(dir: &Path, clock: Clock, config: QueueConfig) -> Result<Self, QueueError> {
         let lock = claim(dir)?;
         let connection = schema::open(&dir.join(FILE))?;
+        let file = File::open(dir.join(FILE)).map_err(|error| QueueError::Failed {
+            reason: format!("can't read {}: {error}", dir.join(FILE).display()),
+        })?;
         let (leases, cut_off) = Leases::open(dir)?;
         let leases = Arc::new(Mutex::new(leases));
         let mut operations =
@@ -145,6 +152,8 @@ impl EmbeddedQueue {
             leases,
             clock,
             dir: dir.to_owned(),
+            file: Arc::new(file),
+            backups: tokio::sync::Mutex::default(),
             _lock: lock,
         })
     }
@@ -153,7 +162,7 @@ impl EmbeddedQueue {
     /// to sync than one that grows, so a host does this once at its start; others commit little.
     pub async fn lengthen_log(&self) -> Result<(), QueueError> {
         let log = self.dir.join(format!("{FILE}-wal"));
-        self.read(move |_| schema::lengthen_log(&log)).await
+        self.between(move |_| schema::lengthen_log(&log)).await
     }
 
     async fn ask<T: Send + 'static>(
@@ -170,11 +179,23 @@ impl EmbeddedQueue {
             command = thread::execute_at_once(&self.store, mine).err();
         }
         if let Some(command) = command {
-            commands
-                .send(command)
-                .await
-                .map_err(|_| QueueError::Closed)?;
+            self.send(command).await?;
         }
+        answer.await.unwrap_or(Err(QueueError::Closed))
+    }
+
+    async fn send(&self, command: Command) -> Result<(), QueueError> {
+        let commands = self.commands.as_ref().ok_or(QueueError::Closed)?;
+        commands.send(command).await.map_err(|_| QueueError::Closed)
+    }
+
+    /// Between two groups, on the store's own thread: for what takes long.
+    async fn between<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Command::Read(Work::new(work, sender))).await?;
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
@@ -322,9 +343,18 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn backup(&self, to: &Path) -> Result<(), QueueError> {
-        let to = to.to_owned();
-        // Not in a transaction, as the copying of the whole store can't be.
-        self.read(move |store| store.backup(&to)).await
+        backup::check_target(to)?;
+        let _alone = self.backups.lock().await;
+        let bytes = self.between(Operations::begin_backup).await?;
+        let (file, to) = (Arc::clone(&self.file), to.to_owned());
+        // Others use the store meanwhile.
+        let copied = tokio::task::spawn_blocking(move || backup::copy(&file, bytes, &to)).await;
+        self.between(Operations::end_backup).await?;
+        copied.unwrap_or_else(|error| {
+            Err(QueueError::Failed {
+                reason: format!("the copying ended: {error}"),
+            })
+        })
     }
 }
 

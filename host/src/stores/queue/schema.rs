@@ -13,7 +13,7 @@ use crate::ports::{DeadLetter, QueueError};
 const VERSION: i64 = 2;
 
 /// The log is taken into the store's file once it has so many pages.
-const LOG_PAGES: i64 = 4_000;
+pub(super) const LOG_PAGES: i64 = 4_000;
 /// What a page of 4 KiB takes in the log, with room for the last commit before it is used anew.
 const LOG_BYTES: u64 = (LOG_PAGES as u64 + 200) * (4_096 + 24);
 

@@ -926,3 +926,39 @@ async fn the_next_of_a_key_waits_until_the_one_before_is_released() {
     queue.release(&[one.deliveries[0].seq]);
     assert_eq!(ids(&queue.take("f", 9, 1_000).await.unwrap()), ["two"]);
 }
+
+/// Others stood still for as long as the store was copied. What comes meanwhile isn't in the copy, and stays.
+#[tokio::test]
+async fn a_backup_has_what_was_there_when_it_began() {
+    let dir = TempDir::new().unwrap();
+    let roomy = QueueConfig {
+        max_bytes: 1 << 30,
+        ..config()
+    };
+    let queue = EmbeddedQueue::open(dir.path(), Clock::manual(1_000), roomy).unwrap();
+    let add = async |id: String, size: usize| {
+        let mut event = accept(&id, &["f"], 0, Identity::Unique);
+        if let Payload::Message(message) = &mut event.event.payload {
+            message.body = vec![7; size];
+        }
+        queue.accept(vec![event]).await.unwrap();
+    };
+    add("before".to_owned(), 1).await;
+    let bytes = queue.between(Operations::begin_backup).await.unwrap();
+    // More than the log holds before it is moved into the file, where no backup forbids it.
+    for number in 0..60 {
+        add(number.to_string(), 400_000).await;
+    }
+    let copy = dir.path().join("copy");
+    backup::copy(&queue.file, bytes, &copy).unwrap();
+    queue.between(Operations::end_backup).await.unwrap();
+    add("after".to_owned(), 1).await;
+    let other = TempDir::new().unwrap();
+    restore(&copy, other.path()).unwrap();
+    let restored = open(&other).take("f", 100, 1_000).await.unwrap();
+    assert_eq!(ids(&restored), ["before"]);
+    assert_eq!(
+        queue.take("f", 100, 1_000).await.unwrap().deliveries.len(),
+        62
+    );
+}
