@@ -90,12 +90,15 @@ impl atomics::Host for View<'_> {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), CasError>> {
         let OpenCas { bucket, key, seen } = self.table.delete(cas)?;
+        self.context.let_go(&seen);
         let now = match self.context.seen(&bucket, &key).await {
             Ok(now) => now,
             Err(error) => return Ok(Err(CasError::StoreError(error))),
         };
         if now != seen {
-            // It takes the place of the one that is gone.
+            if let Err(error) = self.context.hold(&now) {
+                return Ok(Err(CasError::StoreError(error)));
+            }
             let latest = OpenCas {
                 bucket,
                 key,
@@ -112,8 +115,12 @@ impl atomics::Host for View<'_> {
 impl atomics::HostCas for View<'_> {
     async fn new(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<Resource<OpenCas>> {
         let bucket = self.keys(&bucket)?;
-        match self.context.hold(&bucket, &key).await {
-            Ok(seen) => Ok(Ok(self.table.push(OpenCas { bucket, key, seen })?)),
+        let seen = match self.context.seen(&bucket, &key).await {
+            Ok(seen) => seen,
+            Err(error) => return Ok(Err(error)),
+        };
+        match self.context.hold(&seen) {
+            Ok(()) => Ok(Ok(self.table.push(OpenCas { bucket, key, seen })?)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -123,7 +130,8 @@ impl atomics::HostCas for View<'_> {
     }
 
     async fn drop(&mut self, cas: Resource<OpenCas>) -> wasmtime::Result<()> {
-        self.table.delete(cas)?;
+        let OpenCas { seen, .. } = self.table.delete(cas)?;
+        self.context.let_go(&seen);
         Ok(())
     }
 }
@@ -144,7 +152,7 @@ impl batch::Host for View<'_> {
             };
             bytes = bytes.saturating_add(value.as_ref().map_or(0, Vec::len));
             if bytes as u64 > self.context.room {
-                return Ok(Err(too_large(bytes)));
+                return Ok(Err(too_large(bytes as u64)));
             }
             values.push(value.map(|value| (key, value)));
         }
@@ -166,6 +174,12 @@ impl batch::Host for View<'_> {
         Ok(keys
             .iter()
             .try_for_each(|key| self.context.set(&bucket, key, None)))
+    }
+}
+
+impl Seen {
+    fn size(&self) -> u64 {
+        self.value.as_ref().map_or(0, |value| value.len() as u64)
     }
 }
 
@@ -197,23 +211,24 @@ impl Context {
         })
     }
 
-    /// What a handle holds for the guest is its own, as what it stages.
-    async fn hold(&mut self, bucket: &str, key: &str) -> Result<Seen, Error> {
-        let seen = self.seen(bucket, key).await?;
-        let bytes = seen.value.as_ref().map_or(0, Vec::len);
-        if bytes as u64 > self.room {
-            return Err(too_large(bytes));
+    /// What a compare-and-swap's handle holds for the guest takes of the guest's memory, as if it had it.
+    fn hold(&mut self, seen: &Seen) -> Result<(), Error> {
+        let held = self.held.saturating_add(seen.size());
+        if held > self.room {
+            return Err(too_large(held));
         }
-        self.staging
-            .charge(bytes + key.len() + KEEPING)
-            .map_err(|full| self.trouble.key_staging(full))?;
-        Ok(seen)
+        self.held = held;
+        Ok(())
+    }
+
+    fn let_go(&mut self, seen: &Seen) {
+        self.held = self.held.saturating_sub(seen.size());
     }
 
     pub(super) async fn value_of(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, Error> {
         let value = self.seen(bucket, key).await?.value;
         match &value {
-            Some(bytes) if bytes.len() as u64 > self.room => Err(too_large(bytes.len())),
+            Some(bytes) if bytes.len() as u64 > self.room => Err(too_large(bytes.len() as u64)),
             _ => Ok(value),
         }
     }
@@ -314,7 +329,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn too_large(bytes: usize) -> Error {
+fn too_large(bytes: u64) -> Error {
     Error::Other(format!(
         "{bytes} bytes don't fit the function's memory; raise `limits.memory`"
     ))

@@ -56,6 +56,8 @@ pub struct Context {
     pub trouble: Trouble,
     /// The function's memory limit, in bytes: nothing larger is read for it.
     pub room: u64,
+    /// Bytes that handles hold for the guest.
+    pub held: u64,
 }
 
 /// The context and the table of an instance, as host functions see them.

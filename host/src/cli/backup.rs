@@ -1,14 +1,17 @@
 //! `kinglet backup` and `kinglet restore`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
 use super::output::print_line;
-use super::{AppArgs, Verdict, ask, restore_store, unexpected};
+use super::{AppArgs, HELD, HELD_PAUSE, Verdict, ask, restore_store, unexpected};
 use crate::app::state_dir;
+use crate::config::Manifest;
 use crate::control::{Client, Request, Response};
+use crate::ports::QueueError;
 
 /// Write the store of events into a new file, also while the host runs: what waits, dead letters,
 /// keyvalue buckets, and what was seen. Objects in folders aren't part of it.
@@ -54,18 +57,42 @@ impl Restore {
         let from = std::path::absolute(&self.file).with_context(cant)?;
         // Asked first: a host that runs shouldn't stop for a mistyped name.
         std::fs::File::open(&from).with_context(cant)?;
-        let kept = match Client::connect(&state_dir(&manifest)).await? {
-            Some(mut host) => match host.ask(&Request::Restore { from }).await? {
-                Response::Restored(kept) => kept,
-                Response::Failed(reason) => bail!("can't restore {shown}: {reason}"),
-                other => return Err(unexpected(&other)),
-            },
-            None => restore_store(&from, &manifest).await.with_context(cant)?,
-        };
+        let kept = self
+            .put_in_place(&from, &manifest)
+            .await
+            .with_context(cant)?;
         print_line(&format!("restored {shown}"))?;
         if let Some(kept) = kept {
             eprintln!("the store that was there is kept as {}", kept.display());
         }
         Ok(Verdict::Good)
+    }
+
+    /// Through the host that runs, or by itself. A host that is starting is waited for.
+    async fn put_in_place(
+        &self,
+        from: &Path,
+        manifest: &Manifest,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(mut host) = Client::connect(&state_dir(manifest)).await? {
+                let from = from.to_owned();
+                return match host.ask(&Request::Restore { from }).await? {
+                    Response::Restored(kept) => Ok(kept),
+                    Response::Failed(reason) => bail!(reason),
+                    other => Err(unexpected(&other)),
+                };
+            }
+            match restore_store(from, manifest, HELD_PAUSE).await {
+                Err(QueueError::InUse { .. }) if waited < HELD => {
+                    if waited.is_zero() {
+                        eprintln!("the store is in use; waiting for it");
+                    }
+                    waited += HELD_PAUSE;
+                }
+                restored => return Ok(restored?),
+            }
+        }
     }
 }

@@ -202,14 +202,19 @@ async fn reach(manifest: &Arc<Manifest>, clock: &Clock) -> anyhow::Result<Holder
     }
 }
 
-/// Puts a backup in the place of a store that no host has. Another command may have it for a moment.
-async fn restore_store(from: &Path, manifest: &Manifest) -> Result<Option<PathBuf>, QueueError> {
+/// Puts a backup in the place of a store that no host has. Another command may have it for a moment, which is
+/// waited for.
+async fn restore_store(
+    from: &Path,
+    manifest: &Manifest,
+    patience: Duration,
+) -> Result<Option<PathBuf>, QueueError> {
     let mut waited = Duration::ZERO;
     loop {
         let dir = state_dir(manifest);
         let restored = tokio::task::block_in_place(|| queue::restore(from, &dir));
         match restored {
-            Err(QueueError::InUse { .. }) if waited < HELD => {
+            Err(QueueError::InUse { .. }) if waited < patience => {
                 waited += HELD_PAUSE;
                 tokio::time::sleep(HELD_PAUSE).await;
             }

@@ -9,12 +9,13 @@ use tokio::sync::watch;
 
 use super::logs::FOLLOW;
 use super::output::{micros, print_json, print_line, record_text};
-use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict, restore_store};
-use crate::app::{App, journal_dir};
+use super::{AppArgs, CacheArgs, HELD, HELD_PAUSE, NO_FUNCTIONS, Verdict, restore_store};
+use crate::app::{App, AppError, journal_dir};
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
 use crate::control::{Response, Restore};
 use crate::engine::{CacheUse, Engine};
+use crate::ports::QueueError;
 use crate::stores::journal::JournalReader;
 
 /// Components that load sooner than this need no word.
@@ -94,12 +95,12 @@ async fn restored(
     clock: &Clock,
 ) -> anyhow::Result<App> {
     let Restore { from, answer } = restore;
-    let outcome = restore_store(&from, manifest).await;
+    let outcome = restore_store(&from, manifest, HELD).await;
     match &outcome {
         Ok(_) => eprintln!("restored {}", from.display()),
         Err(error) => eprintln!("not restored: {error:#}"),
     }
-    let app = App::open(Arc::clone(manifest), clock.clone()).await;
+    let app = open_again(manifest, clock).await;
     let response = match (&app, outcome) {
         (Err(error), _) => {
             Response::Failed(format!("the host ends, since it can't go on: {error}"))
@@ -109,7 +110,25 @@ async fn restored(
     };
     // Who asked may be gone; it is said above.
     let _ = answer.send(response);
+    if app.is_err() {
+        // The answer is sent beside this, and the process ends with the error.
+        tokio::time::sleep(PATIENCE).await;
+    }
     Ok(app?)
+}
+
+/// Another command may have the store for a moment.
+async fn open_again(manifest: &Arc<Manifest>, clock: &Clock) -> Result<App, AppError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match App::open(Arc::clone(manifest), clock.clone()).await {
+            Err(AppError::Queue(QueueError::InUse { .. })) if waited < HELD => {
+                waited += HELD_PAUSE;
+                tokio::time::sleep(HELD_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// What is about to run, for the person who starts it.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -17,6 +18,9 @@ use crate::ports::{QueueError, is_unfinished};
 const CONNECTIONS: usize = 512;
 /// How many objects are accepted in one step.
 const PAGE: usize = 1_000;
+
+/// How long an answer may lie unread once the host is to end.
+const UNREAD: Duration = Duration::from_secs(5);
 
 /// Listens for the command line.
 pub struct Control {
@@ -107,17 +111,25 @@ async fn converse(mut stream: UnixStream, served: Served, mut stop: Stop) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
             Err(error) => Response::Failed(format!("the request can't be read: {error}")),
         };
-        let sent = match send(&mut stream, &response).await {
-            // Nothing of it is sent by then, so that another answer can be.
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                let text = format!("the answer has {error}; ask for less, as with `--limit`");
-                send(&mut stream, &Response::Failed(text)).await
-            }
-            sent => sent,
+        let sent = tokio::select! {
+            sent = send_or_say_why_not(&mut stream, &response) => sent,
+            // Who doesn't read its answer mustn't keep the host from ending.
+            () = async { stopped(&mut stop).await; tokio::time::sleep(UNREAD).await } => return,
         };
         if sent.is_err() {
             return;
         }
+    }
+}
+
+async fn send_or_say_why_not(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
+    match send(stream, response).await {
+        // Nothing of it is sent by then, so that another answer can be.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let text = format!("the answer has {error}; ask for less, as with `--limit`");
+            send(stream, &Response::Failed(text)).await
+        }
+        sent => sent,
     }
 }
 

@@ -113,6 +113,7 @@ impl Engine {
             log,
             trouble: Trouble::default(),
             room: limits.memory.0,
+            held: 0,
         };
         let mut store = Store::new(
             &self.engine,

@@ -64,6 +64,13 @@ impl BucketLocks {
         Ok(BucketGuard::Alone(guard))
     }
 
+    fn is_closed(&self, intent: &Intent) -> bool {
+        let buckets = intent.changes.iter().map(|(bucket, _)| bucket);
+        buckets
+            .filter_map(|bucket| self.0.get(bucket))
+            .any(|lock| lock.check().is_err())
+    }
+
     /// Closes the buckets of intents that can't be carried out before the host ends. The caller holds them.
     fn close_all(&self, intents: &[Intent]) {
         for bucket in changed_buckets(intents) {
@@ -282,6 +289,11 @@ impl Events {
     /// it would be carried out over newer objects at the next start. Where the host is to end first, that
     /// start carries it out, and its buckets, which the caller holds, are closed until then.
     pub(super) async fn apply(&self, intent: Intent) {
+        if self.locks.is_closed(&intent) {
+            // An earlier one of the same settlement waits for the next start, and this after it.
+            self.locks.close_all(&[intent]);
+            return;
+        }
         let mut pause = FIRST_PAUSE;
         let mut closing = self.closing.subscribe();
         while let Err(error) = self.try_apply(&intent).await {
@@ -355,22 +367,7 @@ impl Events {
                 format!("decided effects can't be read, and stay as they are: {reason}"),
             );
         }
-        let mut unfinished = Vec::new();
-        for intent in intents {
-            match self.try_apply(&intent).await {
-                Ok(()) => {
-                    let noted = self.queue.applied(intent.seq, intent.accepts.clone()).await;
-                    if let Err(error) = noted {
-                        self.say(Level::Error, error.to_string());
-                        unfinished.push(intent);
-                    }
-                }
-                Err(error) => {
-                    self.say(Level::Error, cannot_apply(&error));
-                    unfinished.push(intent);
-                }
-            }
-        }
+        let unfinished = self.try_to_finish(intents, true).await;
         let keep = unfinished
             .iter()
             .flat_map(|intent| &intent.changes)

@@ -215,24 +215,26 @@ impl<H: Handler> Attempt<H> {
             .max()
             .unwrap_or(0);
         let (ended, deliveries) = self.ended_beforehand(deliveries, now);
-        let settled = match self.settle_unhandled(ended, queue_ms).await {
-            Ok(()) => self.handle(deliveries, queue_ms).await,
+        let leased = &mut lease.seqs;
+        let settled = match self.settle_unhandled(ended, queue_ms, leased).await {
+            Ok(()) => self.handle(deliveries, queue_ms, leased).await,
             Err(error) => Err(error),
         };
-        match settled {
-            // The settlement ended the lease: by now the event may be leased again, for its retry.
-            Ok(()) => lease.seqs.clear(),
-            Err(error) => {
-                events.say(
-                    Level::Error,
-                    format!("an attempt couldn't be settled: {error}"),
-                );
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
+        if let Err(error) = settled {
+            events.say(
+                Level::Error,
+                format!("an attempt couldn't be settled: {error}"),
+            );
+            tokio::time::sleep(STORE_PAUSE).await;
         }
     }
 
-    async fn handle(&self, mut deliveries: Vec<Delivery>, queue_ms: u64) -> Result<(), QueueError> {
+    async fn handle(
+        &self,
+        mut deliveries: Vec<Delivery>,
+        queue_ms: u64,
+        leased: &mut Vec<u64>,
+    ) -> Result<(), QueueError> {
         if deliveries.is_empty() {
             return Ok(());
         }
@@ -241,7 +243,7 @@ impl<H: Handler> Attempt<H> {
             None => self.handler.handle(&self.function.name, &deliveries).await,
         };
         self.events
-            .settle(&self.function, deliveries, handled, queue_ms)
+            .settle(&self.function, deliveries, handled, queue_ms, leased)
             .await
     }
 
@@ -287,13 +289,20 @@ impl<H: Handler> Attempt<H> {
         &self,
         ended: Vec<(Delivery, Outcome)>,
         queue_ms: u64,
+        leased: &mut Vec<u64>,
     ) -> Result<(), QueueError> {
         if ended.is_empty() {
             return Ok(());
         }
         let (deliveries, outcomes) = ended.into_iter().unzip();
         self.events
-            .settle(&self.function, deliveries, unhandled(outcomes), queue_ms)
+            .settle(
+                &self.function,
+                deliveries,
+                unhandled(outcomes),
+                queue_ms,
+                leased,
+            )
             .await
     }
 

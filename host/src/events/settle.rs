@@ -36,13 +36,14 @@ struct End {
 
 impl Events {
     /// Settles what was handled: commits effects with the acknowledgement, schedules retries, keeps dead
-    /// letters. On an error nothing is settled, and the leases are to be released.
+    /// letters. What is settled is released, and taken out of `leased`.
     pub(super) async fn settle(
         &self,
         function: &Function,
         deliveries: Vec<Delivery>,
         handled: Handled,
         queue_ms: u64,
+        leased: &mut Vec<u64>,
     ) -> Result<(), QueueError> {
         let Handled {
             outcomes,
@@ -75,7 +76,7 @@ impl Events {
             .zip(plans)
             .map(|(delivery, (outcome, plan))| self.end(&attempt, delivery, outcome, plan))
             .collect();
-        let conflicts = self.commit(function, ends, together).await?;
+        let conflicts = self.commit(function, ends, together, leased).await?;
         drop(guards);
         drop(reserved);
         if conflicts.iter().any(Option::is_some) {
@@ -85,7 +86,7 @@ impl Events {
                 .filter_map(|(delivery, conflict)| {
                     Some(self.end(&attempt, delivery, conflict?, Plan::default()))
                 });
-            self.commit(function, ends.collect(), false).await?;
+            self.commit(function, ends.collect(), false, leased).await?;
         }
         Ok(())
     }
@@ -142,6 +143,7 @@ impl Events {
         function: &Function,
         ends: Vec<End>,
         together: bool,
+        leased: &mut Vec<u64>,
     ) -> Result<Vec<Option<Outcome>>, QueueError> {
         let mut settlements = Vec::with_capacity(ends.len());
         let mut follow = Vec::with_capacity(ends.len());
@@ -178,6 +180,14 @@ impl Events {
             }
         };
         let mut conflicts = Vec::with_capacity(settled.len());
+        let mut applies = Vec::new();
+        let told = |seq: u64, woken: Vec<String>, record: Record, leased: &mut Vec<u64>| {
+            self.journal.write(record);
+            // Only now the next of its ordering key may begin: the journal is in order too.
+            self.queue.release(&[seq]);
+            leased.retain(|leased| *leased != seq);
+            self.wake(woken);
+        };
         for ((settled, seq), (intent, woken, discards, record)) in
             settled.into_iter().zip(seqs).zip(follow)
         {
@@ -191,16 +201,18 @@ impl Events {
                 Settled::Conflict { reason, .. } => Some(Outcome::Conflict { reason }),
                 Settled::Committed => {
                     discards.into_iter().for_each(Discard::keep);
-                    if let Some(intent) = intent {
-                        self.apply(intent).await;
+                    match intent {
+                        Some(intent) => applies.push((seq, intent, woken, record)),
+                        None => told(seq, woken, record, leased),
                     }
-                    self.journal.write(record);
-                    // Only now the next of its ordering key may begin: the journal is in order too.
-                    self.queue.release(&[seq]);
-                    self.wake(woken);
                     None
                 }
             });
+        }
+        // Last: a bucket that can't be written for an hour holds up none of the others.
+        for (seq, intent, woken, record) in applies {
+            self.apply(intent).await;
+            told(seq, woken, record, leased);
         }
         Ok(conflicts)
     }

@@ -109,7 +109,9 @@ pub enum ObjectError {
     #[error("{0}")]
     Invalid(String),
     /// An object that the host may not read, though its bucket works.
-    #[error("object {key:?} in bucket {bucket:?} can't be read: {reason}; make it readable")]
+    #[error(
+        "object {key:?} in bucket {bucket:?} can't be read: {reason}; make it readable, or replace it"
+    )]
     Unreadable {
         /// The bucket's name.
         bucket: String,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Timestamp, rfc3339};
+use crate::clock::{Stopwatch, Timestamp, rfc3339};
 use crate::config::{Missed, Schedule, Zone};
 use crate::events::{Events, Stop, stopped};
 use crate::ports::{Level, QueueError};
@@ -14,6 +14,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const PAGE: usize = 1_000;
 /// By so much a clock may be set back without a schedule taking it for another time.
 const STEP_MS: u64 = 60_000;
+/// A clock that is behind for so long is taken to be right.
+const CLOCK_SETTLES: Duration = Duration::from_secs(600);
 /// How long to wait before a store that failed is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -24,6 +26,8 @@ pub struct ScheduleTrigger {
     schedule: Schedule,
     zone: Zone,
     missed: Missed,
+    /// For how long the clock has been behind the time that was noted.
+    behind: Option<Stopwatch>,
 }
 
 impl ScheduleTrigger {
@@ -41,11 +45,12 @@ impl ScheduleTrigger {
             schedule,
             zone,
             missed,
+            behind: None,
         }
     }
 
     /// Accepts an event for each time until told to stop.
-    pub async fn run(self, mut stop: Stop) {
+    pub async fn run(mut self, mut stop: Stop) {
         let started = self.events.clock().now();
         loop {
             let sleep = match self.look(started).await {
@@ -64,6 +69,35 @@ impl ScheduleTrigger {
         }
     }
 
+    /// A machine without a battery may start in 1970 and learn the time a moment later: what was noted is kept
+    /// until the clock has stayed as it is for a while.
+    async fn wait_for_the_clock(
+        &mut self,
+        last: Timestamp,
+        now: Timestamp,
+    ) -> Result<Duration, QueueError> {
+        let clock = self.events.clock();
+        let Some(behind) = &self.behind else {
+            self.behind = Some(clock.stopwatch());
+            let text = format!(
+                "schedule of {:?}: it was last run at {}, which is to come; if the clock stays as it is, the \
+                 schedule counts from now in {CLOCK_SETTLES:?}",
+                self.function,
+                rfc3339(last)
+            );
+            self.events.say(Level::Warn, text);
+            return Ok(LOOK);
+        };
+        if behind.elapsed() < CLOCK_SETTLES {
+            return Ok(LOOK);
+        }
+        self.behind = None;
+        self.events
+            .start_schedule(&self.function, &self.schedule, now)
+            .await?;
+        Ok(Duration::ZERO)
+    }
+
     /// Whether a clock that was ahead noted a time past the next one. A step back of some seconds is waited
     /// out, so that no time comes twice.
     fn is_from_the_future(&self, last: Timestamp, now: Timestamp) -> bool {
@@ -75,7 +109,7 @@ impl ScheduleTrigger {
     }
 
     /// Accepts the times that have come. Returns how long until there can be another.
-    async fn look(&self, started: Timestamp) -> Result<Duration, QueueError> {
+    async fn look(&mut self, started: Timestamp) -> Result<Duration, QueueError> {
         let now = self.events.clock().now();
         let noted = self
             .events
@@ -89,18 +123,9 @@ impl ScheduleTrigger {
             return Ok(Duration::ZERO);
         };
         if self.is_from_the_future(last, now) {
-            let text = format!(
-                "schedule of {:?}: it was last run at {}, which is to come; the clock was set back, and the \
-                 schedule counts from now",
-                self.function,
-                rfc3339(last)
-            );
-            self.events.say(Level::Warn, text);
-            self.events
-                .start_schedule(&self.function, &self.schedule, now)
-                .await?;
-            return Ok(Duration::ZERO);
+            return self.wait_for_the_clock(last, now).await;
         }
+        self.behind = None;
         match self.missed {
             Missed::All => {}
             // Whatever came before the host did.

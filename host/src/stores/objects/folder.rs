@@ -309,16 +309,9 @@ impl Inner {
         let file = match self.dir.open_with(key, &options) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Err(self.not_found(key)),
-            // Its folders are no hindrance, so it is this one alone.
-            Err(error)
-                if error.kind() == io::ErrorKind::PermissionDenied
-                    && self.dir.symlink_metadata(key).is_ok() =>
-            {
-                return Err(ObjectError::Unreadable {
-                    bucket: self.name.clone(),
-                    key: key.to_owned(),
-                    reason: error.to_string(),
-                });
+            // Its folders are no hindrance, so it is this one alone: no permission, a socket, links in a circle.
+            Err(error) if self.dir.symlink_metadata(key).is_ok() && is_of_one(&error) => {
+                return Err(self.unreadable(key, error));
             }
             Err(error) => return Err(self.failed("open", key, &error)),
         };
@@ -339,10 +332,7 @@ impl Inner {
         }
         if let Some(stored) = attribute(file, METADATA_ATTRIBUTE) {
             info.metadata =
-                serde_json::from_str(&stored).map_err(|error| ObjectError::Unavailable {
-                    bucket: self.name.clone(),
-                    reason: format!("the metadata stored with {key:?} can't be read: {error}"),
-                })?;
+                serde_json::from_str(&stored).map_err(|error| self.unreadable(key, error))?;
         }
         Ok(info)
     }
@@ -370,7 +360,7 @@ impl Inner {
             return Err(changed());
         }
         let body =
-            read_range(&mut file, offset, length).map_err(|e| self.failed("read", key, &e))?;
+            read_range(&mut file, offset, length).map_err(|error| self.unreadable(key, error))?;
         // A writer may have changed the file in place meanwhile: then these bytes are of no version.
         if let Some(wanted) = etag
             && version(&file)? != wanted
@@ -493,6 +483,14 @@ impl Inner {
         }
     }
 
+    fn unreadable(&self, key: &str, error: impl std::fmt::Display) -> ObjectError {
+        ObjectError::Unreadable {
+            bucket: self.name.clone(),
+            key: key.to_owned(),
+            reason: error.to_string(),
+        }
+    }
+
     fn failed(&self, doing: &str, what: &str, error: &io::Error) -> ObjectError {
         ObjectError::Unavailable {
             bucket: self.name.clone(),
@@ -609,6 +607,15 @@ fn attribute(file: &File, name: &str) -> Option<String> {
     let length = rustix::fs::fgetxattr(file, name, value.as_mut_slice()).ok()?;
     value.truncate(length);
     String::from_utf8(value).ok()
+}
+
+/// Whether an error is of the one file that was to be opened, and others may be well.
+fn is_of_one(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| {
+        [Errno::ACCESS, Errno::PERM, Errno::LOOP, Errno::NXIO].contains(&errno)
+    })
 }
 
 fn nonblock() -> i32 {

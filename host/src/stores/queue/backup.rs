@@ -19,7 +19,6 @@ impl Operations {
         self.one::<i64>("PRAGMA wal_autocheckpoint = 0", [])?;
         let busy: Option<i64> = self.one("PRAGMA wal_checkpoint(FULL)", [])?;
         if busy != Some(0) {
-            self.end_backup()?;
             return Err(QueueError::Failed {
                 reason: "the store's log can't be moved into its file; try again".to_owned(),
             });

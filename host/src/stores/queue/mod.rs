@@ -286,7 +286,7 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, QueueError> {
-        self.read(move |store| store.counts(now)).await
+        self.between(move |store| store.counts(now)).await
     }
 
     async fn totals(&self) -> Result<Totals, QueueError> {
@@ -300,7 +300,7 @@ impl Queue for EmbeddedQueue {
         now: Timestamp,
     ) -> Result<Vec<Listed>, QueueError> {
         let function = function.to_owned();
-        self.read(move |store| store.list(&function, limit, now))
+        self.between(move |store| store.list(&function, limit, now))
             .await
     }
 
@@ -316,7 +316,7 @@ impl Queue for EmbeddedQueue {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, QueueError> {
         let filter = filter.clone();
-        self.read(move |store| store.dead_letters(&filter, after, limit))
+        self.between(move |store| store.dead_letters(&filter, after, limit))
             .await
     }
 
@@ -345,7 +345,14 @@ impl Queue for EmbeddedQueue {
     async fn backup(&self, to: &Path) -> Result<(), QueueError> {
         backup::check_target(to)?;
         let _alone = self.backups.lock().await;
-        let bytes = self.between(Operations::begin_backup).await?;
+        let begun = self.between(Operations::begin_backup).await;
+        let bytes = match begun {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.between(Operations::end_backup).await?;
+                return Err(error);
+            }
+        };
         let (file, to) = (Arc::clone(&self.file), to.to_owned());
         // Others use the store meanwhile.
         let copied = tokio::task::spawn_blocking(move || backup::copy(&file, bytes, &to)).await;

@@ -896,7 +896,10 @@ async fn a_lengthened_log_holds_what_is_written() {
     };
     add(&queue, "before").await;
     queue.lengthen_log().await.unwrap();
+    let log = dir.path().join(format!("{FILE}-wal"));
+    assert!(log.metadata().unwrap().len() > 16_000_000);
     add(&queue, "after").await;
+    assert!(log.metadata().unwrap().len() < 18_000_000);
     // As a killed process leaves them.
     let copy = TempDir::new().unwrap();
     for end in ["", "-wal"] {
@@ -961,4 +964,41 @@ async fn a_backup_has_what_was_there_when_it_began() {
         queue.take("f", 100, 1_000).await.unwrap().deliveries.len(),
         62
     );
+}
+
+/// In a runtime of several threads a caller commits by itself where nobody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_caller_that_commits_by_itself_loses_nothing_and_neither_does_one_that_panics() {
+    let dir = TempDir::new().unwrap();
+    let queue = Arc::new(open(&dir));
+    let mut publishers = tokio::task::JoinSet::new();
+    for publisher in 0..8 {
+        let queue = Arc::clone(&queue);
+        publishers.spawn(async move {
+            for number in 0..50 {
+                let id = format!("{publisher}/{number}");
+                let event = accept(&id, &["f"], 0, Identity::Id);
+                assert_eq!(queue.accept(vec![event]).await.unwrap(), [Accepted::New]);
+            }
+        });
+    }
+    while let Some(done) = publishers.join_next().await {
+        done.unwrap();
+    }
+    let panics = Arc::clone(&queue);
+    let ended = tokio::spawn(async move {
+        panics
+            .write(|store| -> operations::Result<()> {
+                let event = accept("lost", &["f"], 0, Identity::Id);
+                store.accept(&[event])?;
+                panic!("in the middle of a group");
+            })
+            .await
+    });
+    assert!(ended.await.is_err());
+    let event = accept("after", &["f"], 0, Identity::Id);
+    queue.accept(vec![event]).await.unwrap();
+    let there = queue.list("f", 1_000, 1_000).await.unwrap();
+    assert_eq!(there.len(), 401);
+    assert!(there.iter().all(|listed| listed.id != "lost"));
 }
