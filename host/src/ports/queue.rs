@@ -152,7 +152,7 @@ pub enum Accepted {
 pub struct Taken {
     /// Oldest due first.
     pub deliveries: Vec<Delivery>,
-    /// When the next one falls due, where fewer than asked were.
+    /// When the next one falls due, where nothing was.
     pub next_due: Option<Timestamp>,
     /// Deliveries that can't be read, each with what is wrong: they are set aside.
     pub damaged: Vec<String>,

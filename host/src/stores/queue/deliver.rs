@@ -148,7 +148,7 @@ impl Operations {
             return Ok(taken);
         }
         let found = self.due(function, limit, now)?;
-        let short = found.len() < limit;
+        let none = found.is_empty();
         for Row { seq, lane, record } in found {
             match decode_delivery(seq, function, &record) {
                 Ok(delivery) => taken.deliveries.push(delivery),
@@ -158,7 +158,8 @@ impl Operations {
                 }
             }
         }
-        if short {
+        // Who got something looks again; who got nothing sleeps.
+        if none {
             let next: Option<i64> = self.one(
                 "SELECT due FROM delivery WHERE function = ?1 AND due > ?2 ORDER BY due LIMIT 1",
                 params![function, signed(now)],
