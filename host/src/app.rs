@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
@@ -341,19 +341,38 @@ impl App {
         Ok(engine)
     }
 
-    /// Runs until told to stop, or to restore a backup, which is returned: watches buckets, answers the
-    /// control socket, delivers. Calls `ready` once all of it listens.
+    /// Answers the control socket from now on: what commands ask needs no function.
     ///
     /// # Errors
-    /// Where a folder can't be watched, or the socket can't be made.
+    /// Where the socket can't be made.
+    pub fn listen(&self) -> Result<Listening, AppError> {
+        let (restores, restore) = mpsc::channel(1);
+        let control = Control::listen(&self.state, Arc::clone(&self.events), restores)?;
+        let (stopper, stop) = watch::channel(false);
+        Ok(Listening {
+            served: tokio::spawn(control.serve(stop)),
+            stopper,
+            restore,
+        })
+    }
+
+    /// Runs until told to stop, or to restore a backup, which is returned: watches buckets and delivers. Calls
+    /// `ready` once all is watched. The control socket is answered until what runs is finished.
+    ///
+    /// # Errors
+    /// Where a folder can't be watched.
     pub async fn up(
         &self,
         engine: Engine,
+        listening: Listening,
         mut stop: Stop,
         ready: impl FnOnce(),
     ) -> Result<Option<Restore>, AppError> {
-        let (restores, mut restore) = mpsc::channel(1);
-        let control = Control::listen(&self.state, Arc::clone(&self.events), restores)?;
+        let Listening {
+            served,
+            stopper: end_control,
+            mut restore,
+        } = listening;
         let (stopper, own_stop) = watch::channel(false);
         let ended = tokio::spawn(async move {
             let restore = tokio::select! {
@@ -363,18 +382,20 @@ impl App {
             let _ = stopper.send(true);
             restore
         });
-        let served = self.serve(engine, control, own_stop, ready).await;
-        if served.is_err() {
+        let delivered = self.deliver(engine, own_stop, ready).await;
+        let _ = end_control.send(true);
+        // It ends by itself, with the answers that are under way.
+        let _ = served.await;
+        if delivered.is_err() {
             ended.abort();
         }
-        served?;
+        delivered?;
         Ok(ended.await.unwrap_or(None))
     }
 
-    async fn serve(
+    async fn deliver(
         &self,
         engine: Engine,
-        control: Control,
         stop: Stop,
         ready: impl FnOnce(),
     ) -> Result<(), AppError> {
@@ -402,7 +423,6 @@ impl App {
             }
         }
         tasks.spawn(Arc::clone(&self.events).watch_quotas(stop.clone()));
-        tasks.spawn(control.serve(stop.clone()));
         ready();
         let queue = Arc::clone(&self.queue);
         tasks.spawn(async move {
@@ -417,6 +437,13 @@ impl App {
         while tasks.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+/// The control socket, answered beside whatever its application does.
+pub struct Listening {
+    served: JoinHandle<()>,
+    stopper: watch::Sender<bool>,
+    restore: mpsc::Receiver<Restore>,
 }
 
 /// Room for what all the manifest's functions stage together.

@@ -145,6 +145,45 @@ fn a_backup_is_made_and_restored_while_the_host_runs() {
     assert_eq!(list(&app).len(), 4);
 }
 
+/// Commands waited for the store while the host compiled, and while it finished what ran.
+#[test]
+fn a_host_answers_while_it_compiles_and_while_it_finishes() {
+    let app = App::new(
+        r#"
+        [buckets.gate]
+        [buckets.out]
+        [buckets.photos]
+        [[function]]
+        name = "gate"
+        component = "guest:gate"
+        on = { message = "in" }
+        limits = { timeout = "100s" }
+        grants = { read = ["gate"], write = ["out"] }
+        [[function]]
+        name = "thumbnail"
+        component = "guest:thumbnail"
+        on = { object-created = "photos" }
+        grants = { read = ["photos"], write = ["out"] }
+        "#,
+    );
+    let mut starting = app.command(&["up", "--json", "--cache-dir", "cache"]);
+    starting.env_remove("KINGLET_CACHE_DIR");
+    let mut host = Host::start(starting);
+    host.said("compiling");
+    let answered = app.kinglet(&["publish", "in", "--body", "x"]).expect(0);
+    assert!(!answered.stderr.contains("waiting"), "{answered:?}");
+    host.said("ready");
+    host.waiting(1);
+    host.interrupt();
+    host.said("stopping");
+    let answered = app.kinglet(&["status", "--json"]).expect(0);
+    assert!(!answered.stderr.contains("waiting"), "{answered:?}");
+    assert_eq!(answered.json()[0]["running"], 1);
+    app.put("gate/open", "");
+    host.end();
+    assert_eq!(app.keys("out"), ["x"]);
+}
+
 #[test]
 fn a_backup_is_restored_when_no_host_runs() {
     let app = App::new(REJECTING);

@@ -85,6 +85,7 @@ fn a_run_ends_when_its_host_does_and_says_that_nothing_is_lost() {
         name = "gate"
         component = "guest:gate"
         on = { object-created = "in" }
+        limits = { concurrency = 1, timeout = "100s" }
         grants = { read = ["gate"], write = ["out"] }
         "#,
     );
@@ -92,13 +93,15 @@ fn a_run_ends_when_its_host_does_and_says_that_nothing_is_lost() {
     let mut host = app.up();
     host.waiting(1);
     let run = app.command(&["run", "gate", "in"]).spawn().unwrap();
-    host.waiting(2);
+    let pending = || app.kinglet(&["status", "--json"]).json()[0]["pending"].clone();
+    while pending() != 2 {}
     host.interrupt();
+    host.said("stopping");
+    app.put("gate/open", "");
     let output = run.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("what is left is kept"), "{stderr}");
-    app.put("gate/open", "");
     let ended = host.end();
     assert_eq!(ended.code, Some(0), "{:#?}", ended.lines);
     assert_eq!(app.read("out/a"), "1");

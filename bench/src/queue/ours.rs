@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use inotify::{Inotify, WatchMask};
 use kinglet::app::{App, journal_dir, state_dir};
@@ -15,7 +14,10 @@ use kinglet::control::{Client, Request, Response, answer};
 use kinglet::events::NewMessage;
 use kinglet::ports::{Draft, RecordKind};
 use kinglet::stores::journal::JournalReader;
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::process::{Process, size_mib};
 use super::settled::Settled;
@@ -129,20 +131,19 @@ impl Side for Ours {
                 }
             }
         });
-        let (settled, ended) = (Arc::<Settled>::default(), Arc::new(AtomicBool::new(false)));
-        let (noted, told) = (Arc::clone(&settled), Arc::clone(&ended));
+        let settled = Arc::<Settled>::default();
         let changes = Inotify::init()?;
         changes
             .watches()
             .add(&logs, WatchMask::MODIFY | WatchMask::CREATE)?;
-        let follower = std::thread::spawn(move || follow(journal, changes, &noted, &told));
+        let (ended, told) = oneshot::channel();
+        let follower = tokio::spawn(follow(journal, changes, Arc::clone(&settled), told));
         Ok(Box::new(OurServer {
             process,
             stderr,
             state: state_dir(&manifest),
             settled,
             follower,
-            logs,
             ended,
             numbers: Arc::default(),
         }))
@@ -164,12 +165,11 @@ impl Side for Ours {
 
 struct OurServer {
     process: Process,
-    stderr: tokio::task::JoinHandle<()>,
+    stderr: JoinHandle<()>,
     state: PathBuf,
     settled: Arc<Settled>,
     follower: JoinHandle<Result<()>>,
-    logs: PathBuf,
-    ended: Arc<AtomicBool>,
+    ended: oneshot::Sender<()>,
     numbers: Arc<AtomicU64>,
 }
 
@@ -193,25 +193,29 @@ impl Server for OurServer {
 
     async fn stop(self: Box<Self>) -> Result<()> {
         self.process.stop().await?;
-        self.ended.store(true, Ordering::Relaxed);
-        // Wakes the follower, for which nothing changes any more.
-        std::fs::write(self.logs.join("ended"), "ended")?;
-        let followed = self.follower.join();
-        followed.map_err(|_| anyhow!("the journal's reader panicked"))??;
+        // A follower that ended by itself says why below.
+        let _ = self.ended.send(());
+        self.follower.await??;
         Ok(self.stderr.await?)
     }
 }
 
-/// The host writes an outcome after its settlement is on disk.
-fn follow(
+/// The host writes an outcome after its settlement is on disk. Reads to the end of what was written before
+/// `ended`.
+async fn follow(
     mut journal: JournalReader,
-    mut changes: Inotify,
-    settled: &Settled,
-    ended: &AtomicBool,
+    changes: Inotify,
+    settled: Arc<Settled>,
+    mut ended: oneshot::Receiver<()>,
 ) -> Result<()> {
+    #[expect(
+        deprecated,
+        reason = "what took its place is unsafe, and `Inotify` owns its descriptor"
+    )]
+    let mut changes = AsyncFd::new(changes)?;
     let mut buffer = [0; 4_096];
+    let mut last = false;
     loop {
-        let last = ended.load(Ordering::Relaxed);
         while let Some(record) = journal.next_record()? {
             if let RecordKind::Outcome {
                 outcome,
@@ -226,7 +230,16 @@ fn follow(
         if last {
             return Ok(());
         }
-        let _ = changes.read_events_blocking(&mut buffer)?;
+        tokio::select! {
+            ready = changes.readable_mut() => {
+                let read = ready?.try_io(|changes| {
+                    changes.get_mut().read_events(&mut buffer).map(|_| ())
+                });
+                // Nothing to read is for the next turn.
+                read.unwrap_or(Ok(()))?;
+            }
+            _ = &mut ended => last = true,
+        }
     }
 }
 

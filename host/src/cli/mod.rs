@@ -70,7 +70,7 @@ enum Command {
 const MANIFEST: &str = "kinglet.toml";
 const NO_FUNCTIONS: &str = "the manifest has no functions; add a `[[function]]`";
 
-/// How long a command waits for a store that is in use: a host may be compiling, or finishing what runs.
+/// How long a command waits for a store that is in use: by another command, or a host between two of its states.
 const HELD: Duration = Duration::from_secs(60);
 const HELD_PAUSE: Duration = Duration::from_millis(50);
 

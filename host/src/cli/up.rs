@@ -46,6 +46,7 @@ impl Up {
             anyhow::bail!(NO_FUNCTIONS);
         }
         let mut app = App::open(Arc::clone(&manifest), clock.clone()).await?;
+        let mut listening = app.listen()?;
         let mut engine = self.load(&app)?;
         let (stopper, stop) = watch::channel(false);
         let signals = tokio::spawn(stop_on_signals(stopper)?);
@@ -59,12 +60,13 @@ impl Up {
                 let started = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
                 eprintln!("ready in {}; stop with ctrl-c", micros(started));
             };
-            let Some(restore) = app.up(engine, stop.clone(), ready).await? else {
+            let Some(restore) = app.up(engine, listening, stop.clone(), ready).await? else {
                 break;
             };
             drop(app);
             watch = clock.stopwatch();
             app = restored(restore, &manifest, &clock).await?;
+            listening = app.listen()?;
             engine = self.load(&app)?;
         }
         drop(running);

@@ -133,6 +133,7 @@ impl Operations {
             // Somebody panicked in the middle of a group.
             self.sql("ROLLBACK", [])?;
         }
+        self.lost.take();
         self.sql("BEGIN IMMEDIATE", [])?;
         self.in_group = true;
         Ok(())

@@ -55,6 +55,16 @@ fn settlement(delivery: crate::ports::Delivery, disposition: Disposition) -> Set
     }
 }
 
+/// Takes one delivery of `f`, which must be there.
+async fn take_one(queue: &EmbeddedQueue, now: Timestamp) -> crate::ports::Delivery {
+    let taken = queue.take("f", 1, now).await.unwrap();
+    taken.deliveries.into_iter().next().unwrap()
+}
+
+async fn nothing_due(queue: &EmbeddedQueue, now: Timestamp) -> bool {
+    queue.take("f", 9, now).await.unwrap().deliveries.is_empty()
+}
+
 /// Where nothing of `f` is due, when something is.
 async fn next_due(queue: &EmbeddedQueue, now: Timestamp) -> Option<Timestamp> {
     let taken = queue.take("f", 9, now).await.unwrap();
@@ -118,14 +128,7 @@ async fn a_lease_hides_a_delivery_until_it_is_released() {
         .await
         .unwrap();
     let taken = queue.take("f", 1, 1_000).await.unwrap();
-    assert!(
-        queue
-            .take("f", 1, 1_000)
-            .await
-            .unwrap()
-            .deliveries
-            .is_empty()
-    );
+    assert!(nothing_due(&queue, 1_000).await);
     queue.release(&[taken.deliveries[0].seq]);
     assert_eq!(ids(&queue.take("f", 1, 1_000).await.unwrap()), ["a"]);
 }
@@ -138,32 +141,15 @@ async fn a_retry_remembers_its_attempts_and_a_dead_letter_tells_them() {
         .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
         .await
         .unwrap();
-    let first = queue
-        .take("f", 1, 1_000)
-        .await
-        .unwrap()
-        .deliveries
-        .remove(0);
+    let first = take_one(&queue, 1_000).await;
     assert_eq!(first.attempt(), 1);
     let retry = Disposition::Retry {
         due: 5_000,
         attempt: attempt(),
     };
     settle(&queue, &first, retry).await;
-    assert!(
-        queue
-            .take("f", 1, 4_999)
-            .await
-            .unwrap()
-            .deliveries
-            .is_empty()
-    );
-    let second = queue
-        .take("f", 1, 5_000)
-        .await
-        .unwrap()
-        .deliveries
-        .remove(0);
+    assert!(nothing_due(&queue, 4_999).await);
+    let second = take_one(&queue, 5_000).await;
     assert_eq!((second.attempt(), second.failed), (2, 1));
     let dead = Disposition::Dead {
         attempt: attempt(),
@@ -256,12 +242,7 @@ async fn an_intent_stays_until_it_is_applied_and_its_events_come_once() {
         .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
         .await
         .unwrap();
-    let delivery = queue
-        .take("f", 1, 1_000)
-        .await
-        .unwrap()
-        .deliveries
-        .remove(0);
+    let delivery = take_one(&queue, 1_000).await;
     let intent = Intent {
         seq: delivery.seq,
         changes: vec![(
@@ -309,12 +290,7 @@ async fn a_settlement_of_a_missing_delivery_changes_nothing() {
         .accept(vec![accept("a", &["f"], 0, Identity::Unique)])
         .await
         .unwrap();
-    let delivery = queue
-        .take("f", 1, 1_000)
-        .await
-        .unwrap()
-        .deliveries
-        .remove(0);
+    let delivery = take_one(&queue, 1_000).await;
     queue
         .settle(vec![settlement(delivery.clone(), Disposition::Done)], false)
         .await
@@ -846,21 +822,7 @@ async fn a_group_that_meets_a_full_disk_is_committed_whole_or_not_at_all() {
 async fn a_damaged_dead_letter_holds_nobody_up() {
     let dir = TempDir::new().unwrap();
     let queue = open(&dir);
-    for id in ["a", "b", "c"] {
-        let event = accept(id, &["f"], 0, Identity::Unique);
-        queue.accept(vec![event]).await.unwrap();
-        let delivery = queue
-            .take("f", 1, 1_000)
-            .await
-            .unwrap()
-            .deliveries
-            .remove(0);
-        let dead = Disposition::Dead {
-            attempt: attempt(),
-            reason: "no more".to_owned(),
-        };
-        settle(&queue, &delivery, dead).await;
-    }
+    die(&queue, 3).await;
     queue
         .write(|store| {
             store.sql(
@@ -1003,7 +965,8 @@ async fn a_caller_that_commits_by_itself_loses_nothing_and_neither_does_one_that
             })
             .await
     });
-    assert!(ended.await.is_err());
+    // On its own thread, or on the store's.
+    assert!(!matches!(ended.await, Ok(Ok(()))));
     let event = accept("after", &["f"], 0, Identity::Id);
     queue.accept(vec![event]).await.unwrap();
     let there = queue.list("f", 1_000, 1_000).await.unwrap();

@@ -1,6 +1,7 @@
 //! Who commits: what waits goes into one group, which the store's thread commits and then answers. Where
 //! nothing waits the caller commits by itself.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
@@ -59,7 +60,11 @@ pub(super) fn serve(store: &Shared, mut commands: mpsc::Receiver<Command>) {
         {
             waiting.push(next);
         }
-        execute(&mut held, waiting);
+        // Whoever waited for an answer gets none; the others go on, and the next group takes back what is left.
+        let executed = catch_unwind(AssertUnwindSafe(|| execute(&mut held, waiting)));
+        if executed.is_err() {
+            tracing::error!("a command on the store panicked");
+        }
     }
     if let Some(store) = lock(store).take() {
         store.close();
