@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kinglet_powercut::{
-    Change, Faults, Folders, LogWriter, Plan, Record, State, Step, Window, Windows,
+    Change, Class, Faults, Folders, LogWriter, Plan, Record, State, Step, Window, Windows,
 };
 
 use crate::inside::give_up;
@@ -168,11 +168,13 @@ impl Notes {
         }
     }
 
-    pub fn fault_of_sync(&mut self, path: &Path) -> bool {
+    pub fn fault_of_sync(&mut self, path: &Path, class: Class) -> bool {
         let Some(faults) = self.faults else {
             return false;
         };
-        let fails = self.random.u32(..MILLION) < faults.syncs;
+        // Few syncs are of the store's folder, and all that is committed relies on them.
+        let likely = if class == Class::StoreFolder { 60 } else { 1 };
+        let fails = self.random.u32(..MILLION) < faults.syncs.saturating_mul(likely);
         if fails {
             self.note_fault(path, "sync: EIO".to_owned());
         }

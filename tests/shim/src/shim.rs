@@ -224,7 +224,7 @@ pub fn sync(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
     if class == Class::Store {
         state.step(Step::SyncingStore);
     }
-    if state.fault_of_sync(&found.path) {
+    if state.fault_of_sync(&found.path, class) {
         state.folders.put_back(found.id, changed);
         drop(state);
         return failed(libc::EIO);

@@ -138,7 +138,22 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
             });
         }
     }
+    sync_names(path)?;
     Ok(connection)
+}
+
+/// The log is there by now, and is worth what its name is. SQLite syncs the folder as well, and takes a sync
+/// that failed for a good one (`unixSync` ignores its result): what was committed until the next start would be
+/// lost with the power.
+fn sync_names(path: &Path) -> Result<(), QueueError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| QueueError::Failed {
+        reason: format!("can't sync folder {}: {error}", folder.display()),
+    })
 }
 
 /// Whether a file has tables of ours, of whatever version.

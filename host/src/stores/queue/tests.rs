@@ -936,6 +936,18 @@ async fn a_backup_has_what_was_there_when_it_began() {
     );
 }
 
+/// Its name is synced when the store is opened, so it must be there by then; `cargo xtask torture` has such syncs
+/// fail.
+#[tokio::test]
+async fn the_log_is_there_as_soon_as_the_store_is() {
+    let dir = TempDir::new().unwrap();
+    for _ in 0..2 {
+        let queue = open(&dir);
+        assert!(dir.path().join(format!("{FILE}-wal")).exists());
+        drop(queue);
+    }
+}
+
 /// In a runtime of several threads a caller commits by itself where nobody waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_caller_that_commits_by_itself_loses_nothing_and_neither_does_one_that_panics() {
