@@ -296,9 +296,9 @@ impl Events {
         }
         let mut pause = FIRST_PAUSE;
         let mut closing = self.closing.subscribe();
-        while let Err(error) = self.try_apply(&intent).await {
+        while let Err(reason) = self.carry_out(&intent).await {
             if pause == FIRST_PAUSE {
-                self.say(Level::Error, cannot_apply(&error));
+                self.say(Level::Error, reason);
             }
             tokio::select! {
                 () = stopped(&mut closing) => {
@@ -309,34 +309,19 @@ impl Events {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        self.applied(intent).await;
+        let accepts = intent.accepts.iter();
+        self.wake(accepts.flat_map(|accept| &accept.functions));
     }
 
-    /// Notes that an intent is carried out, and goes on until that is on disk.
-    async fn applied(&self, intent: Intent) {
-        let woken: Vec<String> = intent
-            .accepts
-            .iter()
-            .flat_map(|accept| accept.functions.iter().cloned())
-            .collect();
-        let mut pause = FIRST_PAUSE;
-        let mut closing = self.closing.subscribe();
-        while let Err(error) = self.queue.applied(intent.seq, intent.accepts.clone()).await {
-            if pause == FIRST_PAUSE {
-                let text =
-                    format!("that effects are applied can't be noted, and is tried again: {error}");
-                self.say(Level::Error, text);
-            }
-            tokio::select! {
-                () = stopped(&mut closing) => {
-                    self.locks.close_all(&[intent]);
-                    return;
-                }
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        self.wake(woken);
+    /// Applies an intent and notes that; what was done of it before is done again without harm. The error is
+    /// for people.
+    async fn carry_out(&self, intent: &Intent) -> Result<(), String> {
+        let applied = self.try_apply(intent).await;
+        applied.map_err(|error| cannot_apply(&error))?;
+        let noted = self.queue.applied(intent.seq, intent.accepts.clone()).await;
+        noted.map_err(|error| {
+            format!("that effects are applied can't be noted, and is tried again: {error}")
+        })
     }
 
     async fn try_apply(&self, intent: &Intent) -> Result<(), ObjectError> {
@@ -442,15 +427,7 @@ impl Events {
                 left.push(intent);
                 continue;
             }
-            let noted = match self.try_apply(&intent).await {
-                Ok(()) => {
-                    let accepts = intent.accepts.clone();
-                    let noted = self.queue.applied(intent.seq, accepts).await;
-                    noted.map_err(|error| error.to_string())
-                }
-                Err(error) => Err(cannot_apply(&error)),
-            };
-            match noted {
+            match self.carry_out(&intent).await {
                 // The next of its ordering key may be anybody's.
                 Ok(()) => self.wake(self.wake.keys()),
                 Err(reason) => {
