@@ -131,13 +131,7 @@ impl Events {
         if accepts.is_empty() {
             return Ok(Vec::new());
         }
-        let woken: Vec<String> = accepts
-            .iter()
-            .flat_map(|accept| accept.functions.iter().cloned())
-            .collect();
-        let answers = self.queue.accept(accepts).await?;
-        self.wake(woken);
-        Ok(answers)
+        self.queue.accept(accepts).await
     }
 
     pub(super) fn message(

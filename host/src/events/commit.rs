@@ -285,8 +285,7 @@ impl Events {
         Ok(plan)
     }
 
-    /// Carries out a decided intent, and wakes whom its events are for. Goes on until it works: given up,
-    /// it would be carried out over newer objects at the next start. Where the host is to end first, that
+    /// Carries out a decided intent. Goes on until it works: given up, it would be carried out over newer objects at the next start. Where the host is to end first, that
     /// start carries it out, and its buckets, which the caller holds, are closed until then.
     pub(super) async fn apply(&self, intent: Intent) {
         if self.locks.is_closed(&intent) {
@@ -309,8 +308,6 @@ impl Events {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        let accepts = intent.accepts.iter();
-        self.wake(accepts.flat_map(|accept| &accept.functions));
     }
 
     /// Applies an intent and notes that; what was done of it before is done again without harm. The error is

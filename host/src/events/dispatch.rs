@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Events;
-use crate::clock::{Timestamp, millis};
+use super::idle::{Given, Idle};
+use crate::clock::{Stopwatch, Timestamp, millis};
 use crate::config::Function;
 use crate::ports::{
     Cost, Delivery, Handled, Handler, Level, ObjectError, Outcome, Payload, QueueError, Taken,
@@ -49,13 +50,22 @@ impl Events {
             if only.is_some_and(|only| only != function.name) {
                 continue;
             }
+            let permits = Arc::new(Semaphore::new(function.limits.concurrency));
+            let wake = self.wake.get(&function.name).map(Arc::clone);
+            let (idle, given) = Idle::new(
+                &function,
+                &permits,
+                self.clock.clone(),
+                wake.unwrap_or_default(),
+            );
             let worker = Worker {
-                permits: Arc::new(Semaphore::new(function.limits.concurrency)),
+                permits,
                 function: Arc::new(function),
                 events: Arc::clone(&self),
                 handler: Arc::clone(&handler),
+                idle: Arc::new(idle),
             };
-            functions.spawn(worker.serve(stop.clone()));
+            functions.spawn(worker.serve(given, stop.clone()));
         }
         let events = Arc::clone(&self);
         functions.spawn(async move {
@@ -72,22 +82,25 @@ struct Worker<H> {
     events: Arc<Events>,
     handler: Arc<H>,
     permits: Arc<Semaphore>,
+    idle: Arc<Idle>,
 }
 
 impl<H: Handler> Worker<H> {
-    async fn serve(self, mut stop: Stop) {
+    async fn serve(self, mut given: mpsc::Receiver<Given>, mut stop: Stop) {
         let mut running = JoinSet::new();
-        let wake = self
-            .events
-            .wake
-            .get(&self.function.name)
-            .map(Arc::clone)
-            .unwrap_or_default();
+        let waiter = Arc::clone(&self.idle);
+        if let Err(error) = self.events.queue.attend(&self.function.name, waiter).await {
+            self.events.say(Level::Error, error.to_string());
+        }
         loop {
             // The permits come first: what can't run stays in the store.
             let mut permits = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
+                Some(given) = given.recv() => {
+                    self.begin(given, &mut running);
+                    continue;
+                }
                 permit = Arc::clone(&self.permits).acquire_owned() => match permit {
                     Ok(permit) => permit,
                     Err(_) => break,
@@ -120,32 +133,79 @@ impl<H: Handler> Worker<H> {
                 if !taken.damaged.is_empty() {
                     continue;
                 }
+                let now = self.events.clock.now();
                 let due = taken.next_due.map_or(LOOK, |due| {
-                    Duration::from_millis(due.saturating_sub(self.events.clock.now()).max(1))
+                    Duration::from_millis(due.saturating_sub(now).max(1))
                 });
-                tokio::select! {
-                    () = stopped(&mut stop) => break,
-                    () = wake.notified() => {}
-                    () = tokio::time::sleep(due.min(LOOK)) => {}
-                }
+                let longest = due.min(LOOK);
+                self.idle.begin(now.saturating_add(millis(longest)));
+                self.wait(longest, &mut given, &mut stop, &mut running)
+                    .await;
+                self.idle.end();
                 continue;
             }
             let mut deliveries = taken.deliveries.into_iter().peekable();
             while deliveries.peek().is_some()
                 && let Some(permit) = permits.split(1)
             {
-                let attempt = Attempt {
-                    function: Arc::clone(&self.function),
-                    events: Arc::clone(&self.events),
-                    handler: Arc::clone(&self.handler),
+                let deliveries = deliveries.by_ref().take(size).collect();
+                let since = self.events.clock.stopwatch();
+                let given = Given {
                     permit,
+                    deliveries,
+                    since,
                 };
-                running.spawn(attempt.run(deliveries.by_ref().take(size).collect()));
+                self.begin(given, &mut running);
             }
             // What was taken begins before the next look at the store.
             tokio::task::yield_now().await;
         }
+        given.close();
+        while let Some(given) = given.recv().await {
+            self.begin(given, &mut running);
+        }
         while running.join_next().await.is_some() {}
+    }
+
+    /// Begins what is given, until it is time to look at the store or to stop.
+    async fn wait(
+        &self,
+        longest: Duration,
+        given: &mut mpsc::Receiver<Given>,
+        stop: &mut Stop,
+        running: &mut JoinSet<()>,
+    ) {
+        let look = tokio::time::sleep(longest);
+        tokio::pin!(look);
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(stop) => return,
+                Some(given) = given.recv() => {
+                    while running.try_join_next().is_some() {}
+                    self.begin(given, running);
+                }
+                () = self.idle.woken() => return,
+                () = &mut look => return,
+            }
+        }
+    }
+
+    fn begin(&self, given: Given, running: &mut JoinSet<()>) {
+        let Given {
+            permit,
+            deliveries,
+            since,
+        } = given;
+        let attempt = Attempt {
+            function: Arc::clone(&self.function),
+            events: Arc::clone(&self.events),
+            handler: Arc::clone(&self.handler),
+            idle: Arc::clone(&self.idle),
+            since,
+            permit,
+        };
+        running.spawn(attempt.run(deliveries));
     }
 
     /// What is due, up to so many batches; a batch waits for more as long as its window is.
@@ -196,6 +256,8 @@ struct Attempt<H> {
     function: Arc<Function>,
     events: Arc<Events>,
     handler: Arc<H>,
+    idle: Arc<Idle>,
+    since: Stopwatch,
     #[expect(dead_code, reason = "held while the attempt runs")]
     permit: OwnedSemaphorePermit,
 }
@@ -240,7 +302,11 @@ impl<H: Handler> Attempt<H> {
         }
         let handled = match self.settled_beforehand(&mut deliveries).await {
             Some(outcome) => unhandled(vec![outcome; deliveries.len()]),
-            None => self.handler.handle(&self.function.name, &deliveries).await,
+            None => {
+                let handled = self.handler.handle(&self.function.name, &deliveries).await;
+                self.idle.took(self.since.elapsed());
+                handled
+            }
         };
         self.events
             .settle(&self.function, deliveries, handled, queue_ms, leased)

@@ -5,6 +5,7 @@ mod accept;
 mod backoff;
 mod commit;
 mod dispatch;
+mod idle;
 mod operate;
 mod quota;
 mod schedule;

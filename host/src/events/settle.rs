@@ -153,18 +153,10 @@ impl Events {
             record,
         } in ends
         {
-            let mut woken: Vec<String> = settlement
-                .accepts
-                .iter()
-                .flat_map(|accept| accept.functions.iter().cloned())
-                .collect();
             // The function's dispatcher may sleep without knowing when this comes again, or that another of
             // its ordering key is due now.
-            if matches!(settlement.disposition, Disposition::Retry { .. })
-                || settlement.delivery.lane.is_some()
-            {
-                woken.push(function.name.clone());
-            }
+            let woken = matches!(settlement.disposition, Disposition::Retry { .. })
+                || settlement.delivery.lane.is_some();
             follow.push((settlement.intent.clone(), woken, discards, record));
             settlements.push(settlement);
         }
@@ -181,12 +173,12 @@ impl Events {
         };
         let mut conflicts = Vec::with_capacity(settled.len());
         let mut applies = Vec::new();
-        let told = |seq: u64, woken: Vec<String>, record: Record, leased: &mut Vec<u64>| {
+        let told = |seq: u64, woken: bool, record: Record, leased: &mut Vec<u64>| {
             self.journal.write(record);
             // Only now the next of its ordering key may begin: the journal is in order too.
             self.queue.release(&[seq]);
             leased.retain(|leased| *leased != seq);
-            self.wake(woken);
+            self.wake(Some(&function.name).filter(|_| woken));
         };
         for ((settled, seq), (intent, woken, discards, record)) in
             settled.into_iter().zip(seqs).zip(follow)

@@ -21,7 +21,7 @@ pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Count, DeadFilter, DeadLetter, Delivery, Disposition,
     Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled, Settlement,
-    Sighting, Taken, Totals, WaitState,
+    Sighting, Taken, Totals, WaitState, Waiter,
 };
 pub use room::{Reserved, StagingRoom};
 pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

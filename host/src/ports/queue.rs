@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,9 @@ pub trait Queue: Send + Sync + 'static {
     /// none.
     async fn take(&self, function: &str, limit: usize, now: Timestamp)
     -> Result<Taken, QueueError>;
+
+    /// Has a function's dispatcher told of what is accepted for it, and handed some of it.
+    async fn attend(&self, function: &str, waiter: Arc<dyn Waiter>) -> Result<(), QueueError>;
 
     /// Ends leases. Deliveries that weren't settled are due as they were.
     fn release(&self, seqs: &[u64]);
@@ -95,6 +100,22 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Writes the whole store as it is now into a new file.
     async fn backup(&self, to: &Path) -> Result<(), QueueError>;
+}
+
+/// Waits for what is accepted for a function. Called with the store locked: it must neither wait nor ask it.
+pub trait Waiter: Send + Sync {
+    /// Whether it takes a delivery as things are.
+    fn is_ready(&self) -> bool;
+
+    /// Takes deliveries that are leased to it, oldest first, and returns those that it can't. Their acceptance
+    /// isn't on disk yet; settling them succeeds only after it is.
+    fn offer(&self, deliveries: Vec<Delivery>) -> Vec<Delivery>;
+
+    /// How long the last that it took has taken until it could be settled.
+    fn takes(&self) -> Duration;
+
+    /// Something was accepted and not offered, or not taken, that is due then.
+    fn wake(&self, due: Timestamp);
 }
 
 /// An event and whom it is for.

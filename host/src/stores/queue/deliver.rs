@@ -98,6 +98,8 @@ impl Operations {
                 attempts: Vec::new(),
             };
             self.add(&delivery)?;
+            let now = self.now();
+            self.ahead.note(delivery, now);
         }
         Ok(Accepted::New)
     }
@@ -204,7 +206,7 @@ impl Operations {
     }
 
     /// Whether a function is to get nothing: it is paused, or may have no more dead letters.
-    fn is_held(&self, function: &str) -> Result<bool> {
+    pub(super) fn is_held(&self, function: &str) -> Result<bool> {
         let held: Option<bool> = self.one(
             "SELECT paused IS NOT NULL OR dead >= ?2 FROM tally WHERE function = ?1",
             params![function, signed(self.config.max_dead_letters)],
@@ -329,6 +331,7 @@ impl Operations {
             keys,
             sightings,
         } = settlement;
+        self.ahead.settled(delivery.seq);
         let seq = signed(delivery.seq);
         let there = match disposition {
             // Until its effects are visible the next of its lane must not begin.
@@ -364,9 +367,7 @@ impl Operations {
             }
         };
         if !there {
-            return Err(QueueError::Damaged {
-                reason: format!("delivery {seq} is missing"),
-            });
+            return Err(self.missing(settlement.delivery.seq));
         }
         for sighting in sightings {
             self.saw(sighting)?;

@@ -19,6 +19,8 @@ const ENTRY: usize = 8;
 pub(super) struct Leases {
     file: File,
     held: HashMap<u64, Lease>,
+    /// Of these, those whose acceptance failed after they were handed out.
+    lost: HashSet<u64>,
     /// The ordering keys of those that have one, with their functions.
     lanes: HashSet<(Arc<str>, String)>,
     /// Places in the file that are free, and how many there are in all.
@@ -54,6 +56,7 @@ impl Leases {
         let leases = Self {
             file: File::create(&path).map_err(failed)?,
             held: HashMap::new(),
+            lost: HashSet::new(),
             lanes: HashSet::new(),
             free: Vec::new(),
             places: 0,
@@ -63,6 +66,16 @@ impl Leases {
 
     pub fn has(&self, seq: u64) -> bool {
         self.held.contains_key(&seq)
+    }
+
+    /// Notes that these were never accepted.
+    pub fn lose(&mut self, seqs: &[u64]) {
+        let held = seqs.iter().filter(|seq| self.held.contains_key(seq));
+        self.lost.extend(held);
+    }
+
+    pub fn is_lost(&self, seq: u64) -> bool {
+        self.lost.contains(&seq)
     }
 
     pub fn len(&self) -> usize {
@@ -98,6 +111,7 @@ impl Leases {
 
     pub fn remove(&mut self, seq: u64) {
         if let Some(lease) = self.held.remove(&seq) {
+            self.lost.remove(&seq);
             self.write(lease.place, 0);
             if let Some(lane) = lease.lane {
                 self.lanes.remove(&(lease.function, lane));

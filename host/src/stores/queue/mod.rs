@@ -3,6 +3,7 @@
 //! Whatever waits when a commit ends goes into the next one, so that a hundred publishers share one
 //! sync of the disk, and one publisher alone waits for no other. `ARCHITECTURE.md` says why SQLite.
 
+mod ahead;
 mod backup;
 mod dead;
 mod deliver;
@@ -28,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::{Clock, Timestamp};
 use crate::ports::{
     Accept, Accepted, Count, DeadFilter, DeadLetter, Intents, KeyValue, Listed, Queue, QueueError,
-    Settled, Settlement, Sighting, Taken, Totals, Value,
+    Settled, Settlement, Sighting, Taken, Totals, Value, Waiter,
 };
 use leases::Leases;
 use operations::Operations;
@@ -42,7 +43,7 @@ const WAITING: usize = 1_024;
 /// A queue in a folder of its own.
 #[derive(Debug)]
 pub struct EmbeddedQueue {
-    store: Shared,
+    store: Arc<Shared>,
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     leases: Arc<Mutex<Leases>>,
@@ -134,7 +135,7 @@ impl EmbeddedQueue {
         let mut operations =
             Operations::new(connection, Arc::clone(&leases), clock.clone(), config)?;
         operations.note_cut_off(&cut_off)?;
-        let store = Arc::new(Mutex::new(Some(operations)));
+        let store = Arc::new(Shared::new(operations));
         let (commands, waiting) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("kinglet-store".to_owned())
@@ -242,6 +243,15 @@ impl Queue for EmbeddedQueue {
         let function = Arc::from(function);
         self.read(move |store| store.take(&function, limit, now))
             .await
+    }
+
+    async fn attend(&self, function: &str, waiter: Arc<dyn Waiter>) -> Result<(), QueueError> {
+        let function = function.to_owned();
+        self.read(move |store| {
+            store.ahead.attend(function, waiter);
+            Ok(())
+        })
+        .await
     }
 
     fn release(&self, seqs: &[u64]) {

@@ -3,16 +3,20 @@
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::ahead::Ahead;
 use super::schema::failed;
 use super::{Leases, QueueConfig};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::ports::QueueError;
 
 /// How often old ids and dead letters are forgotten, and the time is noted.
 const TIDY_EVERY_MS: u64 = 5_000;
+/// A commit that takes longer is an exception, as where the log is moved into the store's file.
+const SLOW_COMMIT: Duration = Duration::from_millis(10);
 /// How many old rows are removed with one commit: the rest waits for the next.
 const TIDY_ROWS: usize = 1_000;
 
@@ -23,11 +27,16 @@ pub(super) struct Operations {
     pub(super) connection: Connection,
     pub(super) leases: Arc<Mutex<Leases>>,
     pub(super) config: QueueConfig,
+    pub(super) ahead: Ahead,
     clock: Clock,
     next_seq: u64,
     next_revision: u64,
     noted_revision: u64,
     tidied: Timestamp,
+    /// How long a commit takes of late.
+    pub(super) usual_commit: Duration,
+    /// Since when the group is open.
+    opened: Stopwatch,
     /// Whether a group's transaction was begun and not ended by us.
     in_group: bool,
     /// Why SQLite ended it by itself, as it does where the disk is full in the middle.
@@ -57,9 +66,12 @@ impl Operations {
         let next_revision =
             1 + highest("SELECT coalesce((SELECT value FROM meta WHERE name = 'revision'), 0)")?;
         let mut store = Self {
+            usual_commit: Duration::ZERO,
+            opened: clock.stopwatch(),
             connection,
             leases,
             config,
+            ahead: Ahead::default(),
             clock,
             next_seq,
             next_revision,
@@ -131,12 +143,25 @@ impl Operations {
     pub fn begin(&mut self) -> Result<()> {
         if !self.connection.is_autocommit() {
             // Somebody panicked in the middle of a group.
+            self.end_ahead(false);
             self.sql("ROLLBACK", [])?;
         }
         self.lost.take();
         self.sql("BEGIN IMMEDIATE", [])?;
         self.in_group = true;
+        self.opened = self.clock.stopwatch();
         Ok(())
+    }
+
+    /// Whether something is still to come that the group's commit may do for as well.
+    pub fn awaits(&self) -> bool {
+        self.lost().is_none() && self.ahead.awaits()
+    }
+
+    /// For how long yet it is worth waiting for that: not for longer than the commit takes that it saves.
+    pub fn patience(&self) -> Option<Duration> {
+        let left = self.usual_commit.checked_sub(self.opened.elapsed());
+        left.filter(|left| !left.is_zero())
     }
 
     /// Why the group's transaction is gone, if it is: then nothing of it is committed.
@@ -156,6 +181,7 @@ impl Operations {
             // The error that came first is the one to tell.
             let _ = self.sql("ROLLBACK", []);
         }
+        self.end_ahead(committed.is_ok());
         committed
     }
 
@@ -175,7 +201,10 @@ impl Operations {
         if self.next_revision != self.noted_revision {
             self.note("revision", self.next_revision)?;
         }
+        let watch = self.clock.stopwatch();
         self.sql("COMMIT", [])?;
+        // Follows the disk's speed, and a single slow commit only a little.
+        self.usual_commit = (self.usual_commit * 3 + watch.elapsed().min(SLOW_COMMIT)) / 4;
         self.noted_revision = self.next_revision;
         Ok(())
     }
@@ -208,12 +237,14 @@ impl Operations {
     /// Runs `work` whole or not at all, without ending the group's transaction.
     pub(super) fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.sql("SAVEPOINT command", [])?;
+        let mark = self.ahead.mark();
         match work(self) {
             Ok(value) => {
                 self.sql("RELEASE command", [])?;
                 Ok(value)
             }
             Err(error) => {
+                self.ahead.back_to(mark);
                 // Without a transaction there is no savepoint any more, and nothing to take back.
                 if !self.connection.is_autocommit() {
                     self.sql("ROLLBACK TO command", [])?;

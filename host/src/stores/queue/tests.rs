@@ -1,5 +1,6 @@
 //! The queue on a real file: what is accepted stays, what is settled goes, over restarts.
 
+mod ahead;
 mod faults;
 
 use tempfile::TempDir;

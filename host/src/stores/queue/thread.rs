@@ -1,8 +1,12 @@
 //! Who commits: what waits goes into one group, which the store's thread commits and then answers. Where
 //! nothing waits the caller commits by itself.
+//!
+//! A caller who does, and whose event was handed to a function that is quicker than a sync of the disk, waits
+//! for that to be settled: then one sync does for both. Meanwhile the group is open to others, and whoever comes
+//! through the store's thread or wants to read commits it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,8 +16,56 @@ use crate::ports::QueueError;
 /// The most commands in one commit: an answer shouldn't wait for more.
 const GROUP: usize = 512;
 
-/// The store, until it is closed.
-pub(super) type Shared = Arc<Mutex<Option<Operations>>>;
+#[derive(Debug)]
+pub(super) struct Shared {
+    held: Mutex<Held>,
+    /// A group has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Until it is closed.
+    store: Option<Operations>,
+    /// What waits for its commit, where a transaction is open.
+    group: Option<Group>,
+    /// How many groups there have been.
+    groups: u64,
+}
+
+struct Group {
+    number: u64,
+    answers: Vec<Answer>,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Group").field(&self.number).finish()
+    }
+}
+
+impl Shared {
+    pub fn new(store: Operations) -> Self {
+        Self {
+            held: Mutex::new(Held {
+                store: Some(store),
+                group: None,
+                groups: 0,
+            }),
+            ended: Condvar::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn groups(&self) -> u64 {
+        self.lock().groups
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Who panicked with the store had a transaction open, which the next one finds and rolls back.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 pub(super) enum Command {
     /// Joins the group's transaction; answered when that is on disk.
@@ -31,7 +83,7 @@ pub(super) struct Work {
 type Run = Box<dyn FnOnce(Result<&mut Operations, QueueError>) -> Answer + Send>;
 
 /// Sends what the work came to, or the error of the commit that it was part of.
-type Answer = Box<dyn FnOnce(Result<(), QueueError>)>;
+type Answer = Box<dyn FnOnce(Result<(), QueueError>) + Send>;
 
 impl Work {
     pub fn new<T: Send + 'static>(
@@ -50,10 +102,10 @@ impl Work {
 }
 
 /// Serves commands until every handle is gone, and closes the store.
-pub(super) fn serve(store: &Shared, mut commands: mpsc::Receiver<Command>) {
+pub(super) fn serve(shared: &Shared, mut commands: mpsc::Receiver<Command>) {
     while let Some(first) = commands.blocking_recv() {
         let mut waiting = vec![first];
-        let mut held = lock(store);
+        let mut held = shared.lock();
         // Those that came while somebody else had the store are of the group.
         while waiting.len() < GROUP
             && let Ok(next) = commands.try_recv()
@@ -62,35 +114,47 @@ pub(super) fn serve(store: &Shared, mut commands: mpsc::Receiver<Command>) {
         }
         // Whoever waited for an answer gets none; the others go on, and the next group takes back what is left.
         let executed = catch_unwind(AssertUnwindSafe(|| execute(&mut held, waiting)));
+        shared.ended.notify_all();
         if executed.is_err() {
             tracing::error!("a command on the store panicked");
         }
     }
-    if let Some(store) = lock(store).take() {
+    let mut held = shared.lock();
+    finish(&mut held);
+    if let Some(store) = held.store.take() {
         store.close();
     }
 }
 
 /// Executes a command on the caller's own thread where nobody has the store, or hands it back. Waking the
 /// store's thread and being woken by it takes a good part of the time that a sync takes.
-pub(super) fn execute_at_once(store: &Shared, command: Command) -> Result<(), Command> {
-    let held = match store.try_lock() {
+pub(super) fn execute_at_once(shared: &Shared, command: Command) -> Result<(), Command> {
+    let mut held = match shared.held.try_lock() {
         Ok(held) => held,
         Err(_) => return Err(command),
     };
     match command {
-        read @ Command::Read(_) => execute_held(held, read),
-        // A sync blocks for long, which only a runtime of several threads can make up for.
-        write @ Command::Write(_) if has_several_threads() => {
-            tokio::task::block_in_place(|| execute_held(held, write));
+        Command::Read(work) if held.group.is_none() => {
+            read(&mut held, work);
+            Ok(())
         }
-        write @ Command::Write(_) => return Err(write),
+        // A sync blocks for long, which only a runtime of several threads can make up for.
+        Command::Write(work) if has_several_threads() => {
+            tokio::task::block_in_place(|| {
+                let opened = held.group.is_none();
+                join(&mut held, vec![work]);
+                if !awaits(&held) {
+                    finish(&mut held);
+                    drop(held);
+                    shared.ended.notify_all();
+                } else if opened {
+                    finish_in_time(shared, held);
+                }
+            });
+            Ok(())
+        }
+        command => Err(command),
     }
-    Ok(())
-}
-
-fn execute_held(mut held: MutexGuard<'_, Option<Operations>>, command: Command) {
-    execute(&mut held, vec![command]);
 }
 
 fn has_several_threads() -> bool {
@@ -99,49 +163,91 @@ fn has_several_threads() -> bool {
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-fn lock(store: &Shared) -> MutexGuard<'_, Option<Operations>> {
-    // Who panicked with the store had a transaction open, which the next one finds and rolls back.
-    store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn execute(store: &mut Option<Operations>, commands: Vec<Command>) {
+fn execute(held: &mut Held, commands: Vec<Command>) {
     let mut writes = Vec::new();
     for command in commands {
         match command {
-            // A look needn't wait for the disk: what was written before it was asked for is committed.
+            // A look needn't wait for the disk, but what it is to see must be committed.
             Command::Read(work) => {
-                let store = store.as_mut().ok_or(QueueError::Closed);
-                (work.run)(store)(Ok(()));
+                finish(held);
+                read(held, work);
             }
             Command::Write(work) => writes.push(work),
         }
     }
-    if writes.is_empty() {
-        return;
-    }
-    match store {
-        Some(store) => commit(store, writes),
-        None => refuse(writes, &QueueError::Closed),
+    if !writes.is_empty() {
+        join(held, writes);
+        finish(held);
     }
 }
 
-fn commit(store: &mut Operations, writes: Vec<Work>) {
-    if let Err(error) = store.begin() {
-        // Without a transaction nothing is done, and everybody is told why.
-        return refuse(writes, &error);
-    }
-    let mut answers: Vec<Answer> = Vec::with_capacity(writes.len());
+fn read(held: &mut Held, work: Work) {
+    let store = held.store.as_mut().ok_or(QueueError::Closed);
+    (work.run)(store)(Ok(()));
+}
+
+/// Executes writes in the open group, or in a new one.
+fn join(held: &mut Held, writes: Vec<Work>) {
+    let Some(store) = &mut held.store else {
+        return refuse(writes, &QueueError::Closed);
+    };
+    // Where one of the writes panics, the group is gone with all that is owed to it.
+    let mut group = match held.group.take() {
+        Some(group) => group,
+        None => {
+            if let Err(error) = store.begin() {
+                // Without a transaction nothing is done, and everybody is told why.
+                return refuse(writes, &error);
+            }
+            held.groups += 1;
+            Group {
+                number: held.groups,
+                answers: Vec::with_capacity(writes.len()),
+            }
+        }
+    };
     for work in writes {
         // What came after the loss of the transaction would be committed by itself, and answered as failed.
         let store = match store.lost() {
             None => Ok(&mut *store),
             Some(error) => Err(error),
         };
-        answers.push((work.run)(store));
+        group.answers.push((work.run)(store));
     }
-    let committed = store.commit();
-    for answer in answers {
-        answer(committed.clone());
+    store.hand_out();
+    held.group = Some(group);
+}
+
+/// Whether the open group may save somebody a sync by waiting.
+fn awaits(held: &Held) -> bool {
+    held.group.is_some() && held.store.as_ref().is_some_and(Operations::awaits)
+}
+
+/// Commits the open group once nothing is awaited, or no longer worth it; others may have done so by then.
+fn finish_in_time(shared: &Shared, mut held: MutexGuard<'_, Held>) {
+    let number = held.groups;
+    while held.group.is_some() && held.groups == number {
+        let left = held.store.as_ref().and_then(Operations::patience);
+        let Some(left) = left.filter(|_| awaits(&held)) else {
+            finish(&mut held);
+            break;
+        };
+        held = shared
+            .ended
+            .wait_timeout(held, left)
+            .map_or_else(|poisoned| poisoned.into_inner().0, |(held, _)| held);
+    }
+}
+
+/// Commits the open group, and answers.
+fn finish(held: &mut Held) {
+    if let Some(group) = held.group.take()
+        && let Some(store) = &mut held.store
+    {
+        let committed = store.commit();
+        for answer in group.answers {
+            answer(committed.clone());
+        }
     }
 }
 
