@@ -5,7 +5,9 @@
     reason = "a bench measures real time, and replays nothing"
 )]
 
-#[cfg(feature = "queue")]
+#[cfg(feature = "host")]
+mod engine;
+#[cfg(feature = "host")]
 mod queue;
 mod report;
 mod store;
@@ -21,8 +23,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare what a fresh instance costs with the least that wasmtime itself can do.
+    #[cfg(feature = "host")]
+    ColdStart(engine::ColdStartArgs),
     /// Compare the event queue with NATS JetStream.
-    #[cfg(feature = "queue")]
+    #[cfg(feature = "host")]
     Queue(queue::QueueArgs),
     /// Compare redb and SQLite as the carrier of the event queue.
     Store(store::StoreArgs),
@@ -33,7 +38,9 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        #[cfg(feature = "queue")]
+        #[cfg(feature = "host")]
+        Command::ColdStart(args) => args.execute(),
+        #[cfg(feature = "host")]
         Command::Queue(args) => args.execute(),
         Command::Store(args) => args.execute(),
         Command::StoreChild(args) => args.execute(),

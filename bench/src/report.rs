@@ -16,6 +16,8 @@ pub struct Figure<'a> {
     pub rival: f64,
     pub unit: &'a str,
     pub better: Better,
+    /// The least ratio that is good enough.
+    pub goal: f64,
 }
 
 /// Prints the figures of one bench.
@@ -30,8 +32,8 @@ impl Report {
     pub fn header(&self) {
         if !self.json {
             println!(
-                "{:<44} {:>13} {:>13} {:>8}  unit",
-                "case", self.ours_name, self.rival_name, "ratio"
+                "{:<44} {:>13} {:>13} {:>8} {:>8}  unit",
+                "case", self.ours_name, self.rival_name, "ratio", "goal"
             );
         }
     }
@@ -56,17 +58,22 @@ impl Report {
                 "rival_name": self.rival_name,
                 "unit": figure.unit,
                 "ratio": ratio.min(1e6),
-                "goal": 1.0,
-                "met": ratio >= 1.0,
+                "goal": figure.goal,
+                "met": ratio >= figure.goal,
             });
             println!("{line}");
         } else {
             println!(
-                "{:<44} {:>13.1} {:>13.1} {:>8.2}  {}",
+                "{:<44} {:>13.1} {:>13.1} {:>8.2} {:>8}  {}",
                 figure.case,
                 figure.ours,
                 figure.rival,
                 ratio.min(1e6),
+                format!(
+                    "{:.2}{}",
+                    figure.goal,
+                    if ratio >= figure.goal { "" } else { "!" }
+                ),
                 figure.unit
             );
         }

@@ -468,8 +468,9 @@ pub fn new_engine(
         .map(|f| f.limits.concurrency)
         .sum();
     let instances = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, 10_000);
+    let functions = u32::try_from(manifest.functions.len()).unwrap_or(u32::MAX);
     Ok(Engine::new(EngineConfig {
-        instances,
+        instances: instances.saturating_add(Engine::ready_for(functions)),
         cache,
         journal,
         clock,

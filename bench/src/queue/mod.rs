@@ -178,6 +178,7 @@ impl Bench<'_> {
             rival,
             unit,
             better,
+            goal: 1.0,
         });
     }
 

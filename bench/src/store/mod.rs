@@ -112,6 +112,7 @@ impl Bench<'_> {
             rival,
             unit,
             better,
+            goal: 1.0,
         });
     }
 

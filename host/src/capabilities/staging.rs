@@ -191,12 +191,13 @@ impl Staging {
         self.writers.remove(&id)
     }
 
-    /// What was staged.
-    pub fn finish(self) -> Staged {
+    /// What was staged; nothing of it is left here.
+    pub fn finish(&mut self) -> Staged {
+        self.writers.clear();
         Staged {
-            shared: self.shared,
-            scoped: self.scoped,
-            reserved: self.reserved,
+            shared: std::mem::take(&mut self.shared),
+            scoped: std::mem::take(&mut self.scoped),
+            reserved: self.reserved.take_all(),
         }
     }
 }

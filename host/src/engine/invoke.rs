@@ -1,31 +1,30 @@
-//! One invocation: a store, an instance, a call, and what came of it.
+//! One invocation: a fresh instance, a call, and what came of it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use wasmtime::{Store, WasmBacktrace};
-use wasmtime_wasi::I32Exit;
+use wasmtime::Store;
 
 use super::Engine;
-use super::limiter::{Limiter, MemoryExceeded};
-use super::load::{Entry, LoadedFunction};
-use super::settings::MAX_WASM_STACK;
+use super::explain::explain;
+use super::instance::{Exports, Instance};
+use super::limiter::Limiter;
+use super::load::LoadedFunction;
 use super::state::State;
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
     Context, GuestLog, LogScope, Staged, Staging, Trouble, failure_from, message_event,
     object_event,
 };
-use crate::clock::{Stopwatch, millis};
+use crate::clock::Stopwatch;
 use crate::ports::{
-    Cost, Delivery, Failure, Handled, HostFault, Limit, Outcome, Payload, Reserved, Transaction,
-    Trap, visible,
+    Cost, Delivery, Failure, Handled, HostFault, Outcome, Payload, Reserved, Spent, Transaction,
 };
 
 /// How often a guest that only computes gives way to others: some tens of microseconds of work.
 const YIELD_EVERY_FUEL: u64 = 100_000;
-/// This often the same name in a backtrace is a recursion.
-const RECURSION_FRAMES: usize = 8;
 
 /// What a handler returned: for a batch one answer each, or one for all.
 enum Answer {
@@ -34,13 +33,17 @@ enum Answer {
 }
 
 /// A call that was cut short.
-enum Cut {
+pub(super) enum Cut {
     Deadline,
     Ended(wasmtime::Error),
 }
 
 impl Engine {
-    pub(super) async fn invoke(&self, function: &LoadedFunction, batch: &[Delivery]) -> Handled {
+    pub(super) async fn invoke(
+        &self,
+        function: &Arc<LoadedFunction>,
+        batch: &[Delivery],
+    ) -> Handled {
         let watch = self.clock.stopwatch();
         let log = GuestLog::new(
             LogScope::of(&function.name, batch),
@@ -48,12 +51,19 @@ impl Engine {
             self.clock.clone(),
             function.limits.log.0,
         );
-        let mut store = self.store(function, batch.len(), log.clone());
+        let context = self.context(function, batch.len(), log.clone());
+        let (mut store, exports) = match self.ready.take(function) {
+            Some(Instance { mut store, exports }) => {
+                store.data_mut().context = context;
+                (store, Some(exports))
+            }
+            None => (self.store(function, context), None),
+        };
         let mut started = Duration::ZERO;
-        let call = call(&mut store, function, batch, &watch, &mut started);
-        let answer = match tokio::time::timeout(function.limits.timeout.0, call).await {
-            Ok(answer) => answer.map_err(Cut::Ended),
-            Err(_) => Err(Cut::Deadline),
+        let call = call(&mut store, exports, function, batch, &watch, &mut started);
+        let answer = match within(function.limits.timeout.0, &watch, call).await {
+            Some(answer) => answer.map_err(Cut::Ended),
+            None => Err(Cut::Deadline),
         };
         let run = watch.elapsed().saturating_sub(started);
         let log_tail = log.finish();
@@ -66,14 +76,13 @@ impl Engine {
             start_us: micros(started),
             run_us: micros(run),
         };
-        let Context {
-            staging, trouble, ..
-        } = store.into_data().context;
+        let context = &mut store.data_mut().context;
         let Staged {
             shared,
             scoped,
             reserved,
-        } = staging.finish();
+        } = context.staging.finish();
+        let trouble = std::mem::take(&mut context.trouble);
         let mut outcomes = match answer {
             Ok(Answer::One(result)) => vec![(outcome_of(result), shared)],
             Ok(Answer::Each(results)) => outcomes_of_batch(results, batch, shared, scoped),
@@ -93,17 +102,43 @@ impl Engine {
             cost,
             log_tail,
             reserved: Some(reserved),
+            spent: Some(Spent::new(store)),
         }
     }
 
-    fn store(&self, function: &LoadedFunction, messages: usize, log: GuestLog) -> Store<State> {
+    /// Makes an instance for an event to come, where the function could do with one.
+    pub(super) async fn make_ready(&self, function: &Arc<LoadedFunction>) {
+        let Some(_alone) = function.readying.try_lock().ok() else {
+            return;
+        };
+        if function.asks_at_start() || !self.ready.wants(function) {
+            return;
+        }
+        let watch = self.clock.stopwatch();
+        let mut store = self.store(function, self.context(function, 0, GuestLog::none()));
+        let start = async {
+            arm(&mut store, function)?;
+            function.entry.instantiate(&mut store).await
+        };
+        // What fails here fails again when an event comes, and is told then.
+        if let Some(Ok(exports)) = within(function.limits.timeout.0, &watch, start).await {
+            if store.data().asked {
+                function.note_asks_at_start();
+            } else {
+                self.ready.put(function, Instance { store, exports });
+            }
+        }
+    }
+
+    /// What one instance works on: for a batch of so many messages, or for one event.
+    fn context(&self, function: &LoadedFunction, messages: usize, log: GuestLog) -> Context {
         let limits = &function.limits;
         let scopes = if function.takes_batches() {
             messages
         } else {
             0
         };
-        let context = Context {
+        Context {
             reach: function.reach.clone(),
             staging: Staging::new(
                 scopes,
@@ -114,14 +149,26 @@ impl Engine {
             trouble: Trouble::default(),
             room: limits.memory.0,
             held: 0,
-        };
-        let mut store = Store::new(
-            &self.engine,
-            State::new(context, Limiter::new(limits.memory.0)),
-        );
+        }
+    }
+
+    fn store(&self, function: &LoadedFunction, context: Context) -> Store<State> {
+        let limiter = Limiter::new(function.limits.memory.0);
+        let mut store = Store::new(&self.engine, State::new(context, limiter));
         store.limiter(|state| &mut state.limiter);
         store
     }
+}
+
+/// Ends a call that takes longer than it may. Most end before they wait for anything, and need no timer.
+async fn within<T>(limit: Duration, watch: &Stopwatch, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    let first = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+    if let Poll::Ready(value) = first {
+        return Some(value);
+    }
+    let left = limit.saturating_sub(watch.elapsed());
+    tokio::time::timeout(left, call).await.ok()
 }
 
 /// A function that fails after the host failed it is to be tried again without counting that.
@@ -136,41 +183,50 @@ fn excuse(end: &mut (Outcome, Transaction), reason: &str) {
     }
 }
 
+/// Gives a new store what its guest may use, for its start and for the call together.
+fn arm(store: &mut Store<State>, function: &LoadedFunction) -> wasmtime::Result<()> {
+    store.set_fuel(function.limits.fuel)?;
+    store.fuel_async_yield_interval(Some(YIELD_EVERY_FUEL))
+}
+
 async fn call(
     store: &mut Store<State>,
+    ready: Option<Exports>,
     function: &LoadedFunction,
     batch: &[Delivery],
     watch: &Stopwatch,
     started: &mut Duration,
 ) -> wasmtime::Result<Answer> {
-    store.set_fuel(function.limits.fuel)?;
-    store.fuel_async_yield_interval(Some(YIELD_EVERY_FUEL))?;
-    match (&function.entry, batch) {
-        (Entry::Object(pre), [delivery]) => {
+    let exports = match ready {
+        Some(exports) => exports,
+        None => {
+            arm(store, function)?;
+            function.entry.instantiate(store).await?
+        }
+    };
+    match (&exports, batch) {
+        (Exports::Object(exports), [delivery]) => {
             let Payload::ObjectCreated { bucket, object } = &delivery.event.payload else {
                 return Err(WrongEvent.into());
             };
             let event = object_event(delivery, bucket, object);
-            let instance = pre.instantiate_async(&mut *store).await?;
             *started = watch.elapsed();
-            let handler = instance.kinglet_events_object_created();
+            let handler = exports.kinglet_events_object_created();
             Ok(Answer::One(handler.call_handle(store, &event).await?))
         }
-        (Entry::Message(pre), [delivery]) => {
+        (Exports::Message(exports), [delivery]) => {
             let event = message_event(delivery, message_of(delivery)?);
-            let instance = pre.instantiate_async(&mut *store).await?;
             *started = watch.elapsed();
-            let handler = instance.kinglet_events_message();
+            let handler = exports.kinglet_events_message();
             Ok(Answer::One(handler.call_handle(store, &event).await?))
         }
-        (Entry::Batch(pre), batch) => {
+        (Exports::Batch(exports), batch) => {
             let events = batch
                 .iter()
                 .map(|delivery| Ok(message_event(delivery, message_of(delivery)?)))
                 .collect::<Result<Vec<_>, WrongEvent>>()?;
-            let instance = pre.instantiate_async(&mut *store).await?;
             *started = watch.elapsed();
-            let handler = instance.kinglet_events_message_batch();
+            let handler = exports.kinglet_events_message_batch();
             Ok(Answer::Each(handler.call_handle(store, &events).await?))
         }
         _ => Err(WrongEvent.into()),
@@ -182,7 +238,7 @@ async fn call(
 #[error(
     "this event isn't of the kind that wakes the function; the manifest changed since it was accepted"
 )]
-struct WrongEvent;
+pub(super) struct WrongEvent;
 
 fn message_of(delivery: &Delivery) -> Result<&crate::ports::Message, WrongEvent> {
     match &delivery.event.payload {
@@ -243,93 +299,6 @@ fn outcomes_of_batch(
         .collect()
 }
 
-/// Names the true cause of a call that didn't return.
-fn explain(cut: Cut, began: bool, function: &LoadedFunction, log: &GuestLog) -> Outcome {
-    let limits = &function.limits;
-    let error = match cut {
-        Cut::Deadline => {
-            return Outcome::Limit(Limit::Deadline {
-                limit_ms: millis(limits.timeout.0),
-            });
-        }
-        Cut::Ended(error) => error,
-    };
-    if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
-        let MemoryExceeded { limit, wanted } = *exceeded;
-        return Outcome::Limit(Limit::Memory { limit, wanted });
-    }
-    if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        let reason = format!(
-            "the guest ended itself with exit status {} in place of returning from its handler",
-            exit.0
-        );
-        return Outcome::Trap(Trap {
-            reason,
-            backtrace: Vec::new(),
-        });
-    }
-    if let Some(wrong) = error.downcast_ref::<WrongEvent>() {
-        return Outcome::Failed(Failure::Reject {
-            reason: wrong.to_string(),
-        });
-    }
-    let backtrace = backtrace(&error);
-    let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
-        let reason = format!("{error:#}");
-        // The capabilities hand failures of the stores to the guest, so what ends a call that began is
-        // the guest's own doing: a broken pointer, too many handles, an index past the end.
-        return if began {
-            Outcome::Trap(Trap { reason, backtrace })
-        } else {
-            Outcome::Fault(HostFault { reason })
-        };
-    };
-    match trap {
-        wasmtime::Trap::OutOfFuel => Outcome::Limit(Limit::Fuel { limit: limits.fuel }),
-        wasmtime::Trap::StackOverflow => Outcome::Limit(Limit::Stack {
-            limit: MAX_WASM_STACK as u64,
-        }),
-        wasmtime::Trap::UnreachableCodeReached => {
-            let reason = log.panic_message().unwrap_or_else(|| trap.to_string());
-            Outcome::Trap(Trap { reason, backtrace })
-        }
-        // A Rust guest keeps its own stack in linear memory, and runs out of that first.
-        wasmtime::Trap::MemoryOutOfBounds if recurses(&backtrace) => Outcome::Trap(Trap {
-            reason: format!(
-                "{trap}: the guest's stack ran out, with {:?} calling itself again and again",
-                backtrace.first().map_or("a function", String::as_str)
-            ),
-            backtrace,
-        }),
-        trap => Outcome::Trap(Trap {
-            reason: trap.to_string(),
-            backtrace,
-        }),
-    }
-}
-
-fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
-        return Vec::new();
-    };
-    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => demangle(name),
-        None => format!("function {}", frame.func_index()),
-    };
-    backtrace.frames().iter().map(name).collect()
-}
-
-/// A symbol as its author wrote it.
-fn demangle(name: &str) -> String {
-    visible(&format!("{:#}", rustc_demangle::demangle(name)))
-}
-
-fn recurses(backtrace: &[String]) -> bool {
-    backtrace.first().is_some_and(|first| {
-        backtrace.iter().filter(|name| *name == first).count() >= RECURSION_FRAMES
-    })
-}
-
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -346,6 +315,7 @@ impl Handled {
             cost: Cost::default(),
             log_tail: Vec::new(),
             reserved: None,
+            spent: None,
         }
     }
 }

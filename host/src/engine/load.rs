@@ -2,8 +2,10 @@
 //! it, and what it imports must be known.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
+use tokio::sync::Mutex;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
@@ -90,6 +92,10 @@ pub struct LoadedFunction {
     /// What it exports and imports, for people.
     pub handlers: Handlers,
     pub(super) entry: Entry,
+    /// Held by whoever makes an instance ready.
+    pub(super) readying: Mutex<()>,
+    /// Whether its start asks the host for something, so that none is made before its event.
+    asks_at_start: AtomicBool,
 }
 
 /// What a component offers and asks for.
@@ -112,6 +118,14 @@ impl LoadedFunction {
     /// Whether one invocation takes several messages.
     pub fn takes_batches(&self) -> bool {
         matches!(self.entry, Entry::Batch(_))
+    }
+
+    pub(super) fn asks_at_start(&self) -> bool {
+        self.asks_at_start.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_asks_at_start(&self) {
+        self.asks_at_start.store(true, Ordering::Relaxed);
     }
 }
 
@@ -157,6 +171,8 @@ impl Engine {
             cache,
             handlers,
             entry,
+            readying: Mutex::new(()),
+            asks_at_start: AtomicBool::new(false),
         });
         self.functions.insert(name, Arc::clone(&loaded));
         Ok(loaded)

@@ -2,6 +2,8 @@
 //! limits of its own, gone when it returns.
 
 mod cache;
+mod explain;
+mod instance;
 mod invoke;
 mod limiter;
 mod load;
@@ -18,6 +20,7 @@ pub use load::{Handlers, LoadError, LoadedFunction};
 
 use crate::clock::Clock;
 use crate::ports::{Delivery, Handled, Handler, Journal, StagingRoom};
+use instance::Ready;
 use state::State;
 
 /// Everything that the functions of an application need to run.
@@ -29,6 +32,7 @@ pub struct Engine {
     journal: Arc<dyn Journal>,
     clock: Clock,
     staging: Arc<StagingRoom>,
+    ready: Ready,
 }
 
 /// What an engine is made of.
@@ -61,7 +65,23 @@ impl Engine {
             journal: config.journal,
             clock: config.clock,
             staging: config.staging,
+            ready: Ready::default(),
         })
+    }
+
+    /// How many instances of a function wait for its events.
+    pub fn ready(&self, function: &str) -> usize {
+        let loaded = self.functions.get(function);
+        loaded.map_or(0, |loaded| self.ready.of(loaded))
+    }
+
+    /// How many instances are alive beside those that run, with so many functions: those that are ready, and
+    /// one of each that is being made.
+    pub fn ready_for(functions: u32) -> u32 {
+        let ready = functions.saturating_mul(instance::READY_EACH as u32);
+        ready
+            .min(instance::READY_IN_ALL as u32)
+            .saturating_add(functions)
     }
 
     /// The functions that are loaded, in no order.
@@ -75,6 +95,12 @@ impl Handler for Engine {
         match self.functions.get(function) {
             Some(loaded) => self.invoke(loaded, batch).await,
             None => Handled::fault(batch, format!("no function {function:?} is loaded")),
+        }
+    }
+
+    async fn prepare(&self, function: &str) {
+        if let Some(loaded) = self.functions.get(function) {
+            self.make_ready(loaded).await;
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct State {
     wasi: Option<WasiCtx>,
     table: ResourceTable,
     pub context: Context,
+    /// Whether the guest asked the host for anything.
+    pub asked: bool,
     pub limiter: Limiter,
 }
 
@@ -38,6 +40,7 @@ impl State {
             wasi: None,
             table,
             context,
+            asked: false,
             limiter,
         }
     }
@@ -45,6 +48,7 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.asked = true;
         let log = &self.context.log;
         let ctx = self.wasi.get_or_insert_with(|| {
             WasiCtx::builder()
@@ -69,6 +73,7 @@ impl WasiView for State {
 
 impl CapabilitiesView for State {
     fn capabilities(&mut self) -> View<'_> {
+        self.asked = true;
         View {
             context: &mut self.context,
             table: &mut self.table,

@@ -88,10 +88,10 @@ struct Worker<H> {
 impl<H: Handler> Worker<H> {
     async fn serve(self, mut given: mpsc::Receiver<Given>, mut stop: Stop) {
         let mut running = JoinSet::new();
-        let waiter = Arc::clone(&self.idle);
-        if let Err(error) = self.events.queue.attend(&self.function.name, waiter).await {
-            self.events.say(Level::Error, error.to_string());
+        if !self.attend(&mut stop).await {
+            return;
         }
+        self.handler.prepare(&self.function.name).await;
         loop {
             // The permits come first: what can't run stays in the store.
             let mut permits = tokio::select! {
@@ -138,7 +138,10 @@ impl<H: Handler> Worker<H> {
                     Duration::from_millis(due.saturating_sub(now).max(1))
                 });
                 let longest = due.min(LOOK);
-                self.idle.begin(now.saturating_add(millis(longest)));
+                // What a function that is held is given when it goes on is the store's to say.
+                if !taken.held {
+                    self.idle.begin(now.saturating_add(millis(longest)));
+                }
                 self.wait(longest, &mut given, &mut stop, &mut running)
                     .await;
                 self.idle.end();
@@ -165,6 +168,19 @@ impl<H: Handler> Worker<H> {
             self.begin(given, &mut running);
         }
         while running.join_next().await.is_some() {}
+    }
+
+    /// Has the store tell what is accepted; whether it does before it is time to stop.
+    async fn attend(&self, stop: &mut Stop) -> bool {
+        let (queue, name) = (&self.events.queue, &self.function.name);
+        while let Err(error) = queue.attend(name, Arc::clone(&self.idle) as _).await {
+            self.events.say(Level::Error, error.to_string());
+            tokio::select! {
+                () = stopped(stop) => return false,
+                () = tokio::time::sleep(STORE_PAUSE) => {}
+            }
+        }
+        true
     }
 
     /// Begins what is given, until it is time to look at the store or to stop.
@@ -258,7 +274,6 @@ struct Attempt<H> {
     handler: Arc<H>,
     idle: Arc<Idle>,
     since: Stopwatch,
-    #[expect(dead_code, reason = "held while the attempt runs")]
     permit: OwnedSemaphorePermit,
 }
 
@@ -289,6 +304,9 @@ impl<H: Handler> Attempt<H> {
             );
             tokio::time::sleep(STORE_PAUSE).await;
         }
+        drop(lease);
+        drop(self.permit);
+        self.handler.prepare(&self.function.name).await;
     }
 
     async fn handle(
@@ -406,6 +424,7 @@ fn unhandled(outcomes: Vec<Outcome>) -> Handled {
         cost: Cost::default(),
         log_tail: Vec::new(),
         reserved: None,
+        spent: None,
     }
 }
 

@@ -76,16 +76,19 @@ impl Idle {
 }
 
 impl Waiter for Idle {
-    fn is_ready(&self) -> bool {
-        !self.gathers && self.looks_at.load(Ordering::Acquire) > 0
+    fn room(&self) -> usize {
+        if self.gathers || self.looks_at.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        self.permits
+            .available_permits()
+            .saturating_mul(self.batch_size)
     }
 
     fn offer(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
         let mut rest = deliveries.into_iter();
         while rest.len() > 0 {
             let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-                // What comes later mustn't overtake these.
-                self.end();
                 break;
             };
             let deliveries = rest.by_ref().take(self.batch_size).collect();
@@ -109,7 +112,10 @@ impl Waiter for Idle {
 
     fn wake(&self, due: Timestamp) {
         let looks_at = self.looks_at.load(Ordering::Acquire);
-        if looks_at == 0 || due < looks_at {
+        // A clock that was set forward makes due what the timer knows nothing of.
+        if due < looks_at || looks_at <= self.clock.now() {
+            // What comes later mustn't overtake what is in the store.
+            self.end();
             self.wake.notify_one();
         }
     }

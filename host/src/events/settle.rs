@@ -50,6 +50,7 @@ impl Events {
             cost,
             log_tail,
             reserved,
+            spent,
         } = handled;
         let attempt = Attempted {
             function,
@@ -76,7 +77,10 @@ impl Events {
             .zip(plans)
             .map(|(delivery, (outcome, plan))| self.end(&attempt, delivery, outcome, plan))
             .collect();
-        let conflicts = self.commit(function, ends, together, leased).await?;
+        let committing = self.commit(function, ends, together, leased);
+        // What is left of the instance goes while the disk is waited for.
+        let (committed, ()) = tokio::join!(committing, async { drop(spent) });
+        let conflicts = committed?;
         drop(guards);
         drop(reserved);
         if conflicts.iter().any(Option::is_some) {
@@ -165,9 +169,11 @@ impl Events {
             Ok(settled) => settled,
             Err(error) => {
                 // Whether a failed commit reached the disk isn't known, so staged files stay: the next start
-                // removes those that nothing refers to.
+                // removes those that nothing refers to. What was refused isn't there.
                 let discards = follow.into_iter().flat_map(|(_, _, discards, _)| discards);
-                discards.for_each(Discard::keep);
+                if !matches!(error, QueueError::Refused { .. }) {
+                    discards.for_each(Discard::keep);
+                }
                 return Err(error);
             }
         };

@@ -1,5 +1,7 @@
 //! What delivery asks of the engine.
 
+use std::fmt;
+
 use super::{Cost, Delivery, Outcome, Reserved, Transaction};
 
 /// Runs functions.
@@ -7,6 +9,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Runs `function` on a batch of one or more deliveries, in a fresh instance. Never fails: what
     /// goes wrong is each delivery's outcome.
     fn handle(&self, function: &str, batch: &[Delivery]) -> impl Future<Output = Handled> + Send;
+
+    /// Makes ready what the next event of `function` needs, so that it needn't wait for it.
+    fn prepare(&self, function: &str) -> impl Future<Output = ()> + Send;
 }
 
 /// What came of a batch.
@@ -21,4 +26,22 @@ pub struct Handled {
     pub log_tail: Vec<String>,
     /// What the transactions take; hold it as long as them.
     pub reserved: Option<Reserved>,
+    /// What is left of the instance. To drop it takes as long as to make one, and nobody waits for it.
+    pub spent: Option<Spent>,
+}
+
+/// An instance that had its event: there is nothing to do with it but to drop it.
+pub struct Spent(#[expect(dead_code, reason = "held to be dropped")] Box<dyn Send>);
+
+impl Spent {
+    /// Whatever an engine has left.
+    pub fn new(instance: impl Send + 'static) -> Self {
+        Self(Box::new(instance))
+    }
+}
+
+impl fmt::Debug for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spent")
+    }
 }

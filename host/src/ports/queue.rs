@@ -104,11 +104,11 @@ pub trait Queue: Send + Sync + 'static {
 
 /// Waits for what is accepted for a function. Called with the store locked: it must neither wait nor ask it.
 pub trait Waiter: Send + Sync {
-    /// Whether it takes a delivery as things are.
-    fn is_ready(&self) -> bool;
+    /// How many deliveries it takes as things are.
+    fn room(&self) -> usize;
 
-    /// Takes deliveries that are leased to it, oldest first, and returns those that it can't. Their acceptance
-    /// isn't on disk yet; settling them succeeds only after it is.
+    /// Takes deliveries that are leased to it, oldest first, and returns the last of them where it can't take
+    /// all. Their acceptance isn't on disk yet; settling them succeeds only after it is, or with it.
     fn offer(&self, deliveries: Vec<Delivery>) -> Vec<Delivery>;
 
     /// How long the last that it took has taken until it could be settled.
@@ -177,6 +177,8 @@ pub struct Taken {
     pub next_due: Option<Timestamp>,
     /// Deliveries that can't be read, each with what is wrong: they are set aside.
     pub damaged: Vec<String>,
+    /// Whether the function gets nothing for now: it is paused, or has too many dead letters.
+    pub held: bool,
 }
 
 /// One event on its way to one function.

@@ -48,6 +48,14 @@ impl Reserved {
         self.bytes
     }
 
+    /// All that is taken, which leaves nothing here.
+    pub fn take_all(&mut self) -> Self {
+        Self {
+            room: Arc::clone(&self.room),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+
     /// Takes more; whether there was room for it.
     pub fn take(&mut self, bytes: u64) -> bool {
         let taken = self

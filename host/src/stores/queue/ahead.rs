@@ -44,7 +44,7 @@ impl Ahead {
             return;
         };
         // The order of a key's events is the store's matter.
-        if delivery.lane.is_none() && delivery.due <= now && waiter.is_ready() {
+        if delivery.lane.is_none() && delivery.due <= now && waiter.room() > 0 {
             self.fresh.push(delivery);
         } else {
             self.wake(delivery.function, delivery.due);
@@ -79,7 +79,7 @@ impl Ahead {
 impl Operations {
     /// Hands what this group accepts to those who wait for it.
     pub(super) fn hand_out(&mut self) {
-        let mut by_function: HashMap<String, Vec<Delivery>> = HashMap::new();
+        let mut by_function: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
         for delivery in std::mem::take(&mut self.ahead.fresh) {
             match by_function.get_mut(&delivery.function) {
                 Some(others) => others.push(delivery),
@@ -88,33 +88,44 @@ impl Operations {
                 }
             }
         }
+        // Where commits fail this one is likely to, and the run would be for nothing.
+        if self.failing || self.lost().is_some() {
+            let functions = by_function.into_keys();
+            return functions.for_each(|function| self.ahead.wake(function, 0));
+        }
         for (function, deliveries) in by_function {
-            let waiter = self.ahead.waiters.get(&function).map(Arc::clone);
-            let Some(waiter) = waiter.filter(|_| matches!(self.is_held(&function), Ok(false)))
-            else {
-                continue;
-            };
-            let quick = waiter.takes() < self.usual_commit;
-            let mut seqs: Vec<u64> = deliveries.iter().map(|delivery| delivery.seq).collect();
-            let name = Arc::from(function.as_str());
-            let mut leases = self.leases();
-            for seq in &seqs {
-                leases.add(*seq, &name, None);
-            }
-            let refused = waiter.offer(deliveries);
-            for delivery in &refused {
-                leases.remove(delivery.seq);
-            }
-            drop(leases);
-            if !refused.is_empty() {
-                seqs.retain(|seq| refused.iter().all(|refused| refused.seq != *seq));
+            if !self.offer(&function, deliveries) {
                 self.ahead.wake(function, 0);
             }
-            if quick {
-                self.ahead.awaited.extend(&seqs);
-            }
-            self.ahead.handed.extend(seqs);
         }
+    }
+
+    /// Leases deliveries of one function to who waits for them; whether all were taken.
+    fn offer(&mut self, function: &str, mut deliveries: Vec<Delivery>) -> bool {
+        let waiter = self.ahead.waiters.get(function).map(Arc::clone);
+        let Some(waiter) = waiter.filter(|_| matches!(self.is_held(function), Ok(false))) else {
+            return false;
+        };
+        let all = deliveries.len();
+        deliveries.truncate(waiter.room());
+        let mut seqs: Vec<u64> = deliveries.iter().map(|delivery| delivery.seq).collect();
+        let name = Arc::from(function);
+        let mut leases = self.leases();
+        for seq in &seqs {
+            leases.add(*seq, &name, None);
+        }
+        let refused = waiter.offer(deliveries);
+        for delivery in &refused {
+            leases.remove(delivery.seq);
+        }
+        drop(leases);
+        seqs.truncate(seqs.len() - refused.len());
+        let taken = seqs.len();
+        if waiter.takes() < self.usual_commit {
+            self.ahead.awaited.extend(&seqs);
+        }
+        self.ahead.handed.extend(seqs);
+        taken == all
     }
 
     /// Wakes those for whom this group has something; where it failed, what was handed out is lost.

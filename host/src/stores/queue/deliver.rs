@@ -147,6 +147,7 @@ impl Operations {
     pub fn take(&mut self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<Taken> {
         let mut taken = Taken::default();
         if self.is_held(function)? {
+            taken.held = true;
             return Ok(taken);
         }
         let found = self.due(function, limit, now)?;

@@ -35,6 +35,8 @@ pub(super) struct Operations {
     tidied: Timestamp,
     /// How long a commit takes of late.
     pub(super) usual_commit: Duration,
+    /// Whether the last group's commit failed.
+    pub(super) failing: bool,
     /// Since when the group is open.
     opened: Stopwatch,
     /// Whether a group's transaction was begun and not ended by us.
@@ -67,6 +69,7 @@ impl Operations {
             1 + highest("SELECT coalesce((SELECT value FROM meta WHERE name = 'revision'), 0)")?;
         let mut store = Self {
             usual_commit: Duration::ZERO,
+            failing: false,
             opened: clock.stopwatch(),
             connection,
             leases,
@@ -139,13 +142,21 @@ impl Operations {
         Ok(())
     }
 
-    /// Begins a group's transaction.
-    pub fn begin(&mut self) -> Result<()> {
-        if !self.connection.is_autocommit() {
-            // Somebody panicked in the middle of a group.
+    /// Where somebody panicked in the middle of a group its transaction is open yet.
+    pub fn roll_back_left_over(&mut self) -> Result<()> {
+        if self.in_group {
+            self.in_group = false;
             self.end_ahead(false);
+        }
+        if !self.connection.is_autocommit() {
             self.sql("ROLLBACK", [])?;
         }
+        Ok(())
+    }
+
+    /// Begins a group's transaction.
+    pub fn begin(&mut self) -> Result<()> {
+        self.roll_back_left_over()?;
         self.lost.take();
         self.sql("BEGIN IMMEDIATE", [])?;
         self.in_group = true;
@@ -153,13 +164,12 @@ impl Operations {
         Ok(())
     }
 
-    /// Whether something is still to come that the group's commit may do for as well.
-    pub fn awaits(&self) -> bool {
-        self.lost().is_none() && self.ahead.awaits()
-    }
-
-    /// For how long yet it is worth waiting for that: not for longer than the commit takes that it saves.
+    /// For how long yet it is worth waiting for what is still to come and the group's commit may do for as well:
+    /// not for longer than the commit takes that this saves.
     pub fn patience(&self) -> Option<Duration> {
+        if self.lost().is_some() || !self.ahead.awaits() {
+            return None;
+        }
         let left = self.usual_commit.checked_sub(self.opened.elapsed());
         left.filter(|left| !left.is_zero())
     }
@@ -182,6 +192,7 @@ impl Operations {
             let _ = self.sql("ROLLBACK", []);
         }
         self.end_ahead(committed.is_ok());
+        self.failing = committed.is_err();
         committed
     }
 

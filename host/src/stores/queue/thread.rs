@@ -6,7 +6,9 @@
 //! through the store's thread or wants to read commits it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,11 +18,12 @@ use crate::ports::QueueError;
 /// The most commands in one commit: an answer shouldn't wait for more.
 const GROUP: usize = 512;
 
+/// How long to wait for somebody who has the store, and is about to commit the group.
+const ABOUT_TO: Duration = Duration::from_micros(100);
+
 #[derive(Debug)]
 pub(super) struct Shared {
     held: Mutex<Held>,
-    /// A group has ended.
-    ended: Condvar,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,8 @@ struct Held {
 struct Group {
     number: u64,
     answers: Vec<Answer>,
+    /// Dropped with the group, which tells whoever opened it that it has ended.
+    _open: Sender<()>,
 }
 
 impl std::fmt::Debug for Group {
@@ -52,7 +57,6 @@ impl Shared {
                 group: None,
                 groups: 0,
             }),
-            ended: Condvar::new(),
         }
     }
 
@@ -114,7 +118,6 @@ pub(super) fn serve(shared: &Shared, mut commands: mpsc::Receiver<Command>) {
         }
         // Whoever waited for an answer gets none; the others go on, and the next group takes back what is left.
         let executed = catch_unwind(AssertUnwindSafe(|| execute(&mut held, waiting)));
-        shared.ended.notify_all();
         if executed.is_err() {
             tracing::error!("a command on the store panicked");
         }
@@ -131,7 +134,9 @@ pub(super) fn serve(shared: &Shared, mut commands: mpsc::Receiver<Command>) {
 pub(super) fn execute_at_once(shared: &Shared, command: Command) -> Result<(), Command> {
     let mut held = match shared.held.try_lock() {
         Ok(held) => held,
-        Err(_) => return Err(command),
+        // As in `lock`.
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Err(command),
     };
     match command {
         Command::Read(work) if held.group.is_none() => {
@@ -141,14 +146,16 @@ pub(super) fn execute_at_once(shared: &Shared, command: Command) -> Result<(), C
         // A sync blocks for long, which only a runtime of several threads can make up for.
         Command::Write(work) if has_several_threads() => {
             tokio::task::block_in_place(|| {
-                let opened = held.group.is_none();
-                join(&mut held, vec![work]);
-                if !awaits(&held) {
-                    finish(&mut held);
-                    drop(held);
-                    shared.ended.notify_all();
-                } else if opened {
-                    finish_in_time(shared, held);
+                let opened = join(&mut held, vec![work]);
+                match patience(&held) {
+                    None => finish(&mut held),
+                    Some(left) => {
+                        let number = held.groups;
+                        drop(held);
+                        if let Some(ended) = opened {
+                            finish_in_time(shared, number, left, &ended);
+                        }
+                    }
                 }
             });
             Ok(())
@@ -183,26 +190,33 @@ fn execute(held: &mut Held, commands: Vec<Command>) {
 
 fn read(held: &mut Held, work: Work) {
     let store = held.store.as_mut().ok_or(QueueError::Closed);
+    let store = store.and_then(|store| store.roll_back_left_over().map(|()| store));
     (work.run)(store)(Ok(()));
 }
 
-/// Executes writes in the open group, or in a new one.
-fn join(held: &mut Held, writes: Vec<Work>) {
+/// Executes writes in the open group, or in a new one: then with what tells its end.
+fn join(held: &mut Held, writes: Vec<Work>) -> Option<Receiver<()>> {
     let Some(store) = &mut held.store else {
-        return refuse(writes, &QueueError::Closed);
+        refuse(writes, &QueueError::Closed);
+        return None;
     };
+    let mut opened = None;
     // Where one of the writes panics, the group is gone with all that is owed to it.
     let mut group = match held.group.take() {
         Some(group) => group,
         None => {
             if let Err(error) = store.begin() {
                 // Without a transaction nothing is done, and everybody is told why.
-                return refuse(writes, &error);
+                refuse(writes, &error);
+                return None;
             }
             held.groups += 1;
+            let (open, ended) = channel();
+            opened = Some(ended);
             Group {
                 number: held.groups,
                 answers: Vec::with_capacity(writes.len()),
+                _open: open,
             }
         }
     };
@@ -216,26 +230,36 @@ fn join(held: &mut Held, writes: Vec<Work>) {
     }
     store.hand_out();
     held.group = Some(group);
+    opened
 }
 
-/// Whether the open group may save somebody a sync by waiting.
-fn awaits(held: &Held) -> bool {
-    held.group.is_some() && held.store.as_ref().is_some_and(Operations::awaits)
+/// For how long yet the open group may save somebody a sync by waiting.
+fn patience(held: &Held) -> Option<Duration> {
+    held.group.as_ref()?;
+    held.store.as_ref()?.patience()
 }
 
-/// Commits the open group once nothing is awaited, or no longer worth it; others may have done so by then.
-fn finish_in_time(shared: &Shared, mut held: MutexGuard<'_, Held>) {
-    let number = held.groups;
-    while held.group.is_some() && held.groups == number {
-        let left = held.store.as_ref().and_then(Operations::patience);
-        let Some(left) = left.filter(|_| awaits(&held)) else {
-            finish(&mut held);
-            break;
+/// Commits the group of that number after a while, unless somebody has done so. Waits without the store: those
+/// who want it would keep the one who opened the group from going on long after its end.
+fn finish_in_time(shared: &Shared, number: u64, after: Duration, ended: &Receiver<()>) {
+    let mut wait = after;
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(wait) {
+        let mut held = match shared.held.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                wait = ABOUT_TO;
+                continue;
+            }
         };
-        held = shared
-            .ended
-            .wait_timeout(held, left)
-            .map_or_else(|poisoned| poisoned.into_inner().0, |(held, _)| held);
+        if held
+            .group
+            .as_ref()
+            .is_some_and(|group| group.number == number)
+        {
+            finish(&mut held);
+        }
+        return;
     }
 }
 

@@ -18,8 +18,8 @@ struct Taker {
 }
 
 impl Waiter for Taker {
-    fn is_ready(&self) -> bool {
-        *self.room.lock().unwrap() > 0
+    fn room(&self) -> usize {
+        *self.room.lock().unwrap()
     }
 
     fn offer(&self, mut deliveries: Vec<Delivery>) -> Vec<Delivery> {

@@ -1,0 +1,96 @@
+//! A fresh instance in a store of its own, and those that are made before their events come.
+//!
+//! An instance is used once. One that is ready has run its start function, with fuel and a deadline, and has asked
+//! the host for nothing yet: it knows no time, no random number and no event, so that it is as fresh as one that
+//! is made when its event comes. A component whose start asks for something gets none made ahead.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use wasmtime::Store;
+
+use super::load::{Entry, LoadedFunction};
+use super::state::State;
+use crate::bindings::batch_function::BatchFunction;
+use crate::bindings::message_function::MessageFunction;
+use crate::bindings::object_function::ObjectFunction;
+
+/// How many instances of one function are held ready: events that come together find one each.
+pub(super) const READY_EACH: usize = 2;
+/// How many are held ready in all. An idle one takes some 100 KiB.
+pub(super) const READY_IN_ALL: usize = 64;
+
+/// What an instance exports.
+pub(super) enum Exports {
+    Object(ObjectFunction),
+    Message(MessageFunction),
+    Batch(BatchFunction),
+}
+
+/// An instance that hasn't had its event yet.
+pub(super) struct Instance {
+    pub store: Store<State>,
+    pub exports: Exports,
+}
+
+impl Entry {
+    /// Runs the component's start.
+    pub async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Exports> {
+        Ok(match self {
+            Self::Object(pre) => Exports::Object(pre.instantiate_async(store).await?),
+            Self::Message(pre) => Exports::Message(pre.instantiate_async(store).await?),
+            Self::Batch(pre) => Exports::Batch(pre.instantiate_async(store).await?),
+        })
+    }
+}
+
+/// Instances that wait for their events, of all functions.
+#[derive(Default)]
+pub(super) struct Ready {
+    /// Longest waiting first.
+    waiting: Mutex<VecDeque<(Arc<LoadedFunction>, Instance)>>,
+}
+
+impl Ready {
+    /// The instance of a function that waits longest.
+    pub fn take(&self, function: &Arc<LoadedFunction>) -> Option<Instance> {
+        let mut waiting = self.lock();
+        let place = waiting
+            .iter()
+            .position(|(other, _)| Arc::ptr_eq(other, function))?;
+        let (_, instance) = waiting.remove(place)?;
+        Some(instance)
+    }
+
+    /// Whether a function could do with one more.
+    pub fn wants(&self, function: &Arc<LoadedFunction>) -> bool {
+        self.of(function) < READY_EACH
+    }
+
+    pub fn of(&self, function: &Arc<LoadedFunction>) -> usize {
+        let waiting = self.lock();
+        let own = waiting
+            .iter()
+            .filter(|(other, _)| Arc::ptr_eq(other, function));
+        own.count()
+    }
+
+    /// Keeps an instance; the one that waits longest goes where there are too many.
+    pub fn put(&self, function: &Arc<LoadedFunction>, instance: Instance) {
+        let dropped = {
+            let mut waiting = self.lock();
+            waiting.push_back((Arc::clone(function), instance));
+            if waiting.len() > READY_IN_ALL {
+                waiting.pop_front()
+            } else {
+                None
+            }
+        };
+        // Outside of the lock: it unmaps memory.
+        drop(dropped);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Arc<LoadedFunction>, Instance)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
