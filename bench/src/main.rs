@@ -8,6 +8,10 @@
 #[cfg(feature = "host")]
 mod engine;
 #[cfg(feature = "host")]
+mod http;
+#[cfg(feature = "host")]
+mod process;
+#[cfg(feature = "host")]
 mod queue;
 mod report;
 mod store;
@@ -26,6 +30,13 @@ enum Command {
     /// Compare what a fresh instance costs with the least that wasmtime itself can do.
     #[cfg(feature = "host")]
     ColdStart(engine::ColdStartArgs),
+    /// Compare requests that are answered by fresh instances with other servers.
+    #[cfg(feature = "host")]
+    Http(http::HttpArgs),
+    /// Answer requests with hyper alone; the other half of `http`.
+    #[cfg(feature = "host")]
+    #[command(hide = true)]
+    HttpPlain,
     /// Compare the event queue with NATS JetStream.
     #[cfg(feature = "host")]
     Queue(queue::QueueArgs),
@@ -40,6 +51,10 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         #[cfg(feature = "host")]
         Command::ColdStart(args) => args.execute(),
+        #[cfg(feature = "host")]
+        Command::Http(args) => args.execute(),
+        #[cfg(feature = "host")]
+        Command::HttpPlain => http::serve_plain(),
         #[cfg(feature = "host")]
         Command::Queue(args) => args.execute(),
         Command::Store(args) => args.execute(),

@@ -1,6 +1,7 @@
 //! Puts the rooms together: a manifest becomes stores, an engine, delivery, and what feeds it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError, St
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::{EmbeddedQueue, QueueConfig};
+use crate::triggers::http::{HttpTrigger, ListenError};
 use crate::triggers::{WatchError, objects::ObjectTrigger, schedule::ScheduleTrigger};
 
 /// Beside the manifest: events, logs and the control socket.
@@ -85,6 +87,9 @@ pub enum AppError {
     /// A folder that can't be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The port for requests.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -356,6 +361,23 @@ impl App {
         })
     }
 
+    /// Listens for requests, where a function answers them, at `address` or the manifest's.
+    ///
+    /// # Errors
+    /// Where the address can't be listened at.
+    pub async fn listen_http(
+        &self,
+        address: Option<SocketAddr>,
+    ) -> Result<Option<HttpTrigger>, AppError> {
+        let manifest = self.events.manifest();
+        let mut functions = manifest.functions.iter();
+        if !functions.any(|function| matches!(function.on.source(), Source::Http(_))) {
+            return Ok(None);
+        }
+        let address = address.unwrap_or(manifest.http.listen);
+        Ok(Some(HttpTrigger::listen(manifest, address).await?))
+    }
+
     /// Runs until told to stop, or to restore a backup, which is returned: watches buckets and delivers. Calls
     /// `ready` once all is watched. The control socket is answered until what runs is finished.
     ///
@@ -365,6 +387,7 @@ impl App {
         &self,
         engine: Engine,
         listening: Listening,
+        http: Option<HttpTrigger>,
         mut stop: Stop,
         ready: impl FnOnce(),
     ) -> Result<Option<Restore>, AppError> {
@@ -382,7 +405,7 @@ impl App {
             let _ = stopper.send(true);
             restore
         });
-        let delivered = self.deliver(engine, own_stop, ready).await;
+        let delivered = self.deliver(engine, http, own_stop, ready).await;
         let _ = end_control.send(true);
         // It ends by itself, with the answers that are under way.
         let _ = served.await;
@@ -396,9 +419,11 @@ impl App {
     async fn deliver(
         &self,
         engine: Engine,
+        http: Option<HttpTrigger>,
         stop: Stop,
         ready: impl FnOnce(),
     ) -> Result<(), AppError> {
+        let engine = Arc::new(engine);
         let mut tasks = JoinSet::new();
         for name in self.events.manifest().watched_buckets() {
             if let (Some(bucket), Some(folder)) = (
@@ -423,6 +448,9 @@ impl App {
             }
         }
         tasks.spawn(Arc::clone(&self.events).watch_quotas(stop.clone()));
+        if let Some(http) = http {
+            tasks.spawn(http.serve(Arc::clone(&engine), stop.clone()));
+        }
         ready();
         let queue = Arc::clone(&self.queue);
         tasks.spawn(async move {
@@ -431,9 +459,7 @@ impl App {
                 tracing::warn!(%error, "commits are slower");
             }
         });
-        Arc::clone(&self.events)
-            .deliver(Arc::new(engine), stop, None)
-            .await;
+        Arc::clone(&self.events).deliver(engine, stop, None).await;
         while tasks.join_next().await.is_some() {}
         Ok(())
     }

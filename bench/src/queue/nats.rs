@@ -17,9 +17,9 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::process::{Process, size_mib};
 use super::settled::Settled;
 use super::side::{Lane, Publisher, Server, Side, body};
+use crate::process::{Process, size_mib};
 
 /// Messages under way to the server while filling.
 const WINDOW: usize = 1_000;

@@ -19,9 +19,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::process::{Process, size_mib};
 use super::settled::Settled;
 use super::side::{Lane, Publisher, Server, Side, body};
+use crate::process::{Process, size_mib};
 
 /// Messages that are published in one request while filling.
 const FILL: u64 = 20_000;

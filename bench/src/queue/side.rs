@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::process::Process;
 use super::settled::Settled;
+use crate::process::Process;
 
 /// The size of a message's body, in bytes.
 pub const BODY: usize = 300;

@@ -1,5 +1,6 @@
 //! `kinglet up`
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::control::{Response, Restore};
 use crate::engine::{CacheUse, Engine};
 use crate::ports::QueueError;
 use crate::stores::journal::JournalReader;
+use crate::triggers::http::HttpTrigger;
 
 /// Components that load sooner than this need no word.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -32,6 +34,9 @@ pub(super) struct Up {
     /// Don't show logs and outcomes; `kinglet logs` has them.
     #[arg(short, long)]
     quiet: bool,
+    /// Where to listen for requests, instead of at the manifest's `http.listen`; port 0 is any that is free.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// Logs and outcomes as one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -48,25 +53,27 @@ impl Up {
         let mut app = App::open(Arc::clone(&manifest), clock.clone()).await?;
         let mut listening = app.listen()?;
         let mut engine = self.load(&app)?;
+        let mut http = app.listen_http(self.listen).await?;
         let (stopper, stop) = watch::channel(false);
         let signals = tokio::spawn(stop_on_signals(stopper)?);
         let journal = JournalReader::from_end(&journal_dir(&manifest))?;
         let (running, ended) = watch::channel(());
         let follower = (!self.quiet).then(|| tokio::spawn(follow(journal, self.json, ended)));
         loop {
-            let introduction = introduce(&engine, &app).await?;
+            let introduction = introduce(&engine, &app, http.as_ref()).await?;
             let ready = || {
                 eprint!("{introduction}");
                 let started = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
                 eprintln!("ready in {}; stop with ctrl-c", micros(started));
             };
-            let Some(restore) = app.up(engine, listening, stop.clone(), ready).await? else {
+            let Some(restore) = app.up(engine, listening, http, stop.clone(), ready).await? else {
                 break;
             };
             drop(app);
             watch = clock.stopwatch();
             app = restored(restore, &manifest, &clock).await?;
             listening = app.listen()?;
+            http = app.listen_http(self.listen).await?;
             engine = self.load(&app)?;
         }
         drop(running);
@@ -134,7 +141,11 @@ async fn open_again(manifest: &Arc<Manifest>, clock: &Clock) -> Result<App, AppE
 }
 
 /// What is about to run, for the person who starts it.
-async fn introduce(engine: &Engine, app: &App) -> anyhow::Result<String> {
+async fn introduce(
+    engine: &Engine,
+    app: &App,
+    http: Option<&HttpTrigger>,
+) -> anyhow::Result<String> {
     let paused: Vec<String> = app
         .events()
         .status()
@@ -155,6 +166,10 @@ async fn introduce(engine: &Engine, app: &App) -> anyhow::Result<String> {
             }
             Source::Topic(topic) => format!("messages on {topic}"),
             Source::Schedule(schedule) => format!("schedule {}", schedule.as_str()),
+            Source::Http(route) => match http.map(HttpTrigger::address) {
+                Some(Ok(address)) => format!("http://{address}{route}"),
+                _ => format!("requests to {route}"),
+            },
         };
         let compiled = match engine
             .functions()

@@ -2,17 +2,20 @@
 
 mod advice;
 mod grants;
+mod route;
 mod schedule;
 mod validate;
 mod values;
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use grants::Grant;
+pub use route::Route;
 pub use schedule::{Missed, Schedule, Zone};
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
@@ -30,6 +33,9 @@ pub struct Manifest {
     /// Topics by name; those that functions name needn't be listed.
     #[serde(default)]
     pub topics: BTreeMap<String, TopicConfig>,
+    /// Where requests come in.
+    #[serde(default)]
+    pub http: HttpConfig,
     /// How much the store of events holds, and for how long.
     #[serde(default)]
     pub queue: QueueLimits,
@@ -63,6 +69,22 @@ pub struct BucketConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopicConfig {}
+
+/// Where requests come in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct HttpConfig {
+    /// Address and port; by default port 3000 of this machine alone.
+    pub listen: SocketAddr,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3_000)),
+        }
+    }
+}
 
 /// How much the store of events holds, and for how long.
 #[derive(Clone, Debug, Deserialize)]
@@ -139,6 +161,8 @@ pub struct Trigger {
     pub suffix: Vec<String>,
     /// Messages on this topic.
     pub message: Option<String>,
+    /// Requests to these paths.
+    pub http: Option<Route>,
     /// At these times; the function takes them as messages.
     pub schedule: Option<Schedule>,
     /// The time zone of the schedule; by default UTC.
@@ -162,15 +186,21 @@ pub enum Source<'a> {
     Topic(&'a str),
     /// The clock.
     Schedule(&'a Schedule),
+    /// Requests to these paths.
+    Http(&'a Route),
 }
 
 impl Trigger {
-    /// The bucket, topic or schedule. Validation has seen to it that there is exactly one.
+    /// The bucket, topic, schedule or route. Validation has seen to it that there is exactly one.
     pub fn source(&self) -> Source<'_> {
-        match (&self.object_created, &self.schedule, &self.message) {
-            (Some(bucket), _, _) => Source::Bucket(bucket),
-            (None, Some(schedule), _) => Source::Schedule(schedule),
-            (None, None, topic) => Source::Topic(topic.as_deref().unwrap_or_default()),
+        if let Some(bucket) = &self.object_created {
+            Source::Bucket(bucket)
+        } else if let Some(schedule) = &self.schedule {
+            Source::Schedule(schedule)
+        } else if let Some(route) = &self.http {
+            Source::Http(route)
+        } else {
+            Source::Topic(self.message.as_deref().unwrap_or_default())
         }
     }
 
@@ -402,7 +432,7 @@ impl Manifest {
             .iter()
             .filter_map(|f| match f.on.source() {
                 Source::Bucket(bucket) => Some(bucket),
-                Source::Topic(_) | Source::Schedule(_) => None,
+                Source::Topic(_) | Source::Schedule(_) | Source::Http(_) => None,
             })
             .collect()
     }

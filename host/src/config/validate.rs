@@ -96,9 +96,13 @@ impl Manifest {
             on.object_created.is_some(),
             on.message.is_some(),
             on.schedule.is_some(),
+            on.http.is_some(),
         ];
         if sources.into_iter().filter(|given| *given).count() != 1 {
-            say("`on` needs exactly one of `object-created`, `message` and `schedule`".to_owned());
+            say(
+                "`on` needs exactly one of `object-created`, `message`, `schedule` and `http`"
+                    .to_owned(),
+            );
         }
         if on.schedule.is_none() && (on.time_zone.is_some() || on.missed.is_some()) {
             say("`time-zone` and `missed` go with `schedule`".to_owned());
@@ -111,6 +115,27 @@ impl Manifest {
         }
         if on.message.is_none() && matches!(on.order_by, Some(OrderBy::Attribute(_))) {
             say("objects have no attributes to order by; use `order-by = \"key\"`".to_owned());
+        }
+        if on.http.is_some() {
+            let grants = &function.grants;
+            let effects = !grants.write.is_empty()
+                || !grants.publish.is_empty()
+                || !grants.keyvalue.is_empty();
+            if effects {
+                say("a function that answers requests can't have effects by now; of `grants` it may have \
+                     `read`"
+                    .to_owned());
+            }
+            if on.order_by.is_some() {
+                say("`order-by` goes with `object-created` and `message`".to_owned());
+            }
+            let same = |other: &&Function| other.name != function.name && other.on.http == on.http;
+            if let Some(other) = self.functions.iter().find(same) {
+                say(format!(
+                    "it has the route of {:?}; give it another",
+                    other.name
+                ));
+            }
         }
         if let Some(size) = on.batch_size.filter(|size| !(1..=1_000).contains(size)) {
             say(format!("batch-size = {size}: use 1 to 1000"));
@@ -202,6 +227,7 @@ impl Manifest {
                     Source::Bucket(bucket) => format!("bucket {bucket:?}"),
                     Source::Topic(topic) => format!("topic {topic:?}"),
                     Source::Schedule(schedule) => format!("schedule {:?}", schedule.as_str()),
+                    Source::Http(route) => format!("a request to {route}"),
                 };
                 format!("{source} wakes {:?}", function.name)
             })
@@ -211,7 +237,7 @@ impl Manifest {
             .map_or(String::new(), |first| match first.on.source() {
                 Source::Bucket(bucket) => format!(", which may write to bucket {bucket:?}"),
                 Source::Topic(topic) => format!(", which may publish to topic {topic:?}"),
-                Source::Schedule(_) => String::new(),
+                Source::Schedule(_) | Source::Http(_) => String::new(),
             });
         format!(
             "an event would never come to rest: {}{back}; narrow the grant or the prefix, or allow it \
@@ -224,7 +250,7 @@ impl Manifest {
 /// Whether effects of `function` can wake `next`.
 fn wakes(function: &Function, next: &Function) -> bool {
     match next.on.source() {
-        Source::Schedule(_) => false,
+        Source::Schedule(_) | Source::Http(_) => false,
         Source::Topic(topic) => function
             .grants
             .publish

@@ -3,13 +3,19 @@
 use wasmtime::WasmBacktrace;
 use wasmtime_wasi::I32Exit;
 
-use super::invoke::{Cut, WrongEvent};
+use super::invoke::WrongEvent;
 use super::limiter::MemoryExceeded;
 use super::load::LoadedFunction;
 use super::settings::MAX_WASM_STACK;
 use crate::capabilities::GuestLog;
 use crate::clock::millis;
 use crate::ports::{Failure, HostFault, Limit, Outcome, Trap, visible};
+
+/// A call that was cut short.
+pub(super) enum Cut {
+    Deadline,
+    Ended(wasmtime::Error),
+}
 
 /// This often the same name in a backtrace is a recursion.
 const RECURSION_FRAMES: usize = 8;

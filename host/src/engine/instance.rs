@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use super::load::{Entry, LoadedFunction};
 use super::state::State;
@@ -25,6 +26,7 @@ pub(super) enum Exports {
     Object(ObjectFunction),
     Message(MessageFunction),
     Batch(BatchFunction),
+    Http(Proxy),
 }
 
 /// An instance that hasn't had its event yet.
@@ -40,6 +42,7 @@ impl Entry {
             Self::Object(pre) => Exports::Object(pre.instantiate_async(store).await?),
             Self::Message(pre) => Exports::Message(pre.instantiate_async(store).await?),
             Self::Batch(pre) => Exports::Batch(pre.instantiate_async(store).await?),
+            Self::Http(pre) => Exports::Http(pre.instantiate_async(store).await?),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::Store;
 
 use super::Engine;
-use super::explain::explain;
+use super::explain::{Cut, explain};
 use super::instance::{Exports, Instance};
 use super::limiter::Limiter;
 use super::load::LoadedFunction;
@@ -30,12 +30,6 @@ const YIELD_EVERY_FUEL: u64 = 100_000;
 enum Answer {
     One(Result<(), WitFailure>),
     Each(Result<Vec<Result<(), WitFailure>>, WitFailure>),
-}
-
-/// A call that was cut short.
-pub(super) enum Cut {
-    Deadline,
-    Ended(wasmtime::Error),
 }
 
 impl Engine {
@@ -131,7 +125,12 @@ impl Engine {
     }
 
     /// What one instance works on: for a batch of so many messages, or for one event.
-    fn context(&self, function: &LoadedFunction, messages: usize, log: GuestLog) -> Context {
+    pub(super) fn context(
+        &self,
+        function: &LoadedFunction,
+        messages: usize,
+        log: GuestLog,
+    ) -> Context {
         let limits = &function.limits;
         let scopes = if function.takes_batches() {
             messages
@@ -152,7 +151,7 @@ impl Engine {
         }
     }
 
-    fn store(&self, function: &LoadedFunction, context: Context) -> Store<State> {
+    pub(super) fn store(&self, function: &LoadedFunction, context: Context) -> Store<State> {
         let limiter = Limiter::new(function.limits.memory.0);
         let mut store = Store::new(&self.engine, State::new(context, limiter));
         store.limiter(|state| &mut state.limiter);
@@ -161,7 +160,11 @@ impl Engine {
 }
 
 /// Ends a call that takes longer than it may. Most end before they wait for anything, and need no timer.
-async fn within<T>(limit: Duration, watch: &Stopwatch, call: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(
+    limit: Duration,
+    watch: &Stopwatch,
+    call: impl Future<Output = T>,
+) -> Option<T> {
     let mut call = pin!(call);
     let first = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
     if let Poll::Ready(value) = first {
@@ -184,7 +187,7 @@ fn excuse(end: &mut (Outcome, Transaction), reason: &str) {
 }
 
 /// Gives a new store what its guest may use, for its start and for the call together.
-fn arm(store: &mut Store<State>, function: &LoadedFunction) -> wasmtime::Result<()> {
+pub(super) fn arm(store: &mut Store<State>, function: &LoadedFunction) -> wasmtime::Result<()> {
     store.set_fuel(function.limits.fuel)?;
     store.fuel_async_yield_interval(Some(YIELD_EVERY_FUEL))
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::Engine;
 use super::cache::CacheUse;
@@ -20,6 +21,8 @@ use crate::config::{Function, Limits, Source};
 
 const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
+/// Of any version 0.2: they are compatible.
+const HTTP: &str = "wasi:http/incoming-handler@0.2.";
 const MESSAGE_BATCH: &str = "kinglet:events/message-batch@0.1.0";
 
 /// How a function fails to load.
@@ -92,6 +95,8 @@ pub struct LoadedFunction {
     /// What it exports and imports, for people.
     pub handlers: Handlers,
     pub(super) entry: Entry,
+    /// Requests at once.
+    pub(super) permits: Semaphore,
     /// Held by whoever makes an instance ready.
     pub(super) readying: Mutex<()>,
     /// Whether its start asks the host for something, so that none is made before its event.
@@ -112,6 +117,7 @@ pub(super) enum Entry {
     Object(ObjectFunctionPre<State>),
     Message(MessageFunctionPre<State>),
     Batch(BatchFunctionPre<State>),
+    Http(ProxyPre<State>),
 }
 
 impl LoadedFunction {
@@ -171,6 +177,7 @@ impl Engine {
             cache,
             handlers,
             entry,
+            permits: Semaphore::new(function.limits.concurrency),
             readying: Mutex::new(()),
             asks_at_start: AtomicBool::new(false),
         });
@@ -200,6 +207,7 @@ enum Kind {
     Object,
     Message,
     Batch,
+    Http,
 }
 
 impl Kind {
@@ -208,6 +216,7 @@ impl Kind {
             Self::Object => Entry::Object(ObjectFunctionPre::new(pre)?),
             Self::Message => Entry::Message(MessageFunctionPre::new(pre)?),
             Self::Batch => Entry::Batch(BatchFunctionPre::new(pre)?),
+            Self::Http => Entry::Http(ProxyPre::new(pre)?),
         })
     }
 }
@@ -220,6 +229,10 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
         Source::Bucket(_) => ("object-created", "object_created"),
         Source::Schedule(_) if exports(MESSAGE) => return Ok(Kind::Message),
         Source::Schedule(_) => ("schedule", "message"),
+        Source::Http(_) if handlers.exports.iter().any(|name| name.starts_with(HTTP)) => {
+            return Ok(Kind::Http);
+        }
+        Source::Http(_) => ("http", "http"),
         Source::Topic(_) if exports(MESSAGE_BATCH) && (wants_batches || !exports(MESSAGE)) => {
             return Ok(Kind::Batch);
         }

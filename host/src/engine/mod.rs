@@ -3,6 +3,7 @@
 
 mod cache;
 mod explain;
+mod http;
 mod instance;
 mod invoke;
 mod limiter;

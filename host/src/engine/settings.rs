@@ -51,8 +51,9 @@ pub(super) fn engine(instances: u32) -> Result<wasmtime::Engine, LoadError> {
 pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>, LoadError> {
     let mut linker = Linker::new(engine);
     // Files and sockets are linked, since every component that `cargo component` builds imports them,
-    // and closed: there are no preopened folders, and no address is allowed.
+    // and closed: there are no preopened folders, and no address is allowed. So are outgoing requests.
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+        .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
         .and_then(|()| capabilities::add_to_linker(&mut linker))
         .map_err(|error| LoadError::Link {
             reason: format!("{error:#}"),

@@ -10,6 +10,10 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView,
+};
 
 use super::limiter::Limiter;
 use crate::capabilities::{CapabilitiesView, Context, GuestLog, View};
@@ -19,6 +23,10 @@ use crate::ports::Stream;
 const MAX_HANDLES: usize = 4_096;
 /// How many random bytes a guest may have in one call.
 const RANDOM_BYTES: u64 = 64 << 10;
+/// How much the headers of one request or response may take.
+const FIELD_BYTES: usize = 64 << 10;
+/// How much of a body a guest may write in one call; two such pieces may wait to be sent.
+const BODY_CHUNK: usize = 64 << 10;
 /// How much a guest may print in one call.
 const PRINT_BYTES: usize = 64 << 10;
 
@@ -27,6 +35,8 @@ pub(super) struct State {
     wasi: Option<WasiCtx>,
     table: ResourceTable,
     pub context: Context,
+    http: WasiHttpCtx,
+    hooks: Hooks,
     /// Whether the guest asked the host for anything.
     pub asked: bool,
     pub limiter: Limiter,
@@ -40,6 +50,8 @@ impl State {
             wasi: None,
             table,
             context,
+            http: http_context(),
+            hooks: Hooks,
             asked: false,
             limiter,
         }
@@ -68,6 +80,48 @@ impl WasiView for State {
             ctx,
             table: &mut self.table,
         }
+    }
+}
+
+fn http_context() -> WasiHttpCtx {
+    let mut context = WasiHttpCtx::new();
+    context.set_field_size_limit(FIELD_BYTES);
+    context
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.asked = true;
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
+    }
+}
+
+/// What `wasi:http` leaves to the host.
+struct Hooks;
+
+/// What comes of a request that is sent.
+type Sent = wasmtime_wasi_http::Result<(
+    http::Response<WasiBody>,
+    Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
+)>;
+
+impl WasiHttpHooks for Hooks {
+    /// Outgoing requests aren't granted to anybody by now.
+    fn send_request(
+        &mut self,
+        _: http::Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
     }
 }
 

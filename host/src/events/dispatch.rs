@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::Events;
 use super::idle::{Given, Idle};
 use crate::clock::{Stopwatch, Timestamp, millis};
-use crate::config::Function;
+use crate::config::{Function, Source};
 use crate::ports::{
     Cost, Delivery, Handled, Handler, Level, ObjectError, Outcome, Payload, QueueError, Taken,
     Transaction,
@@ -47,7 +47,9 @@ impl Events {
             functions.spawn(finishing);
         }
         for function in self.manifest.functions.clone() {
-            if only.is_some_and(|only| only != function.name) {
+            // Requests don't wait in the queue.
+            let waits = !matches!(function.on.source(), Source::Http(_));
+            if !waits || only.is_some_and(|only| only != function.name) {
                 continue;
             }
             let permits = Arc::new(Semaphore::new(function.limits.concurrency));

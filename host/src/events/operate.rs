@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Events;
+use crate::config::Source;
 use crate::ports::{Count, DeadFilter, QueueError};
 
 /// How many dead letters are moved in one step: others wait no longer for the store.
@@ -81,6 +82,18 @@ impl Events {
     /// # Errors
     /// Where the store fails.
     pub async fn pause(&self, function: &str, paused: bool) -> Result<bool, QueueError> {
+        let answers = self
+            .manifest
+            .function(function)
+            .is_some_and(|function| matches!(function.on.source(), Source::Http(_)));
+        if answers {
+            return Err(QueueError::Refused {
+                reason: format!(
+                    "function {function:?} answers requests, which can't wait, and isn't paused; remove it \
+                     from the manifest, or stop the host"
+                ),
+            });
+        }
         let changed = self.queue.pause(function, paused).await?;
         self.wake([function]);
         Ok(changed)

@@ -3,6 +3,7 @@
 mod bucket;
 mod event;
 mod handler;
+mod http;
 mod journal;
 mod key;
 mod keyvalue;
@@ -14,6 +15,7 @@ mod transaction;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler, Spent};
+pub use http::{BrokenOff, HttpHandler, ResponseBody, plain};
 pub use journal::{Journal, Level, Record, RecordKind, Stream, visible};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};

@@ -1,5 +1,6 @@
 //! Sources of events: they turn outside happenings into accepted events, and do nothing else.
 
+pub mod http;
 pub mod objects;
 pub mod schedule;
 mod watch;

@@ -59,6 +59,24 @@ impl Process {
         self.id
     }
 
+    /// Starts `program` on one core alone.
+    pub fn start_on(core: usize, program: &Path, args: &[OsString]) -> Result<Self> {
+        let core: OsString = core.to_string().into();
+        let pinned = ["-c".into(), core, program.into()];
+        Self::start(Path::new("taskset"), &[&pinned, args].concat(), None)
+    }
+
+    /// The processor's time that it took so far.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id))?;
+        // After the name in brackets: the twelfth and thirteenth are user's and system's ticks, of which Linux
+        // shows a hundred a second on every machine.
+        let (_, rest) = stat.rsplit_once(')').context("a stat without a name")?;
+        let mut fields = rest.split_whitespace().skip(11);
+        let mut ticks = || -> Result<u64> { Ok(fields.next().context("a short stat")?.parse()?) };
+        Ok(Duration::from_millis(10 * (ticks()? + ticks()?)))
+    }
+
     /// Fails where it has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
@@ -103,6 +121,11 @@ impl Process {
                     || line.contains("O_DSYNC"))
         };
         Ok(text.lines().filter(is_sync).count() as u64)
+    }
+
+    /// Ends it at once.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
     }
 
     /// Ends it as ctrl-c does.

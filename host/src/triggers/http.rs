@@ -1,0 +1,184 @@
+//! Requests: what comes over a TCP port goes to the function of its path.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::config::{Manifest, Route, Source};
+use crate::events::{Stop, stopped};
+use crate::ports::{HttpHandler, ResponseBody, plain};
+
+/// Connections at once; more wait in the system's queue.
+const CONNECTIONS: usize = 1_024;
+/// How long a client may take to send a request's head, and may be silent between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request's head may be, in bytes.
+const HEAD_BYTES: usize = 64 << 10;
+/// How long to wait where the system has no room for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a port can't be listened at.
+#[derive(Debug, Error)]
+#[error("can't listen for requests at {address}: {error}; choose another address with `--listen`")]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why not.
+    pub error: io::Error,
+}
+
+/// A port, and whose requests come to it.
+pub struct HttpTrigger {
+    listener: TcpListener,
+    routes: Arc<Routes>,
+}
+
+/// Which function answers which paths.
+struct Routes(Vec<(Route, Arc<str>)>);
+
+impl Routes {
+    fn find(&self, path: &str) -> Option<Arc<str>> {
+        let fits = |(route, _): &&(Route, Arc<str>)| route.matches(path);
+        self.0.iter().find(fits).map(|(_, name)| Arc::clone(name))
+    }
+}
+
+impl HttpTrigger {
+    /// Listens at an address.
+    ///
+    /// # Errors
+    /// Where it is taken, or isn't this machine's.
+    pub async fn listen(manifest: &Manifest, address: SocketAddr) -> Result<Self, ListenError> {
+        let listener = TcpListener::bind(address);
+        let listener = listener
+            .await
+            .map_err(|error| ListenError { address, error })?;
+        let mut routes: Vec<_> = manifest
+            .functions
+            .iter()
+            .filter_map(|function| match function.on.source() {
+                Source::Http(route) => Some((route.clone(), Arc::from(function.name.as_str()))),
+                _ => None,
+            })
+            .collect();
+        // The one that says most goes first.
+        routes.sort_by(|(one, _), (other, _)| other.cmp_by_length(one));
+        Ok(Self {
+            listener,
+            routes: Arc::new(Routes(routes)),
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Where the system doesn't say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until told to stop, and then until the requests that came are answered.
+    pub async fn serve<H: HttpHandler>(self, handler: Arc<H>, mut stop: Stop) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                accepted = accept(&self.listener, &room) => accepted,
+            };
+            match accepted {
+                Ok((stream, permit)) => {
+                    let routes = Arc::clone(&self.routes);
+                    let (handler, stop) = (Arc::clone(&handler), stop.clone());
+                    connections.spawn(async move {
+                        connection(stream, routes, handler, stop).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection can't be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await;
+    let permit = permit.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // A response is written whole; waiting for more would only delay it.
+    stream.set_nodelay(true)?;
+    Ok((stream, permit))
+}
+
+async fn connection<H: HttpHandler>(
+    stream: TcpStream,
+    routes: Arc<Routes>,
+    handler: Arc<H>,
+    mut stop: Stop,
+) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (routes, handler) = (Arc::clone(&routes), Arc::clone(&handler));
+        async move { Ok::<_, std::convert::Infallible>(respond(&routes, handler, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // The client's doing, or a function that failed in the middle, which is told in the log.
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+async fn respond<H: HttpHandler>(
+    routes: &Routes,
+    handler: Arc<H>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let has_host = request.uri().authority().is_some()
+        || request
+            .headers()
+            .get(header::HOST)
+            .is_some_and(|host| host.to_str().is_ok());
+    if !has_host {
+        let text = "a request names its host, in a header `Host`".to_owned();
+        return plain(StatusCode::BAD_REQUEST, text);
+    }
+    match routes.find(request.uri().path()) {
+        Some(function) => handler.respond(function, request).await,
+        None => {
+            let path: String = request.uri().path().chars().take(200).collect();
+            plain(StatusCode::NOT_FOUND, format!("no function answers {path}"))
+        }
+    }
+}

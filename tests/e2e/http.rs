@@ -1,0 +1,318 @@
+//! Functions that answer requests.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::harness::App;
+use crate::host::{Host, PATIENCE, text};
+
+/// The fixture that does what a request's path says, on any path.
+fn probe() -> App {
+    App::new(
+        r#"
+        [[function]]
+        name = "probe"
+        component = "guest:http-probe"
+        on = { http = "/..." }
+        limits = { memory = "64MiB", fuel = 2_000_000_000, timeout = "700ms", concurrency = 2 }
+        [[function]]
+        name = "hello"
+        component = "guest:hello-http"
+        on = { http = "/hello" }
+        "#,
+    )
+}
+
+fn up(app: &App) -> Host {
+    let mut host = Host::start(app.command(&["up", "--json", "--listen", "127.0.0.1:0"]));
+    host.said("ready");
+    host
+}
+
+/// Where the host says that it listens.
+fn address(host: &Host) -> SocketAddr {
+    let line = host.lines.iter().find(|line| line.contains("http://"));
+    let (_, rest) = line.unwrap().split_once("http://").unwrap();
+    rest.split('/').next().unwrap().parse().unwrap()
+}
+
+fn connect(host: &Host) -> TcpStream {
+    let stream = TcpStream::connect(address(host)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Sends what is given, and returns all that comes until the host closes.
+fn send(host: &Host, request: &str) -> String {
+    let mut stream = connect(host);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = Vec::new();
+    // A connection that is reset had its end as well.
+    let _ = stream.read_to_end(&mut response);
+    String::from_utf8(response).unwrap()
+}
+
+fn get(host: &Host, path: &str) -> String {
+    send(
+        host,
+        &format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+#[track_caller]
+fn expect(response: &str, status: &str, body: &str) {
+    let (head, rest) = response.split_once("\r\n\r\n").unwrap_or((response, ""));
+    assert!(
+        head.starts_with(&format!("HTTP/1.1 {status}")),
+        "{response}"
+    );
+    assert_eq!(rest, body, "{response}");
+}
+
+#[test]
+fn each_request_has_an_instance_of_its_own() {
+    let app = probe();
+    let host = up(&app);
+    for _ in 0..5 {
+        expect(&get(&host, "/seen"), "200", "0");
+    }
+    expect(&get(&host, "/hello"), "200", "Hello, world!\n");
+    expect(&get(&host, "/teapot"), "418", "short and stout");
+    expect(&get(&host, "/empty"), "204", "");
+    expect(&get(&host, "/a/b?c=d"), "200", "/a/b?c=d");
+    let said = get(&host, "/hello");
+    assert!(said.to_lowercase().contains("content-length: 14"), "{said}");
+    host.stop();
+}
+
+#[test]
+fn several_requests_come_over_one_connection() {
+    let app = probe();
+    let host = up(&app);
+    let mut stream = connect(&host);
+    for _ in 0..3 {
+        stream
+            .write_all(b"GET /hello HTTP/1.1\r\nHost: here\r\n\r\n")
+            .unwrap();
+        let mut response = Vec::new();
+        let mut byte = [0];
+        while !response.ends_with(b"world!\n") {
+            stream.read_exact(&mut byte).unwrap();
+            response.extend(byte);
+        }
+        assert!(response.starts_with(b"HTTP/1.1 200"));
+    }
+    // It is idle, and keeps no host from ending.
+    host.stop();
+}
+
+#[test]
+fn bodies_go_both_ways_while_they_come() {
+    let app = probe();
+    let host = up(&app);
+    let mut stream = connect(&host);
+    stream
+        .write_all(b"POST /echo HTTP/1.1\r\nHost: here\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .unwrap();
+    let mut response = String::new();
+    let mut buffer = [0; 1_024];
+    for word in ["first", "second"] {
+        let chunk = format!("{:x}\r\n{word}\r\n", word.len());
+        stream.write_all(chunk.as_bytes()).unwrap();
+        // The answer to a piece comes before the next is sent.
+        while !response.contains(word) {
+            let read = stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "{response}");
+            response.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        }
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.ends_with("0\r\n\r\n"), "{response}");
+
+    let large = get(&host, "/large");
+    assert!(large.ends_with("0\r\n\r\n"));
+    assert_eq!(large.matches('x').count(), 10 << 20);
+    host.stop();
+}
+
+/// wasmtime takes what is there for all of the answer, where its guest ends before it.
+#[test]
+fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
+    let app = probe();
+    let mut host = up(&app);
+    for path in ["/panic-midway", "/spin-midway"] {
+        let response = get(&host, path);
+        assert!(response.contains("half of it"), "{path}: {response}");
+        // The last piece of a whole one is empty.
+        assert!(!response.ends_with("0\r\n\r\n"), "{path}: {response}");
+        let outcome = host.until(|record| {
+            record["kind"] == "outcome" && record["subject"] == format!("GET {path}")
+        });
+        assert_eq!(outcome["function"], "probe");
+    }
+    host.stop();
+}
+
+#[test]
+fn a_function_that_fails_is_answered_for_and_told() {
+    let app = probe();
+    let mut host = up(&app);
+    for (path, status, reason) in [
+        ("/panic", "500", "before the answer"),
+        ("/allocate", "500", "memory"),
+        ("/sleep", "504", "700"),
+        ("/spin", "5", "limit"),
+    ] {
+        let response = get(&host, path);
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{path}: {response}"
+        );
+        assert!(!response.contains(reason), "for who runs it: {response}");
+        let outcome = host.until(|record| {
+            record["kind"] == "outcome" && record["subject"] == format!("GET {path}")
+        });
+        let said = outcome.to_string();
+        assert!(said.contains(reason), "{path}: {said}");
+    }
+    expect(
+        &get(&host, "/none"),
+        "502",
+        "the function returned without an answer\n",
+    );
+    // What others do goes on.
+    expect(&get(&host, "/hello"), "200", "Hello, world!\n");
+    host.stop();
+}
+
+#[test]
+fn what_no_function_answers_is_said() {
+    let app = App::new(
+        r#"
+        [[function]]
+        name = "hello"
+        component = "guest:hello-http"
+        on = { http = "/hello" }
+        "#,
+    );
+    let host = up(&app);
+    expect(&get(&host, "/other"), "404", "no function answers /other\n");
+    let response = send(&host, "GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+    let response = send(&host, "nonsense\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+    // Somebody else's port.
+    let taken = address(&host).to_string();
+    let other = App::new(
+        r#"
+        [[function]]
+        name = "hello"
+        component = "guest:hello-http"
+        on = { http = "/hello" }
+        "#,
+    );
+    other
+        .kinglet(&["up", "--listen", &taken])
+        .expect(2)
+        .says(&[&taken, "--listen"]);
+    host.stop();
+}
+
+#[test]
+fn requests_to_elsewhere_are_denied() {
+    let app = probe();
+    let host = up(&app);
+    let said = get(&host, "/abroad");
+    assert!(said.contains("HttpRequestDenied"), "{said}");
+    host.stop();
+}
+
+/// A client that goes takes its instance with it: with two at once, a third would else wait for the deadline.
+#[test]
+fn a_client_that_goes_away_ends_its_instance() {
+    let app = probe();
+    app.manifest(
+        r#"
+        [[function]]
+        name = "probe"
+        component = "guest:http-probe"
+        on = { http = "/..." }
+        limits = { timeout = "10m", concurrency = 1 }
+        "#,
+    );
+    let host = up(&app);
+    let mut stream = connect(&host);
+    stream
+        .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
+        .unwrap();
+    drop(stream);
+    expect(&get(&host, "/seen"), "200", "0");
+    host.stop();
+}
+
+#[test]
+fn a_host_that_stops_finishes_what_it_answers() {
+    let app = probe();
+    app.manifest(
+        r#"
+        [[function]]
+        name = "probe"
+        component = "guest:http-probe"
+        on = { http = "/..." }
+        "#,
+    );
+    let host = up(&app);
+    let mut stream = connect(&host);
+    stream
+        .write_all(b"POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nhal")
+        .unwrap();
+    let mut response = String::new();
+    let mut buffer = [0; 1_024];
+    while !response.contains("hal") {
+        let read = stream.read(&mut buffer).unwrap();
+        response.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+    host.interrupt();
+    stream.write_all(b"f").unwrap();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.ends_with("0\r\n\r\n"), "{response}");
+    assert_eq!(host.end().code, Some(0));
+}
+
+#[test]
+fn a_function_that_answers_requests_is_no_function_of_events() {
+    let app = probe();
+    app.kinglet(&["invoke", "hello"])
+        .expect(2)
+        .says(&["/hello", "curl"]);
+    app.kinglet(&["pause", "hello"])
+        .expect(2)
+        .says(&["hello", "answers requests"]);
+    let check = app.kinglet(&["check", "--json"]).expect(0).json();
+    assert!(text(&check[1], "function") == "hello" && check[1]["problem"].is_null());
+
+    for (on, grants, says) in [
+        (r#"{ http = "hello" }"#, "", "begins with `/`"),
+        (
+            r#"{ http = "/hello" }"#,
+            r#"grants = { publish = ["t"] }"#,
+            "can't have effects",
+        ),
+        (r#"{ http = "/hello", batch-size = 2 }"#, "", "batch-size"),
+        (r#"{ http = "/hello", message = "t" }"#, "", "exactly one"),
+    ] {
+        app.manifest(&format!(
+            "[[function]]\nname = \"hello\"\ncomponent = \"guest:hello-http\"\non = {on}\n{grants}\n"
+        ));
+        app.kinglet(&["check"]).expect(2).says(&[says]);
+    }
+    app.manifest(
+        "[[function]]\nname = \"hello\"\ncomponent = \"guest:noop-message\"\non = { http = \"/\" }\n",
+    );
+    let output = app.kinglet(&["check"]);
+    assert!(
+        output.stdout.contains("exports kinglet:events/message"),
+        "{output:?}"
+    );
+}

@@ -1,0 +1,121 @@
+//! Does with each request what its path says.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
+    Scheme,
+};
+use wasip2::io::streams::{OutputStream, StreamError};
+
+wasip2::http::proxy::export!(Probe);
+
+struct Probe;
+
+/// What an instance that is used twice would show.
+static REQUESTS: AtomicU32 = AtomicU32::new(0);
+
+impl wasip2::exports::http::incoming_handler::Guest for Probe {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let path = request.path_with_query().unwrap_or_default();
+        match path.as_str() {
+            "/seen" => {
+                let seen = REQUESTS.fetch_add(1, Ordering::SeqCst);
+                answer(out, 200, seen.to_string().as_bytes());
+            }
+            "/teapot" => answer(out, 418, b"short and stout"),
+            "/empty" => {
+                let response = OutgoingResponse::new(Fields::new());
+                response.set_status_code(204).unwrap();
+                ResponseOutparam::set(out, Ok(response));
+            }
+            "/echo" => echo(request, out),
+            "/none" => {}
+            "/panic" => panic!("before the answer"),
+            "/panic-midway" => {
+                let (body, stream) = start(out, 200);
+                stream.blocking_write_and_flush(b"half of it").unwrap();
+                // Sent by now, or soon.
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                drop((body, stream));
+                panic!("in the middle");
+            }
+            "/spin" => loop {
+                std::hint::spin_loop();
+            },
+            "/sleep" => {
+                std::thread::sleep(std::time::Duration::from_secs(3_600));
+            }
+            "/spin-midway" => {
+                let (_body, stream) = start(out, 200);
+                stream.blocking_write_and_flush(b"half of it").unwrap();
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
+            "/allocate" => {
+                let pages = vec![1_u8; 1 << 30];
+                answer(out, 200, &pages[..1]);
+            }
+            "/large" => {
+                let (body, stream) = start(out, 200);
+                let piece = vec![b'x'; 4_096];
+                for _ in 0..2_560 {
+                    stream.blocking_write_and_flush(&piece).unwrap();
+                }
+                drop(stream);
+                OutgoingBody::finish(body, None).unwrap();
+            }
+            "/abroad" => {
+                let request = OutgoingRequest::new(Fields::new());
+                request.set_scheme(Some(&Scheme::Http)).unwrap();
+                request.set_authority(Some("example.com")).unwrap();
+                request.set_path_with_query(Some("/")).unwrap();
+                let said = match outgoing_handler::handle(request, None) {
+                    Err(code) => format!("{code:?}"),
+                    Ok(response) => {
+                        response.subscribe().block();
+                        format!("{:?}", response.get().unwrap().unwrap().err())
+                    }
+                };
+                answer(out, 200, said.as_bytes());
+            }
+            _ => answer(out, 200, path.as_bytes()),
+        }
+    }
+}
+
+fn start(out: ResponseOutparam, status: u16) -> (OutgoingBody, OutputStream) {
+    let response = OutgoingResponse::new(Fields::new());
+    response.set_status_code(status).unwrap();
+    let body = response.body().unwrap();
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().unwrap();
+    (body, stream)
+}
+
+fn answer(out: ResponseOutparam, status: u16, text: &[u8]) {
+    let (body, stream) = start(out, status);
+    for piece in text.chunks(4_096) {
+        stream.blocking_write_and_flush(piece).unwrap();
+    }
+    drop(stream);
+    OutgoingBody::finish(body, None).unwrap();
+}
+
+/// Sends back what comes, as it comes.
+fn echo(request: IncomingRequest, out: ResponseOutparam) {
+    let (body, stream) = start(out, 200);
+    let incoming = request.consume().unwrap();
+    let input = incoming.stream().unwrap();
+    loop {
+        match input.blocking_read(4_096) {
+            Ok(piece) => stream.blocking_write_and_flush(&piece).unwrap(),
+            Err(StreamError::Closed) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    drop(stream);
+    OutgoingBody::finish(body, None).unwrap();
+}
