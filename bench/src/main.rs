@@ -30,6 +30,15 @@ enum Command {
     /// Compare what a fresh instance costs with the least that wasmtime itself can do.
     #[cfg(feature = "host")]
     ColdStart(engine::ColdStartArgs),
+    /// Have thousands of instances wait in a host call at once.
+    #[cfg(feature = "host")]
+    Density(engine::DensityArgs),
+    /// Compare an application of many functions with one of three.
+    #[cfg(feature = "host")]
+    Functions(queue::FunctionsArgs),
+    /// Compare the throughput on two cores with that on one.
+    #[cfg(feature = "host")]
+    Scale(engine::ScaleArgs),
     /// Compare requests that are answered by fresh instances with other servers.
     #[cfg(feature = "host")]
     Http(http::HttpArgs),
@@ -51,6 +60,12 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         #[cfg(feature = "host")]
         Command::ColdStart(args) => args.execute(),
+        #[cfg(feature = "host")]
+        Command::Density(args) => args.execute(),
+        #[cfg(feature = "host")]
+        Command::Functions(args) => args.execute(),
+        #[cfg(feature = "host")]
+        Command::Scale(args) => args.execute(),
         #[cfg(feature = "host")]
         Command::Http(args) => args.execute(),
         #[cfg(feature = "host")]

@@ -13,7 +13,7 @@ use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
 use crate::config::{Function, Manifest, QueueLimits, Source};
 use crate::control::{Control, ControlError, Restore};
-use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction};
+use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction, When};
 use crate::events::{Events, EventsConfig, Stop, stopped};
 use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom};
 use crate::stores::journal::FileJournal;
@@ -68,18 +68,6 @@ pub enum AppError {
         path: String,
         /// Why not.
         reason: String,
-    },
-    /// A component's file.
-    #[error("function {function:?}: can't read {path}: {reason}; {next}")]
-    ReadComponent {
-        /// The function's name.
-        function: String,
-        /// The file.
-        path: String,
-        /// Why not.
-        reason: String,
-        /// What to do.
-        next: &'static str,
     },
     /// A component that can't serve its function.
     #[error(transparent)]
@@ -341,6 +329,7 @@ impl App {
                 function,
                 &self.buckets.buckets,
                 &keyvalue,
+                When::Needed,
             )?;
         }
         Ok(engine)
@@ -452,6 +441,8 @@ impl App {
             tasks.spawn(http.serve(Arc::clone(&engine), stop.clone()));
         }
         ready();
+        let (warm, stopped) = (Arc::clone(&engine), stop.clone());
+        tasks.spawn(async move { warm.warm_up(|| *stopped.borrow()).await });
         let queue = Arc::clone(&self.queue);
         tasks.spawn(async move {
             // Without it commits take longer, and no more.
@@ -514,26 +505,14 @@ pub fn load_function(
     function: &Function,
     buckets: &Buckets,
     keyvalue: &Arc<dyn KeyValue>,
+    when: When,
 ) -> Result<Arc<LoadedFunction>, AppError> {
     let path = manifest.root.join(&function.component);
-    let wasm = read_component(function, &path)?;
     let reach = Reach {
         buckets: Arc::clone(buckets),
         keyvalue: Arc::clone(keyvalue),
         grants: Arc::new(function.grants.clone()),
         config: Arc::new(function.config.clone()),
     };
-    Ok(engine.load(function, &wasm, reach)?)
-}
-
-fn read_component(function: &Function, path: &Path) -> Result<Vec<u8>, AppError> {
-    std::fs::read(path).map_err(|error| AppError::ReadComponent {
-        function: function.name.clone(),
-        path: path.display().to_string(),
-        reason: error.to_string(),
-        next: match &function.source {
-            Some(_) => "run `kinglet build` first",
-            None => "build the component, or correct `component`",
-        },
-    })
+    Ok(engine.load(function, &path, reach, when)?)
 }

@@ -19,7 +19,8 @@ impl Bench {
         let options = match self.arguments.first().map(String::as_str) {
             Some("photos") => return photos::measure(),
             Some("queue") => rivals::set_up()?,
-            Some("cold-start") => rivals::guests()?,
+            Some("cold-start" | "density" | "scale") => rivals::guests()?,
+            Some("functions") => rivals::host()?,
             Some("http") => rivals::http()?,
             Some("store") => {
                 // Without the queue's bench, and so without building the engine.

@@ -18,11 +18,8 @@ const WASMTIME_FEATURES: &str =
 
 /// The options that tell the benchmark where its programs are.
 pub fn set_up() -> anyhow::Result<Vec<String>> {
-    let mut options = guests()?;
-    let kinglet = build_host_with(measured())?;
-    let nats_server = nats_server()?;
-    options.push(option("kinglet", &kinglet));
-    options.push(option("nats-server", &nats_server));
+    let mut options = host()?;
+    options.push(option("nats-server", &nats_server()?));
     Ok(options)
 }
 
@@ -38,6 +35,7 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
         "--example=noop-message",
         "--example=noop-batch",
         "--example=hello-http",
+        "--example=sleep",
     ];
     run(measured().args(guests))?;
     let guests = target_dir().join(WASM_TARGET).join("release/examples");
@@ -48,15 +46,22 @@ fn option(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
 }
 
+/// The host and the smallest functions, without rivals.
+pub fn host() -> anyhow::Result<Vec<String>> {
+    let mut options = guests()?;
+    options.push(option("kinglet", &build_host_with(measured())?));
+    Ok(options)
+}
+
 /// What the benchmark of HTTP compares.
 pub fn http() -> anyhow::Result<Vec<String>> {
-    let mut options = guests()?;
-    let kinglet = build_host_with(measured())?;
-    options.push(option("kinglet", &kinglet));
+    let mut options = host()?;
     options.push(option("wasmtime", &wasmtime()?));
     if !runs("wrk", "-v") {
         eprintln!("installing wrk");
-        run(Command::new("apt-get").args(["install", "--yes", "--quiet", "wrk"]))
+        let mut install = Command::new("apt-get");
+        install.stdout(std::process::Stdio::null());
+        run(install.args(["install", "--yes", "wrk"]))
             .context("the load comes from `wrk`, which isn't here; install it")?;
     }
     Ok(options)

@@ -33,6 +33,8 @@ pub fn cargo() -> Command {
 pub fn measured() -> Command {
     let mut cargo = cargo();
     cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "3");
+    cargo.env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false");
+    cargo.env("CARGO_PROFILE_DEV_CODEGEN_UNITS", "16");
     cargo
 }
 

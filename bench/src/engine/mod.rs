@@ -2,6 +2,10 @@
 
 mod bare;
 mod cold_start;
+mod density;
 mod ours;
+mod scale;
 
 pub use cold_start::ColdStartArgs;
+pub use density::DensityArgs;
+pub use scale::ScaleArgs;

@@ -21,7 +21,7 @@ name = "bench"
 name = "noop"
 component = "noop.wasm"
 on = { message = "work" }
-limits = { memory = "64MiB", fuel = 1_000_000_000, timeout = "10s", concurrency = 8 }
+limits = { memory = "64MiB", fuel = 1_000_000_000, timeout = "TIMEOUT", concurrency = CONCURRENCY }
 grants = { read = ["pictures"], write = ["pictures/small/"], publish = ["work-done"] }
 "#;
 
@@ -37,10 +37,16 @@ pub struct Ours {
 impl Ours {
     /// Makes the application in `dir`, with a component for its function.
     pub async fn new(dir: &Path, wasm: &[u8]) -> Result<Self> {
+        Self::with(dir, wasm, 8, "10s").await
+    }
+
+    /// The same with limits of one's own.
+    pub async fn with(dir: &Path, wasm: &[u8], concurrency: usize, timeout: &str) -> Result<Self> {
         std::fs::create_dir_all(dir.join("pictures"))?;
         std::fs::write(dir.join("noop.wasm"), wasm)?;
         let path = dir.join("kinglet.toml");
-        std::fs::write(&path, MANIFEST)?;
+        let text = MANIFEST.replace("TIMEOUT", timeout);
+        std::fs::write(&path, text.replace("CONCURRENCY", &concurrency.to_string()))?;
         let clock = Clock::system();
         let app = App::open(Arc::new(Manifest::load(&path)?), clock.clone()).await?;
         let draft = Draft {

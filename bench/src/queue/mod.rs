@@ -4,6 +4,7 @@
 //! Both are the real servers on one file system, in turn, with the same load from this process. Ours wakes a
 //! WebAssembly function for each message; theirs hands it to a consumer in this process that does nothing.
 
+mod functions;
 mod load;
 mod nats;
 mod ours;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tempfile::TempDir;
 
+pub use self::functions::FunctionsArgs;
 use self::load::{Stats, Until, closed_loops};
 use self::nats::Nats;
 use self::ours::Ours;
@@ -102,6 +104,7 @@ impl QueueArgs {
             cache: root.join("cache"),
             concurrency: self.concurrency,
             batch_size: self.batch_size,
+            others: 0,
         };
         let nats = Nats {
             program: self.nats_server,

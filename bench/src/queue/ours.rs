@@ -52,6 +52,18 @@ limits = {{ concurrency = 2 }}
     )
 }
 
+/// The same component with a section of its own, so that it is compiled and kept as another.
+fn renamed(wasm: &[u8], name: &str) -> Vec<u8> {
+    // A custom section: its number, the length of what follows, the length of its name, and its name.
+    let length = u8::try_from(name.len()).unwrap_or(u8::MAX).min(100);
+    let name = name.as_bytes().iter().take(usize::from(length));
+    wasm.iter()
+        .copied()
+        .chain([0, length + 1, length])
+        .chain(name.copied())
+        .collect()
+}
+
 /// The host, and the guests that it runs.
 pub struct Ours {
     pub kinglet: PathBuf,
@@ -60,6 +72,8 @@ pub struct Ours {
     pub cache: PathBuf,
     pub concurrency: usize,
     pub batch_size: usize,
+    /// How many functions there are beside the three, each with a component of its own.
+    pub others: usize,
 }
 
 impl Ours {
@@ -72,7 +86,17 @@ impl Ours {
                 std::fs::copy(&built, dir.join(guest))
                     .with_context(|| format!("can't copy {}", built.display()))?;
             }
-            std::fs::write(&path, manifest(self.concurrency, self.batch_size))?;
+            let mut text = manifest(self.concurrency, self.batch_size);
+            let wasm = std::fs::read(dir.join("noop_message.wasm"))?;
+            for number in 0..self.others {
+                let name = format!("other-{number}");
+                std::fs::write(dir.join(format!("{name}.wasm")), renamed(&wasm, &name))?;
+                text += &format!(
+                    "[[function]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\non = {{ message = \"{name}\" }}\n\
+                     limits = {{ concurrency = 1 }}\n"
+                );
+            }
+            std::fs::write(&path, text)?;
         }
         Ok(Manifest::load(&path)?)
     }

@@ -10,6 +10,7 @@ use super::output::{print_json, print_line, table};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
 use crate::app::{load_function, new_engine, staging_room};
 use crate::clock::Clock;
+use crate::engine::When;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
@@ -81,7 +82,14 @@ impl Check {
             .iter()
             .map(|function| {
                 let name = function.name.clone();
-                match load_function(&mut engine, &manifest, function, &buckets, &keyvalue) {
+                match load_function(
+                    &mut engine,
+                    &manifest,
+                    function,
+                    &buckets,
+                    &keyvalue,
+                    When::Now,
+                ) {
                     Ok(loaded) => Finding {
                         function: name,
                         problem: None,

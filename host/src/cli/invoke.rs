@@ -15,6 +15,7 @@ use crate::app::{load_function, new_engine, open_buckets, staging_room};
 use crate::capabilities::Buckets;
 use crate::clock::{Clock, rfc3339};
 use crate::config::{Manifest, Source};
+use crate::engine::When;
 use crate::ports::{
     Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
     ObjectInfo, Outcome, Payload, Record, SCHEDULE_TOPIC, Transaction,
@@ -157,7 +158,14 @@ impl Invoke {
             staging_room(&manifest),
         )?;
         tokio::task::block_in_place(|| {
-            load_function(&mut engine, &manifest, function, &buckets, &keyvalue)
+            load_function(
+                &mut engine,
+                &manifest,
+                function,
+                &buckets,
+                &keyvalue,
+                When::Needed,
+            )
         })?;
         let delivery = Delivery {
             seq: 0,

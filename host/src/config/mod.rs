@@ -2,6 +2,7 @@
 
 mod advice;
 mod grants;
+mod index;
 mod route;
 mod schedule;
 mod validate;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use grants::Grant;
+use index::Index;
 pub use route::Route;
 pub use schedule::{Missed, Schedule, Zone};
 pub use validate::{NAME_RULE, is_name};
@@ -45,6 +47,9 @@ pub struct Manifest {
     /// Where relative paths start: the manifest's folder.
     #[serde(skip)]
     pub root: PathBuf,
+    /// What wakes whom, so that no event looks at each of a thousand functions.
+    #[serde(skip)]
+    index: Index,
 }
 
 /// What the application is.
@@ -204,16 +209,6 @@ impl Trigger {
         }
     }
 
-    /// Whether objects in this bucket wake the function.
-    pub fn watches(&self, bucket: &str) -> bool {
-        self.object_created.as_deref() == Some(bucket)
-    }
-
-    /// Whether messages on this topic do.
-    pub fn listens_to(&self, topic: &str) -> bool {
-        self.message.as_deref() == Some(topic)
-    }
-
     /// Whether an object of this key wakes the function.
     pub fn matches_key(&self, key: &str) -> bool {
         let suffixed = |suffix: &String| {
@@ -367,6 +362,7 @@ impl Manifest {
             message: error.to_string().trim_end().to_owned(),
         })?;
         manifest.root = root.to_owned();
+        manifest.index = Index::new(&manifest);
         let problems = manifest.problems();
         if problems.is_empty() {
             Ok(manifest)
@@ -380,7 +376,7 @@ impl Manifest {
 
     /// The function of this name.
     pub fn function(&self, name: &str) -> Option<&Function> {
-        self.functions.iter().find(|function| function.name == name)
+        self.functions.get(self.index.function(name)?)
     }
 
     /// The folder of a bucket.
@@ -396,44 +392,41 @@ impl Manifest {
     }
 
     /// Every topic that is listed, subscribed to or granted.
-    pub fn topic_names(&self) -> std::collections::BTreeSet<&str> {
-        let mut names: std::collections::BTreeSet<&str> =
-            self.topics.keys().map(String::as_str).collect();
-        for function in &self.functions {
-            names.extend(function.grants.publish.iter().map(String::as_str));
-            if let Source::Topic(topic) = function.on.source() {
-                names.insert(topic);
-            }
-        }
-        names
+    pub fn topic_names(&self) -> impl Iterator<Item = &str> {
+        self.index.topics()
+    }
+
+    /// Whether there is such a topic.
+    pub fn has_topic(&self, name: &str) -> bool {
+        self.index.has_topic(name)
     }
 
     /// The functions that objects of this key in this bucket wake.
     pub fn woken_by_object(&self, bucket: &str, key: &str) -> Vec<String> {
-        self.functions
-            .iter()
-            .filter(|f| f.on.watches(bucket) && f.on.matches_key(key))
-            .map(|f| f.name.clone())
+        let watching = self.index.watching(bucket).iter();
+        watching
+            .filter_map(|at| self.functions.get(*at))
+            .filter(|function| function.on.matches_key(key))
+            .map(|function| function.name.clone())
             .collect()
     }
 
     /// The functions that messages on this topic wake.
     pub fn woken_by_message(&self, topic: &str) -> Vec<String> {
-        self.functions
-            .iter()
-            .filter(|f| f.on.listens_to(topic))
-            .map(|f| f.name.clone())
+        let listening = self.index.listening(topic).iter();
+        listening
+            .filter_map(|at| self.functions.get(*at))
+            .map(|function| function.name.clone())
             .collect()
     }
 
+    /// Whether objects in this bucket wake some function.
+    pub fn is_watched(&self, bucket: &str) -> bool {
+        !self.index.watching(bucket).is_empty()
+    }
+
     /// The buckets whose objects wake some function.
-    pub fn watched_buckets(&self) -> std::collections::BTreeSet<&str> {
-        self.functions
-            .iter()
-            .filter_map(|f| match f.on.source() {
-                Source::Bucket(bucket) => Some(bucket),
-                Source::Topic(_) | Source::Schedule(_) | Source::Http(_) => None,
-            })
-            .collect()
+    pub fn watched_buckets(&self) -> impl Iterator<Item = &str> {
+        self.index.buckets()
     }
 }

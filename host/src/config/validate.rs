@@ -74,10 +74,19 @@ impl Manifest {
             }
         }
         let mut seen = BTreeMap::new();
+        let mut routes: BTreeMap<String, &str> = BTreeMap::new();
         for function in &self.functions {
             if seen.insert(&function.name, ()).is_some() {
                 problems.push(format!(
                     "two functions have the name {:?}; rename one",
+                    function.name
+                ));
+            }
+            if let Some(route) = &function.on.http
+                && let Some(other) = routes.insert(route.to_string(), &function.name)
+            {
+                problems.push(format!(
+                    "functions {other:?} and {:?} have the same route {route}; give one of them another",
                     function.name
                 ));
             }
@@ -129,13 +138,6 @@ impl Manifest {
             if on.order_by.is_some() {
                 say("`order-by` goes with `object-created` and `message`".to_owned());
             }
-            let same = |other: &&Function| other.name != function.name && other.on.http == on.http;
-            if let Some(other) = self.functions.iter().find(same) {
-                say(format!(
-                    "it has the route of {:?}; give it another",
-                    other.name
-                ));
-            }
         }
         if let Some(size) = on.batch_size.filter(|size| !(1..=1_000).contains(size)) {
             say(format!("batch-size = {size}: use 1 to 1000"));
@@ -158,7 +160,7 @@ impl Manifest {
         for (name, value, least, most) in [
             ("memory", limits.memory.0, 1 << 16, 4 << 30),
             ("fuel", limits.fuel, 1, u64::MAX),
-            ("concurrency", limits.concurrency as u64, 1, 1_000),
+            ("concurrency", limits.concurrency as u64, 1, 10_000),
             ("staging", limits.staging.0, 0, 64 << 30),
             ("log", limits.log.0, 0, 64 << 20),
         ] {
@@ -310,7 +312,7 @@ mod tests {
         assert_eq!(manifest.bucket_path("photos"), Path::new("/app/photos"));
         assert_eq!(manifest.woken_by_object("photos", "a/B.JPG"), ["thumbnail"]);
         assert!(manifest.woken_by_object("photos", "a.gif").is_empty());
-        assert!(manifest.topic_names().contains("thumbnailed"));
+        assert!(manifest.has_topic("thumbnailed"));
     }
 
     /// One bad value each: what replaces what, and what the error must say.

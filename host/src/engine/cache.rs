@@ -4,6 +4,9 @@
 //! its version and every setting that shapes code. Native code is trusted as far as the folder is, so
 //! the folder is private to its owner, and a digest beside each artifact shows damage, which the
 //! loader itself wouldn't.
+//!
+//! What a component's file was found to be is noted as well, by its path, with its size, time of modification and
+//! inode: where these are as they were, a start needn't read the file, nor load what was compiled from it.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,8 +14,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
+
+use super::load::Handlers;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]
@@ -28,6 +34,33 @@ pub enum CacheUse {
     Hit,
     /// It was compiled, and is in the cache now.
     Compiled,
+}
+
+/// What a component's file was found to be.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Known {
+    version: FileVersion,
+    pub digest: String,
+    pub handlers: Handlers,
+}
+
+/// What tells versions of a file apart without reading it.
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct FileVersion {
+    size: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl FileVersion {
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        Ok(Self {
+            size: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            inode: found.ino(),
+        })
+    }
 }
 
 impl Cache {
@@ -53,12 +86,11 @@ impl Cache {
             );
             return Ok((Component::new(engine, wasm)?, CacheUse::Compiled));
         }
-        let path = self.dir.join(artifact_name(engine, wasm));
-        if is_intact(&path)
-            && let Ok(component) = load(engine, &path)
-        {
+        let digest = digest(wasm);
+        if let Some(component) = self.compiled(engine, &digest) {
             return Ok((component, CacheUse::Hit));
         }
+        let path = self.dir.join(artifact_name(engine, &digest));
         let artifact = engine.precompile_component(wasm)?;
         if let Err(error) = self.store(&path, &artifact) {
             tracing::warn!(
@@ -69,6 +101,48 @@ impl Cache {
             return Ok((Component::new(engine, wasm)?, CacheUse::Compiled));
         }
         Ok((load(engine, &path)?, CacheUse::Compiled))
+    }
+
+    /// What was compiled from the component of that digest, if it is there and intact.
+    pub fn compiled(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+        let path = self.dir.join(artifact_name(engine, digest));
+        if self.check_private().is_err() || !is_intact(&path) {
+            return None;
+        }
+        load(engine, &path).ok()
+    }
+
+    /// What the file at `path` was found to be, where it is the same still and what was compiled from it is there.
+    pub(super) fn known(&self, engine: &wasmtime::Engine, path: &Path) -> Option<Known> {
+        self.check_private().ok()?;
+        let note = fs::read(self.dir.join(note_name(engine, path)?)).ok()?;
+        let known: Known = serde_json::from_slice(&note).ok()?;
+        let there = self.dir.join(artifact_name(engine, &known.digest)).exists();
+        (there && known.version == FileVersion::of(path).ok()?).then_some(known)
+    }
+
+    /// Notes what the file at `path` was found to be when it had that version. Without the note the next start
+    /// takes longer, and that is all.
+    pub(super) fn note(
+        &self,
+        engine: &wasmtime::Engine,
+        path: &Path,
+        version: FileVersion,
+        wasm: &[u8],
+        handlers: &Handlers,
+    ) {
+        let known = Known {
+            version,
+            digest: digest(wasm),
+            handlers: handlers.clone(),
+        };
+        if self.check_private().is_ok()
+            && let Some(name) = note_name(engine, path)
+            && let Ok(text) = serde_json::to_vec(&known)
+            && let Err(error) = replace(&self.dir.join(name), &text)
+        {
+            tracing::debug!(%error, "what a component is can't be noted");
+        }
     }
 
     /// Native code is loaded from the folder, so nobody else may write there.
@@ -111,14 +185,28 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-fn artifact_name(engine: &wasmtime::Engine, wasm: &[u8]) -> String {
+fn artifact_name(engine: &wasmtime::Engine, digest: &str) -> String {
+    format!("{digest}-{:016x}.cwasm", settings(engine))
+}
+
+/// Another Kinglet may link other interfaces, so that what one could run the other can't.
+fn note_name(engine: &wasmtime::Engine, path: &Path) -> Option<String> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = path.canonicalize().ok()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let path = digest(path.as_os_str().as_bytes());
+    Some(format!("{path}-{version}-{:016x}.json", settings(engine)))
+}
+
+fn settings(engine: &wasmtime::Engine) -> u64 {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
-    format!(
-        "{}-{:016x}.cwasm",
-        hex(&Sha256::digest(wasm)),
-        settings.finish()
-    )
+    settings.finish()
+}
+
+/// The digest of a component, by which what was compiled from it is found.
+pub(super) fn digest(wasm: &[u8]) -> String {
+    hex(&Sha256::digest(wasm))
 }
 
 fn digest_path(artifact: &Path) -> PathBuf {

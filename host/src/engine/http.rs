@@ -17,13 +17,13 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::Engine;
 use super::explain::{Cut, explain};
-use super::instance::{Exports, Instance};
+use super::instance::Exports;
 use super::invoke::{arm, within};
 use super::load::LoadedFunction;
 use crate::capabilities::{GuestLog, LogScope};
-use crate::clock::Stopwatch;
 use crate::ports::{
-    BrokenOff, Cost, HttpHandler, Limit, Outcome, Record, RecordKind, ResponseBody, Spent, plain,
+    BrokenOff, Cost, HostFault, HttpHandler, Limit, Outcome, Record, RecordKind, ResponseBody,
+    Spent, plain,
 };
 
 /// The source that records of requests have.
@@ -183,6 +183,15 @@ impl Engine {
     ) -> Result<(), Outcome> {
         // The semaphore is never closed; without a permit nothing else would differ.
         let _permit = function.permits.acquire().await;
+        let entry = match function.entry(&self.loader).await {
+            Ok(entry) => entry,
+            Err(error) => {
+                let reason = error.to_string();
+                let outcome = Outcome::Fault(HostFault { reason });
+                self.tell(&function, request_line(&request), &outcome, Cost::default());
+                return Err(outcome);
+            }
+        };
         let watch = self.clock.stopwatch();
         let log = GuestLog::new(
             scope(&function, &request),
@@ -191,20 +200,14 @@ impl Engine {
             function.limits.log.0,
         );
         let context = self.context(&function, 0, log.clone());
-        let (mut store, exports) = match self.ready.take(&function) {
-            Some(Instance { mut store, exports }) => {
-                store.data_mut().context = context;
-                (store, Some(exports))
-            }
-            None => (self.store(&function, context), None),
-        };
+        let (mut store, exports, _room) = self.begin(&function, context).await;
         let mut began = false;
         let call = async {
             let exports = match exports {
                 Some(exports) => exports,
                 None => {
                     arm(&mut store, &function)?;
-                    function.entry.instantiate(&mut store).await?
+                    entry.instantiate(&mut store).await?
                 }
             };
             let Exports::Http(exports) = &exports else {
@@ -224,13 +227,16 @@ impl Engine {
         log.finish();
         let answer = answer.map_err(|cut| explain(cut, began, &function, &log));
         if let Err(outcome) = &answer {
-            self.tell(
-                &function,
-                &log,
-                outcome,
-                &watch,
-                store.get_fuel().unwrap_or(0),
-            );
+            let cost = Cost {
+                fuel: function
+                    .limits
+                    .fuel
+                    .saturating_sub(store.get_fuel().unwrap_or(0)),
+                peak_memory: store.data().limiter.peak(),
+                start_us: 0,
+                run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
+            };
+            self.tell(&function, log.subject(), outcome, cost);
         }
         // What is left of the instance goes once the answer is on its way.
         drop(Spent::new(store));
@@ -241,23 +247,16 @@ impl Engine {
     fn tell(
         &self,
         function: &LoadedFunction,
-        log: &GuestLog,
+        request: Option<String>,
         outcome: &Outcome,
-        watch: &Stopwatch,
-        fuel_left: u64,
+        cost: Cost,
     ) {
-        let cost = Cost {
-            fuel: function.limits.fuel.saturating_sub(fuel_left),
-            peak_memory: 0,
-            start_us: 0,
-            run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
-        };
         self.journal.write(Record {
             time: self.clock.now(),
             function: Some(function.name.clone()),
             source: Some(SOURCE.to_owned()),
             event: None,
-            subject: log.subject(),
+            subject: request,
             attempt: None,
             kind: RecordKind::Outcome {
                 outcome: outcome.clone(),
@@ -279,7 +278,12 @@ fn scope(function: &LoadedFunction, request: &Request<Incoming>) -> LogScope {
         function: function.name.clone(),
         source: Some(SOURCE.to_owned()),
         event: None,
-        subject: Some(format!("{} {}", request.method(), request.uri().path())),
+        subject: request_line(request),
         attempt: None,
     }
+}
+
+/// A request as the logs name it.
+fn request_line(request: &Request<Incoming>) -> Option<String> {
+    Some(format!("{} {}", request.method(), request.uri().path()))
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
 
@@ -33,7 +34,11 @@ pub(super) enum Exports {
 pub(super) struct Instance {
     pub store: Store<State>,
     pub exports: Exports,
+    pub room: Room,
 }
+
+/// The place of one instance among all that may be alive. Dropped after its store.
+pub(super) type Room = OwnedSemaphorePermit;
 
 impl Entry {
     /// Runs the component's start.
@@ -63,6 +68,11 @@ impl Ready {
             .position(|(other, _)| Arc::ptr_eq(other, function))?;
         let (_, instance) = waiting.remove(place)?;
         Some(instance)
+    }
+
+    /// Whether there is room for one more without taking that of another.
+    pub fn has_room(&self) -> bool {
+        self.lock().len() < READY_IN_ALL
     }
 
     /// Whether a function could do with one more.

@@ -9,9 +9,9 @@ use wasmtime::Store;
 
 use super::Engine;
 use super::explain::{Cut, explain};
-use super::instance::{Exports, Instance};
+use super::instance::{Exports, Instance, Room};
 use super::limiter::Limiter;
-use super::load::LoadedFunction;
+use super::load::{Entry, LoadedFunction};
 use super::state::State;
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
@@ -38,6 +38,10 @@ impl Engine {
         function: &Arc<LoadedFunction>,
         batch: &[Delivery],
     ) -> Handled {
+        let entry = match function.entry(&self.loader).await {
+            Ok(entry) => entry,
+            Err(error) => return Handled::fault(batch, error.to_string()),
+        };
         let watch = self.clock.stopwatch();
         let log = GuestLog::new(
             LogScope::of(&function.name, batch),
@@ -46,15 +50,10 @@ impl Engine {
             function.limits.log.0,
         );
         let context = self.context(function, batch.len(), log.clone());
-        let (mut store, exports) = match self.ready.take(function) {
-            Some(Instance { mut store, exports }) => {
-                store.data_mut().context = context;
-                (store, Some(exports))
-            }
-            None => (self.store(function, context), None),
-        };
+        let (mut store, exports, room) = self.begin(function, context).await;
         let mut started = Duration::ZERO;
-        let call = call(&mut store, exports, function, batch, &watch, &mut started);
+        let ready = (entry, exports);
+        let call = call(&mut store, ready, function, batch, &watch, &mut started);
         let answer = match within(function.limits.timeout.0, &watch, call).await {
             Some(answer) => answer.map_err(Cut::Ended),
             None => Err(Cut::Deadline),
@@ -96,8 +95,28 @@ impl Engine {
             cost,
             log_tail,
             reserved: Some(reserved),
-            spent: Some(Spent::new(store)),
+            spent: Some(Spent::new((store, room))),
         }
+    }
+
+    /// A store for an event, with an instance in it where one is ready. Waits while as many are alive as may be.
+    pub(super) async fn begin(
+        &self,
+        function: &Arc<LoadedFunction>,
+        context: Context,
+    ) -> (Store<State>, Option<Exports>, Option<Room>) {
+        if let Some(instance) = self.ready.take(function) {
+            let Instance {
+                mut store,
+                exports,
+                room,
+            } = instance;
+            store.data_mut().context = context;
+            return (store, Some(exports), Some(room));
+        }
+        // Never closed, so that there always is one.
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        (self.store(function, context), None, room.ok())
     }
 
     /// Makes an instance for an event to come, where the function could do with one.
@@ -108,18 +127,29 @@ impl Engine {
         if function.asks_at_start() || !self.ready.wants(function) {
             return;
         }
+        let Some(entry) = function.loaded() else {
+            return;
+        };
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            return;
+        };
         let watch = self.clock.stopwatch();
         let mut store = self.store(function, self.context(function, 0, GuestLog::none()));
         let start = async {
             arm(&mut store, function)?;
-            function.entry.instantiate(&mut store).await
+            entry.instantiate(&mut store).await
         };
         // What fails here fails again when an event comes, and is told then.
         if let Some(Ok(exports)) = within(function.limits.timeout.0, &watch, start).await {
             if store.data().asked {
                 function.note_asks_at_start();
             } else {
-                self.ready.put(function, Instance { store, exports });
+                let instance = Instance {
+                    store,
+                    exports,
+                    room,
+                };
+                self.ready.put(function, instance);
             }
         }
     }
@@ -153,7 +183,7 @@ impl Engine {
 
     pub(super) fn store(&self, function: &LoadedFunction, context: Context) -> Store<State> {
         let limiter = Limiter::new(function.limits.memory.0);
-        let mut store = Store::new(&self.engine, State::new(context, limiter));
+        let mut store = Store::new(&self.loader.engine, State::new(context, limiter));
         store.limiter(|state| &mut state.limiter);
         store
     }
@@ -194,7 +224,7 @@ pub(super) fn arm(store: &mut Store<State>, function: &LoadedFunction) -> wasmti
 
 async fn call(
     store: &mut Store<State>,
-    ready: Option<Exports>,
+    (entry, ready): (&Entry, Option<Exports>),
     function: &LoadedFunction,
     batch: &[Delivery],
     watch: &Stopwatch,
@@ -204,7 +234,7 @@ async fn call(
         Some(exports) => exports,
         None => {
             arm(store, function)?;
-            function.entry.instantiate(store).await?
+            entry.instantiate(store).await?
         }
     };
     match (&exports, batch) {

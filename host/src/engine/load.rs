@@ -1,17 +1,18 @@
 //! From a component's bytes to a function that can be invoked: what it exports must serve what wakes
 //! it, and what it imports must be known.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use thiserror::Error;
 use tokio::sync::{Mutex, Semaphore};
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::Engine;
-use super::cache::CacheUse;
+use super::cache::{Cache, CacheUse, FileVersion, digest};
 use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
@@ -42,6 +43,29 @@ pub enum LoadError {
     Link {
         /// Why not.
         reason: String,
+    },
+    /// A component's file.
+    #[error("function {function:?}: can't read {path}: {reason}; {next}")]
+    Read {
+        /// The function's name.
+        function: String,
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        next: &'static str,
+    },
+    /// What is there isn't what was there when the host started.
+    #[error(
+        "function {function:?}: {path} changed since the host started, and what was compiled from it is gone; start \
+         the host again"
+    )]
+    Changed {
+        /// The function's name.
+        function: String,
+        /// The file.
+        path: String,
     },
     /// The bytes aren't a component that this engine runs.
     #[error("function {function:?}: {hint}: {reason}")]
@@ -94,7 +118,13 @@ pub struct LoadedFunction {
     pub cache: CacheUse,
     /// What it exports and imports, for people.
     pub handlers: Handlers,
-    pub(super) entry: Entry,
+    kind: Kind,
+    path: PathBuf,
+    /// Of the component.
+    digest: String,
+    /// Loaded when first needed, where the cache says all that a start must know.
+    entry: OnceLock<Entry>,
+    loading: std::sync::Mutex<()>,
     /// Requests at once.
     pub(super) permits: Semaphore,
     /// Held by whoever makes an instance ready.
@@ -104,7 +134,7 @@ pub struct LoadedFunction {
 }
 
 /// What a component offers and asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Handlers {
     /// The names of its exports.
     pub exports: Vec<String>,
@@ -123,7 +153,7 @@ pub(super) enum Entry {
 impl LoadedFunction {
     /// Whether one invocation takes several messages.
     pub fn takes_batches(&self) -> bool {
-        matches!(self.entry, Entry::Batch(_))
+        matches!(self.kind, Kind::Batch)
     }
 
     pub(super) fn asks_at_start(&self) -> bool {
@@ -135,54 +165,168 @@ impl LoadedFunction {
     }
 }
 
+/// Whether a function's code is loaded with it, or when it is first needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// With it: every problem that it has is found.
+    Now,
+    /// When it is first needed, where the cache knows the component.
+    Needed,
+}
+
+/// Makes functions of components.
+pub(super) struct Loader {
+    pub engine: wasmtime::Engine,
+    pub linker: Linker<State>,
+    pub cache: Cache,
+}
+
+impl LoadedFunction {
+    /// What is instantiated, loaded if it isn't yet.
+    pub(super) async fn entry(self: &Arc<Self>, loader: &Arc<Loader>) -> Result<&Entry, LoadError> {
+        if self.entry.get().is_none() {
+            let (function, loader) = (Arc::clone(self), Arc::clone(loader));
+            let loading = tokio::task::spawn_blocking(move || loader.load_needed(&function));
+            loading.await.unwrap_or_else(|error| {
+                Err(LoadError::Component {
+                    function: self.name.clone(),
+                    hint: "its component can't be loaded",
+                    reason: error.to_string(),
+                })
+            })?;
+        }
+        self.entry.get().ok_or_else(|| self.changed())
+    }
+
+    /// What is instantiated, if it is loaded.
+    pub(super) fn loaded(&self) -> Option<&Entry> {
+        self.entry.get()
+    }
+
+    fn changed(&self) -> LoadError {
+        LoadError::Changed {
+            function: self.name.clone(),
+            path: self.path.display().to_string(),
+        }
+    }
+}
+
 impl Engine {
-    /// Compiles `wasm`, or takes it from the cache, and checks it against what wakes the function.
-    /// Long work: call it off the async threads.
+    /// Adds a function whose component is at `path`, compiling it or taking it from the cache, and checks it
+    /// against what wakes the function. Long work: call it off the async threads.
     ///
     /// # Errors
-    /// Where the component can't serve the function.
+    /// Where the component can't be read, or can't serve the function.
     pub fn load(
         &mut self,
         function: &Function,
-        wasm: &[u8],
+        path: &Path,
         reach: Reach,
+        when: When,
     ) -> Result<Arc<LoadedFunction>, LoadError> {
+        let known = match when {
+            When::Needed => self.loader.cache.known(&self.loader.engine, path),
+            When::Now => None,
+        };
+        let entry = OnceLock::new();
+        let (digest, handlers, cache, kind) = match known {
+            Some(known) => {
+                let kind = choose(function, &known.handlers)?;
+                (known.digest, known.handlers, CacheUse::Hit, kind)
+            }
+            None => {
+                let version = FileVersion::of(path);
+                let wasm = read(function, path)?;
+                let (component, cache) = self.loader.component(&function.name, &wasm)?;
+                let handlers = self.loader.describe(&component);
+                let kind = choose(function, &handlers)?;
+                let _ = entry.set(self.loader.entry(&function.name, kind, &component)?);
+                if let Ok(version) = version {
+                    let Loader { cache, engine, .. } = &*self.loader;
+                    cache.note(engine, path, version, &wasm, &handlers);
+                }
+                (digest(&wasm), handlers, cache, kind)
+            }
+        };
         let name = function.name.clone();
-        let (component, cache) =
-            self.cache
-                .component(&self.engine, wasm)
-                .map_err(|error| LoadError::Component {
-                    function: name.clone(),
-                    hint: hint(wasm),
-                    reason: format!("{error:#}"),
-                })?;
-        let handlers = self.describe(&component);
-        let kind = choose(function, &handlers)?;
-        let pre =
-            self.linker
-                .instantiate_pre(&component)
-                .map_err(|error| LoadError::UnknownImport {
-                    function: name.clone(),
-                    reason: format!("{error:#}"),
-                })?;
-        let entry = kind.entry(pre).map_err(|error| LoadError::Component {
-            function: name.clone(),
-            hint: "its handler doesn't have the contract's types; build it with this version's SDK",
-            reason: format!("{error:#}"),
-        })?;
         let loaded = Arc::new(LoadedFunction {
             name: name.clone(),
             limits: function.limits.clone(),
             reach,
             cache,
             handlers,
+            kind,
+            path: path.to_owned(),
+            digest,
             entry,
+            loading: std::sync::Mutex::new(()),
             permits: Semaphore::new(function.limits.concurrency),
             readying: Mutex::new(()),
             asks_at_start: AtomicBool::new(false),
         });
         self.functions.insert(name, Arc::clone(&loaded));
         Ok(loaded)
+    }
+}
+
+fn read(function: &Function, path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|error| LoadError::Read {
+        function: function.name.clone(),
+        path: path.display().to_string(),
+        reason: error.to_string(),
+        next: match &function.source {
+            Some(_) => "run `kinglet build` first",
+            None => "build the component, or correct `component`",
+        },
+    })
+}
+
+impl Loader {
+    /// Loads what a start left for later: what was compiled then.
+    fn load_needed(&self, function: &LoadedFunction) -> Result<(), LoadError> {
+        let _alone = function
+            .loading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if function.entry.get().is_some() {
+            return Ok(());
+        }
+        let component = match self.cache.compiled(&self.engine, &function.digest) {
+            Some(component) => component,
+            // Somebody emptied the cache.
+            None => match std::fs::read(&function.path) {
+                Ok(wasm) if digest(&wasm) == function.digest => {
+                    self.component(&function.name, &wasm)?.0
+                }
+                _ => return Err(function.changed()),
+            },
+        };
+        let _ = function
+            .entry
+            .set(self.entry(&function.name, function.kind, &component)?);
+        Ok(())
+    }
+
+    fn component(&self, function: &str, wasm: &[u8]) -> Result<(Component, CacheUse), LoadError> {
+        let component = self.cache.component(&self.engine, wasm);
+        component.map_err(|error| LoadError::Component {
+            function: function.to_owned(),
+            hint: hint(wasm),
+            reason: format!("{error:#}"),
+        })
+    }
+
+    fn entry(&self, function: &str, kind: Kind, component: &Component) -> Result<Entry, LoadError> {
+        let pre = self.linker.instantiate_pre(component);
+        let pre = pre.map_err(|error| LoadError::UnknownImport {
+            function: function.to_owned(),
+            reason: format!("{error:#}"),
+        })?;
+        kind.entry(pre).map_err(|error| LoadError::Component {
+            function: function.to_owned(),
+            hint: "its handler doesn't have the contract's types; build it with this version's SDK",
+            reason: format!("{error:#}"),
+        })
     }
 
     fn describe(&self, component: &Component) -> Handlers {

@@ -14,31 +14,32 @@ mod state;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::component::Linker;
+use tokio::sync::Semaphore;
 
 pub use cache::{Cache, CacheUse};
-pub use load::{Handlers, LoadError, LoadedFunction};
+pub use load::{Handlers, LoadError, LoadedFunction, When};
 
 use crate::clock::Clock;
 use crate::ports::{Delivery, Handled, Handler, Journal, StagingRoom};
 use instance::Ready;
-use state::State;
+use load::Loader;
 
 /// Everything that the functions of an application need to run.
 pub struct Engine {
-    engine: wasmtime::Engine,
-    linker: Linker<State>,
-    cache: Cache,
+    loader: Arc<Loader>,
     functions: HashMap<String, Arc<LoadedFunction>>,
     journal: Arc<dyn Journal>,
     clock: Clock,
     staging: Arc<StagingRoom>,
     ready: Ready,
+    /// For as many instances as may be alive.
+    room: Arc<Semaphore>,
+    instances: usize,
 }
 
 /// What an engine is made of.
 pub struct EngineConfig {
-    /// How many instances may be alive at once, over all functions.
+    /// How many instances may be alive at once, over all functions; more wait.
     pub instances: u32,
     /// Where compiled components are kept.
     pub cache: Cache,
@@ -59,14 +60,18 @@ impl Engine {
         let engine = settings::engine(config.instances)?;
         let linker = settings::linker(&engine)?;
         Ok(Self {
-            engine,
-            linker,
-            cache: config.cache,
+            loader: Arc::new(Loader {
+                engine,
+                linker,
+                cache: config.cache,
+            }),
             functions: HashMap::new(),
             journal: config.journal,
             clock: config.clock,
             staging: config.staging,
             ready: Ready::default(),
+            room: Arc::new(Semaphore::new(config.instances as usize)),
+            instances: config.instances as usize,
         })
     }
 
@@ -76,6 +81,11 @@ impl Engine {
         loaded.map_or(0, |loaded| self.ready.of(loaded))
     }
 
+    /// How many instances are alive, those that are ready among them.
+    pub fn alive(&self) -> usize {
+        self.instances.saturating_sub(self.room.available_permits())
+    }
+
     /// How many instances are alive beside those that run, with so many functions: those that are ready, and
     /// one of each that is being made.
     pub fn ready_for(functions: u32) -> u32 {
@@ -83,6 +93,20 @@ impl Engine {
         ready
             .min(instance::READY_IN_ALL as u32)
             .saturating_add(functions)
+    }
+
+    /// Loads what isn't loaded yet, and makes an instance of each function ready while there is room: until told to
+    /// stop.
+    pub async fn warm_up(&self, stop: impl Fn() -> bool) {
+        for function in self.functions.values() {
+            if stop() {
+                return;
+            }
+            // What is wrong is told when an event comes.
+            if function.entry(&self.loader).await.is_ok() && self.ready.has_room() {
+                self.make_ready(function).await;
+            }
+        }
     }
 
     /// The functions that are loaded, in no order.

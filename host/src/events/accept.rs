@@ -48,11 +48,10 @@ impl Events {
         &self,
         messages: Vec<NewMessage>,
     ) -> Result<Vec<(String, Accepted)>, PublishError> {
-        let known = self.manifest.topic_names();
         let mut accepts = Vec::with_capacity(messages.len());
         for NewMessage { id, source, draft } in messages {
-            if !known.contains(draft.topic.as_str()) {
-                let names: Vec<&str> = known.into_iter().collect();
+            if !self.manifest.has_topic(&draft.topic) {
+                let names: Vec<&str> = self.manifest.topic_names().collect();
                 return Err(PublishError::NoTopic {
                     topic: draft.topic,
                     known: match names.as_slice() {

@@ -226,11 +226,7 @@ impl Events {
                 },
                 Change::Write(object) => {
                     let functions = self.manifest.woken_by_object(&bucket_name, &key);
-                    if self
-                        .manifest
-                        .watched_buckets()
-                        .contains(bucket_name.as_str())
-                    {
+                    if self.manifest.is_watched(&bucket_name) {
                         plan.sightings.push(Sighting {
                             bucket: bucket_name.clone(),
                             key: key.clone(),

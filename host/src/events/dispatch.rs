@@ -93,7 +93,6 @@ impl<H: Handler> Worker<H> {
         if !self.attend(&mut stop).await {
             return;
         }
-        self.handler.prepare(&self.function.name).await;
         loop {
             // The permits come first: what can't run stays in the store.
             let mut permits = tokio::select! {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rusqlite::params;
 
-use super::operations::{Operations, Result, rows, signed, unsigned};
+use super::operations::{Allowance, Operations, Result, rows, signed, unsigned};
 use super::record::{decode, encode};
 use super::schema::failed;
 use crate::clock::Timestamp;
@@ -43,6 +43,9 @@ impl Operations {
     /// Full is a store that has as much as it may: what comes with one request may go past that. What
     /// functions publish isn't held back, since a full store that refused it could never drain.
     fn make_sure_of_room(&mut self) -> Result<()> {
+        if self.allowance.events > 0 && self.allowance.bytes > 0 {
+            return Ok(());
+        }
         let Totals { events, bytes, .. } = self.totals()?;
         let full = |reason: String| Err(QueueError::Full { reason });
         if events >= self.config.max_events {
@@ -58,6 +61,10 @@ impl Operations {
                 self.config.max_bytes
             ));
         }
+        self.allowance = Allowance {
+            events: self.config.max_events - events,
+            bytes: self.config.max_bytes - bytes,
+        };
         Ok(())
     }
 
@@ -114,6 +121,7 @@ impl Operations {
             ..
         } = delivery;
         let (seq, record) = (signed(*seq), encode(delivery)?);
+        self.allowance.take(1, record.len());
         if let Some(lane) = lane {
             self.sql(
                 "INSERT INTO delivery (seq, function, lane, due, later, record)
@@ -347,9 +355,12 @@ impl Operations {
                 let mut delivery = delivery.clone();
                 delivery.record(attempt.clone());
                 delivery.due = *due;
+                let record = encode(&delivery)?;
+                // It has grown by less than this.
+                self.allowance.take(0, record.len());
                 self.sql(
                     "UPDATE delivery SET due = ?2, record = ?3 WHERE seq = ?1",
-                    params![seq, signed(*due), encode(&delivery)?],
+                    params![seq, signed(*due), record],
                 )? == 1
             }
             Disposition::Dead { attempt, reason } => {

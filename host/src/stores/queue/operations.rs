@@ -22,6 +22,20 @@ const TIDY_ROWS: usize = 1_000;
 
 pub(super) type Result<T> = std::result::Result<T, QueueError>;
 
+/// What the store has room for at least: what went since it was last counted isn't in it.
+#[derive(Debug, Default)]
+pub(super) struct Allowance {
+    pub events: u64,
+    pub bytes: u64,
+}
+
+impl Allowance {
+    pub fn take(&mut self, events: u64, bytes: usize) {
+        self.events = self.events.saturating_sub(events);
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Operations {
     pub(super) connection: Connection,
@@ -33,6 +47,8 @@ pub(super) struct Operations {
     next_revision: u64,
     noted_revision: u64,
     tidied: Timestamp,
+    /// How much may come before the store's figures are looked at again.
+    pub(super) allowance: Allowance,
     /// How long a commit takes of late.
     pub(super) usual_commit: Duration,
     /// Whether the last group's commit failed.
@@ -68,6 +84,7 @@ impl Operations {
         let next_revision =
             1 + highest("SELECT coalesce((SELECT value FROM meta WHERE name = 'revision'), 0)")?;
         let mut store = Self {
+            allowance: Allowance::default(),
             usual_commit: Duration::ZERO,
             failing: false,
             opened: clock.stopwatch(),
