@@ -32,7 +32,6 @@ use crate::ports::{Bucket, KeyValue};
 pub type Buckets = Arc<HashMap<String, Arc<dyn Bucket>>>;
 
 /// What a function may reach, the same for all its events.
-#[derive(Clone)]
 pub struct Reach {
     /// All buckets; the grants say which of them.
     pub buckets: Buckets,
@@ -47,7 +46,7 @@ pub struct Reach {
 /// What the capabilities of one instance work on.
 pub struct Context {
     /// What the function may reach.
-    pub reach: Reach,
+    pub reach: Arc<Reach>,
     /// What it staged so far.
     pub staging: Staging,
     /// Where it logs to.

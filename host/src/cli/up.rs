@@ -18,7 +18,6 @@ use crate::control::{Response, Restore};
 use crate::engine::{CacheUse, Engine};
 use crate::ports::QueueError;
 use crate::stores::journal::JournalReader;
-use crate::triggers::http::HttpTrigger;
 
 /// Components that load sooner than this need no word.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -60,7 +59,8 @@ impl Up {
         let (running, ended) = watch::channel(());
         let follower = (!self.quiet).then(|| tokio::spawn(follow(journal, self.json, ended)));
         loop {
-            let introduction = introduce(&engine, &app, http.as_ref()).await?;
+            let address = http.as_ref().and_then(|http| http.address().ok());
+            let introduction = introduce(&engine, &app, address).await?;
             let ready = || {
                 eprint!("{introduction}");
                 let started = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -141,11 +141,7 @@ async fn open_again(manifest: &Arc<Manifest>, clock: &Clock) -> Result<App, AppE
 }
 
 /// What is about to run, for the person who starts it.
-async fn introduce(
-    engine: &Engine,
-    app: &App,
-    http: Option<&HttpTrigger>,
-) -> anyhow::Result<String> {
+async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyhow::Result<String> {
     let paused: Vec<String> = app
         .events()
         .status()
@@ -166,9 +162,9 @@ async fn introduce(
             }
             Source::Topic(topic) => format!("messages on {topic}"),
             Source::Schedule(schedule) => format!("schedule {}", schedule.as_str()),
-            Source::Http(route) => match http.map(HttpTrigger::address) {
-                Some(Ok(address)) => format!("http://{address}{route}"),
-                _ => format!("requests to {route}"),
+            Source::Http(route) => match http {
+                Some(address) => format!("http://{address}{route}"),
+                None => format!("requests to {route}"),
             },
         };
         let compiled = match engine

@@ -1,7 +1,7 @@
 //! Answers HTTP requests through `wasi:http` 0.2: a fresh instance for each.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -22,8 +22,8 @@ use super::invoke::{arm, within};
 use super::load::LoadedFunction;
 use crate::capabilities::{GuestLog, LogScope};
 use crate::ports::{
-    BrokenOff, Cost, HostFault, HttpHandler, Limit, Outcome, Record, RecordKind, ResponseBody,
-    Spent, plain,
+    Afterwards, BrokenOff, Cost, HostFault, HttpHandler, Limit, Outcome, Record, RecordKind,
+    ResponseBody, plain,
 };
 
 /// The source that records of requests have.
@@ -40,13 +40,14 @@ impl HttpHandler for Engine {
         self: Arc<Self>,
         function: Arc<str>,
         request: Request<Incoming>,
+        afterwards: Arc<Afterwards>,
     ) -> Response<ResponseBody> {
         let Some(loaded) = self.functions.get(&*function).map(Arc::clone) else {
             let text = format!("function {function:?} isn't loaded");
             return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
         };
         let (sender, head) = oneshot::channel();
-        let guest = Box::pin(self.answer(loaded, request, sender));
+        let guest = Box::pin(self.answer(loaded, request, sender, afterwards));
         first_answer(guest, head).await
     }
 }
@@ -180,9 +181,10 @@ impl Engine {
         function: Arc<LoadedFunction>,
         request: Request<Incoming>,
         head: oneshot::Sender<Head>,
+        afterwards: Arc<Afterwards>,
     ) -> Result<(), Outcome> {
         // The semaphore is never closed; without a permit nothing else would differ.
-        let _permit = function.permits.acquire().await;
+        let permit = function.permits.acquire().await;
         let entry = match function.entry(&self.loader).await {
             Ok(entry) => entry,
             Err(error) => {
@@ -200,7 +202,7 @@ impl Engine {
             function.limits.log.0,
         );
         let context = self.context(&function, 0, log.clone());
-        let (mut store, exports, _room) = self.begin(&function, context).await;
+        let (mut store, exports, room) = self.begin(&function, context).await;
         let mut began = false;
         let call = async {
             let exports = match exports {
@@ -220,7 +222,7 @@ impl Engine {
             let handler = exports.wasi_http_incoming_handler();
             handler.call_handle(&mut store, request, head).await
         };
-        let answer = match within(function.limits.timeout.0, &watch, call).await {
+        let answer = match within(function.limits.timeout.0, &watch, pin!(call)).await {
             Some(answer) => answer.map_err(Cut::Ended),
             None => Err(Cut::Deadline),
         };
@@ -238,8 +240,12 @@ impl Engine {
             };
             self.tell(&function, log.subject(), outcome, cost);
         }
-        // What is left of the instance goes once the answer is on its way.
-        drop(Spent::new(store));
+        drop(permit);
+        let engine = Arc::clone(&self);
+        afterwards.push(async move {
+            drop((store, room));
+            engine.make_ready(&function).await;
+        });
         answer
     }
 

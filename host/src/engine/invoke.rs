@@ -1,6 +1,6 @@
 //! One invocation: a fresh instance, a call, and what came of it.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Engine {
         let mut started = Duration::ZERO;
         let ready = (entry, exports);
         let call = call(&mut store, ready, function, batch, &watch, &mut started);
-        let answer = match within(function.limits.timeout.0, &watch, call).await {
+        let answer = match within(function.limits.timeout.0, &watch, pin!(call)).await {
             Some(answer) => answer.map_err(Cut::Ended),
             None => Err(Cut::Deadline),
         };
@@ -139,8 +139,9 @@ impl Engine {
             arm(&mut store, function)?;
             entry.instantiate(&mut store).await
         };
+        let started = within(function.limits.timeout.0, &watch, pin!(start)).await;
         // What fails here fails again when an event comes, and is told then.
-        if let Some(Ok(exports)) = within(function.limits.timeout.0, &watch, start).await {
+        if let Some(Ok(exports)) = started {
             if store.data().asked {
                 function.note_asks_at_start();
             } else {
@@ -168,7 +169,7 @@ impl Engine {
             0
         };
         Context {
-            reach: function.reach.clone(),
+            reach: Arc::clone(&function.reach),
             staging: Staging::new(
                 scopes,
                 limits.staging.0,
@@ -193,9 +194,8 @@ impl Engine {
 pub(super) async fn within<T>(
     limit: Duration,
     watch: &Stopwatch,
-    call: impl Future<Output = T>,
+    mut call: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut call = pin!(call);
     let first = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
     if let Poll::Ready(value) = first {
         return Some(value);

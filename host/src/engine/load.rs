@@ -113,7 +113,7 @@ pub struct LoadedFunction {
     /// How far each of its events may go.
     pub limits: Limits,
     /// What it may reach.
-    pub reach: Reach,
+    pub reach: Arc<Reach>,
     /// Whether it had to be compiled.
     pub cache: CacheUse,
     /// What it exports and imports, for people.
@@ -252,7 +252,7 @@ impl Engine {
         let loaded = Arc::new(LoadedFunction {
             name: name.clone(),
             limits: function.limits.clone(),
-            reach,
+            reach: Arc::new(reach),
             cache,
             handlers,
             kind,

@@ -32,7 +32,7 @@ const PRINT_BYTES: usize = 64 << 10;
 
 pub(super) struct State {
     /// Made when the guest first asks: most events need no more of WASI than what is linked.
-    wasi: Option<WasiCtx>,
+    wasi: Option<Box<WasiCtx>>,
     table: ResourceTable,
     pub context: Context,
     http: WasiHttpCtx,
@@ -63,18 +63,20 @@ impl WasiView for State {
         self.asked = true;
         let log = &self.context.log;
         let ctx = self.wasi.get_or_insert_with(|| {
-            WasiCtx::builder()
-                // What one call may ask for, so that no call takes long.
-                .max_random_size(RANDOM_BYTES)
-                .stdout(Printed {
-                    log: log.clone(),
-                    stream: Stream::Stdout,
-                })
-                .stderr(Printed {
-                    log: log.clone(),
-                    stream: Stream::Stderr,
-                })
-                .build()
+            Box::new(
+                WasiCtx::builder()
+                    // What one call may ask for, so that no call takes long.
+                    .max_random_size(RANDOM_BYTES)
+                    .stdout(Printed {
+                        log: log.clone(),
+                        stream: Stream::Stdout,
+                    })
+                    .stderr(Printed {
+                        log: log.clone(),
+                        stream: Stream::Stderr,
+                    })
+                    .build(),
+            )
         });
         WasiCtxView {
             ctx,

@@ -1,6 +1,8 @@
 //! What the HTTP trigger asks of the engine.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,7 +22,31 @@ pub trait HttpHandler: Send + Sync + 'static {
         self: Arc<Self>,
         function: Arc<str>,
         request: Request<Incoming>,
+        afterwards: Arc<Afterwards>,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
+}
+
+/// What is left to do for a connection once its answers are sent: to drop what they took, and to make ready what the
+/// next one needs.
+#[derive(Default)]
+pub struct Afterwards(Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Afterwards {
+    /// Leaves something to do. It mustn't wait for long.
+    pub fn push(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.lock().push(Box::pin(work));
+    }
+
+    /// Does as much of it as can be done now.
+    pub fn poll(&self, context: &mut Context<'_>) {
+        let mut left = std::mem::take(&mut *self.lock());
+        left.retain_mut(|work| work.as_mut().poll(context).is_pending());
+        self.lock().append(&mut left);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Pin<Box<dyn Future<Output = ()> + Send>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The function ended before its answer did. The connection ends with it, so that no client takes what it has

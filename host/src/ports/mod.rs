@@ -15,7 +15,7 @@ mod transaction;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler, Spent};
-pub use http::{BrokenOff, HttpHandler, ResponseBody, plain};
+pub use http::{Afterwards, BrokenOff, HttpHandler, ResponseBody, plain};
 pub use journal::{Journal, Level, Record, RecordKind, Stream, visible};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};

@@ -1,5 +1,6 @@
 //! Requests: what comes over a TCP port goes to the function of its path.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Manifest, Route, Source};
 use crate::events::{Stop, stopped};
-use crate::ports::{HttpHandler, ResponseBody, plain};
+use crate::ports::{Afterwards, HttpHandler, ResponseBody, plain};
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 1_024;
@@ -137,9 +138,13 @@ async fn connection<H: HttpHandler>(
     handler: Arc<H>,
     mut stop: Stop,
 ) {
+    let afterwards = Arc::<Afterwards>::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (routes, handler) = (Arc::clone(&routes), Arc::clone(&handler));
-        async move { Ok::<_, std::convert::Infallible>(respond(&routes, handler, request).await) }
+        let afterwards = Arc::clone(&afterwards);
+        async move {
+            Ok::<_, std::convert::Infallible>(respond(&routes, handler, request, afterwards).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -148,7 +153,12 @@ async fn connection<H: HttpHandler>(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = poll_fn(|context| {
+            let polled = connection.as_mut().poll(context);
+            // By now what there was to send is sent, or as much of it as goes.
+            afterwards.poll(context);
+            polled
+        }) => ended,
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -164,6 +174,7 @@ async fn respond<H: HttpHandler>(
     routes: &Routes,
     handler: Arc<H>,
     request: Request<Incoming>,
+    afterwards: Arc<Afterwards>,
 ) -> Response<ResponseBody> {
     let has_host = request.uri().authority().is_some()
         || request
@@ -175,7 +186,7 @@ async fn respond<H: HttpHandler>(
         return plain(StatusCode::BAD_REQUEST, text);
     }
     match routes.find(request.uri().path()) {
-        Some(function) => handler.respond(function, request).await,
+        Some(function) => handler.respond(function, request, afterwards).await,
         None => {
             let path: String = request.uri().path().chars().take(200).collect();
             plain(StatusCode::NOT_FOUND, format!("no function answers {path}"))

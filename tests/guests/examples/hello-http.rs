@@ -1,5 +1,10 @@
 //! Answers every request with a greeting.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what goes wrong here is a trap, which the tests see"
+)]
+
 use wasip2::http::types::{
     Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
 };
