@@ -190,7 +190,7 @@ impl Manifest {
     fn loops(&self) -> Vec<String> {
         self.functions
             .iter()
-            .filter(|function| function.allow_loop.is_none())
+            .filter(|function| function.allow_loop.is_none() && may_wake(function))
             .filter_map(|start| {
                 let mut path = vec![start];
                 self.find_way_back(start, &mut path)
@@ -247,6 +247,11 @@ impl Manifest {
             steps.join(", then ")
         )
     }
+}
+
+/// Whether a function has effects that could wake anybody.
+fn may_wake(function: &Function) -> bool {
+    !function.grants.publish.is_empty() || !function.grants.write.is_empty()
 }
 
 /// Whether effects of `function` can wake `next`.
