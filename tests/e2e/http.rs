@@ -8,20 +8,29 @@ use crate::host::{Host, PATIENCE, text};
 
 /// The fixture that does what a request's path says, on any path.
 fn probe() -> App {
-    App::new(
+    probe_within(r#"memory = "64MiB", fuel = 2_000_000_000, timeout = "700ms", concurrency = 2"#)
+}
+
+/// The same with other limits; beside it `hello`.
+fn probe_within(limits: &str) -> App {
+    App::new(&format!(
         r#"
         [[function]]
         name = "probe"
         component = "guest:http-probe"
-        on = { http = "/..." }
-        limits = { memory = "64MiB", fuel = 2_000_000_000, timeout = "700ms", concurrency = 2 }
-        [[function]]
-        name = "hello"
-        component = "guest:hello-http"
-        on = { http = "/hello" }
-        "#,
-    )
+        on = {{ http = "/..." }}
+        limits = {{ {limits} }}
+        {HELLO}
+        "#
+    ))
 }
+
+const HELLO: &str = r#"
+    [[function]]
+    name = "hello"
+    component = "guest:hello-http"
+    on = { http = "/hello" }
+"#;
 
 fn up(app: &App) -> Host {
     let mut host = Host::start(app.command(&["up", "--json", "--listen", "127.0.0.1:0"]));
@@ -154,6 +163,36 @@ fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
     host.stop();
 }
 
+/// A function that returns and leaves its body open, or drops it, hasn't said all of it.
+#[test]
+fn a_body_that_isnt_finished_is_broken() {
+    let app = probe();
+    let host = up(&app);
+    for path in ["/leaked", "/dropped"] {
+        let response = get(&host, path);
+        assert!(response.starts_with("HTTP/1.1 502"), "{path}: {response}");
+    }
+    // More than fits before its head goes out.
+    let response = get(&host, "/leaked-late");
+    assert!(response.contains("xxxx") && !response.ends_with("0\r\n\r\n"));
+    host.stop();
+}
+
+/// hyper asks for no more of a body than its client takes, and the guest waits for that to be asked for.
+#[test]
+fn a_client_that_doesnt_read_holds_no_instance_past_its_deadline() {
+    let app = probe_within(r#"timeout = "1s", concurrency = 1"#);
+    let mut host = up(&app);
+    let mut stream = connect(&host);
+    stream
+        .write_all(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n")
+        .unwrap();
+    host.until(|record| record["kind"] == "outcome" && record["subject"] == "GET /endless");
+    expect(&get(&host, "/seen"), "200", "0");
+    drop(stream);
+    host.stop();
+}
+
 #[test]
 fn a_function_that_fails_is_answered_for_and_told() {
     let app = probe();
@@ -188,14 +227,7 @@ fn a_function_that_fails_is_answered_for_and_told() {
 
 #[test]
 fn what_no_function_answers_is_said() {
-    let app = App::new(
-        r#"
-        [[function]]
-        name = "hello"
-        component = "guest:hello-http"
-        on = { http = "/hello" }
-        "#,
-    );
+    let app = App::new(HELLO);
     let host = up(&app);
     expect(&get(&host, "/other"), "404", "no function answers /other\n");
     let response = send(&host, "GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n");
@@ -204,14 +236,7 @@ fn what_no_function_answers_is_said() {
     assert!(response.starts_with("HTTP/1.1 400"), "{response}");
     // Somebody else's port.
     let taken = address(&host).to_string();
-    let other = App::new(
-        r#"
-        [[function]]
-        name = "hello"
-        component = "guest:hello-http"
-        on = { http = "/hello" }
-        "#,
-    );
+    let other = App::new(HELLO);
     other
         .kinglet(&["up", "--listen", &taken])
         .expect(2)
@@ -231,21 +256,13 @@ fn requests_to_elsewhere_are_denied() {
 /// A client that goes takes its instance with it: with two at once, a third would else wait for the deadline.
 #[test]
 fn a_client_that_goes_away_ends_its_instance() {
-    let app = probe();
-    app.manifest(
-        r#"
-        [[function]]
-        name = "probe"
-        component = "guest:http-probe"
-        on = { http = "/..." }
-        limits = { timeout = "10m", concurrency = 1 }
-        "#,
-    );
-    let host = up(&app);
+    let app = probe_within(r#"timeout = "10m", concurrency = 1"#);
+    let mut host = up(&app);
     let mut stream = connect(&host);
     stream
         .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
         .unwrap();
+    host.until(|record| record["text"] == "sleeping");
     drop(stream);
     expect(&get(&host, "/seen"), "200", "0");
     host.stop();
@@ -253,15 +270,7 @@ fn a_client_that_goes_away_ends_its_instance() {
 
 #[test]
 fn a_host_that_stops_finishes_what_it_answers() {
-    let app = probe();
-    app.manifest(
-        r#"
-        [[function]]
-        name = "probe"
-        component = "guest:http-probe"
-        on = { http = "/..." }
-        "#,
-    );
+    let app = probe_within("concurrency = 2");
     let host = up(&app);
     let mut stream = connect(&host);
     stream

@@ -1,16 +1,19 @@
 //! Answers HTTP requests through `wasi:http` 0.2: a fresh instance for each.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
@@ -18,9 +21,9 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use super::Engine;
 use super::explain::{Cut, explain};
 use super::instance::Exports;
-use super::invoke::{arm, within};
+use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
-use crate::capabilities::{GuestLog, LogScope};
+use crate::capabilities::LogScope;
 use crate::ports::{
     Afterwards, BrokenOff, Cost, HostFault, HttpHandler, Limit, Outcome, Record, RecordKind,
     ResponseBody, plain,
@@ -47,8 +50,8 @@ impl HttpHandler for Engine {
             return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
         };
         let (sender, head) = oneshot::channel();
-        let guest = Box::pin(self.answer(loaded, request, sender, afterwards));
-        first_answer(guest, head).await
+        let guest = Box::pin(self.answer(loaded, request, sender, Arc::clone(&afterwards)));
+        first_answer(guest, head, &afterwards).await
     }
 }
 
@@ -56,31 +59,35 @@ impl HttpHandler for Engine {
 async fn first_answer(
     mut guest: Guest,
     mut head: oneshot::Receiver<Head>,
+    afterwards: &Afterwards,
 ) -> Response<ResponseBody> {
     let mut ended = None;
     let head = poll_fn(|context| {
-        if ended.is_none()
-            && let Poll::Ready(end) = guest.as_mut().poll(context)
-        {
+        if let Poll::Ready(end) = guest.as_mut().poll(context) {
             ended = Some(end);
+            // It said by now what it had to say.
+            return Poll::Ready(head.try_recv().ok());
         }
-        match Pin::new(&mut head).poll(context) {
-            Poll::Ready(head) => Poll::Ready(head.ok()),
-            // The sender goes with the guest.
-            Poll::Pending => Poll::Pending,
-        }
+        Pin::new(&mut head).poll(context).map(Result::ok)
     })
     .await;
     match (head, ended) {
-        (Some(Ok(response)), None) => response.map(|body| {
-            let guest = Some(guest);
-            Either::Right(GuestBody { guest, body }.boxed_unsync())
-        }),
-        (Some(Ok(response)), Some(Ok(()))) => {
-            let (parts, body) = response.into_parts();
-            Response::from_parts(parts, whole(body).await)
-        }
         (_, Some(Err(outcome))) => failed(&outcome),
+        (Some(Ok(response)), None) => {
+            let (parts, body) = response.into_parts();
+            let body = GuestBody::new(guest, body);
+            let beside = body.clone();
+            // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
+            afterwards.push(poll_fn(move |context| beside.lock().advance(context)));
+            Response::from_parts(parts, Either::Right(body.boxed_unsync()))
+        }
+        (Some(Ok(response)), Some(Ok(()))) => {
+            let (parts, mut body) = response.into_parts();
+            match poll_fn(|context| Poll::Ready(rest(&mut body, context))).await {
+                Ok(frames) => Response::from_parts(parts, whole(frames)),
+                Err(broken) => plain(StatusCode::BAD_GATEWAY, broken.to_string()),
+            }
+        }
         (Some(Err(code)), _) => {
             let text = format!("the function answered with the error {code:?}");
             plain(StatusCode::BAD_GATEWAY, text)
@@ -103,43 +110,90 @@ fn failed(outcome: &Outcome) -> Response<ResponseBody> {
     plain(status, text.to_owned())
 }
 
-/// The body of a guest that has returned: where it is one piece, with its length.
-async fn whole(mut body: HyperOutgoingBody) -> ResponseBody {
-    let mut pieces = Vec::new();
-    // Nothing is waited for: all that will come is in the channel.
-    while let Some(Ok(frame)) = body.frame().await {
-        pieces.push(frame);
-    }
-    match pieces.as_mut_slice() {
-        [] => Either::Left(Full::default()),
-        [one] if one.is_data() => {
-            let data = std::mem::replace(one, Frame::data(Bytes::new())).into_data();
-            Either::Left(Full::new(data.unwrap_or_default()))
-        }
-        _ => Either::Right(Pieces(pieces.into_iter()).boxed_unsync()),
+/// What a guest that has returned left of its body: all of it is there by then. A body that it didn't finish is
+/// broken; wasmtime would end it as if it were whole once the guest's handles are gone.
+fn rest(
+    body: &mut HyperOutgoingBody,
+    context: &mut TaskContext<'_>,
+) -> Result<VecDeque<Frame<Bytes>>, BrokenOff> {
+    let mut frames = VecDeque::new();
+    loop {
+        // Without tokio's turns, whose end looks as if something were still to come.
+        let frame = pin!(unconstrained(body.frame())).poll(context);
+        let reason = match frame {
+            Poll::Ready(None) => return Ok(frames),
+            Poll::Ready(Some(Ok(frame))) => {
+                frames.push_back(frame);
+                continue;
+            }
+            Poll::Ready(Some(Err(error))) => error.to_string(),
+            Poll::Pending => "it returned and didn't finish the body".to_owned(),
+        };
+        tracing::warn!(reason, "an answer breaks off");
+        return Err(BrokenOff { reason });
     }
 }
 
-/// Several pieces that are all there.
-struct Pieces(std::vec::IntoIter<Frame<Bytes>>);
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        Poll::Ready(self.0.next().map(Ok))
+/// A body that is all there: with its length where it is one piece.
+fn whole(mut frames: VecDeque<Frame<Bytes>>) -> ResponseBody {
+    if frames.len() < 2 && frames.front().is_none_or(Frame::is_data) {
+        let data = frames.pop_front().and_then(|frame| frame.into_data().ok());
+        return Either::Left(Full::new(data.unwrap_or_default()));
     }
+    let frames = frames.into_iter().map(Ok);
+    Either::Right(StreamBody::new(stream::iter(frames)).boxed_unsync())
 }
 
 /// The body of a guest that hasn't returned. It ends when the guest has, and as broken where that failed: wasmtime
 /// takes what is there by then for all.
-struct GuestBody {
+#[derive(Clone)]
+struct GuestBody(Arc<Mutex<Answer>>);
+
+struct Answer {
+    /// None once it has returned.
     guest: Option<Guest>,
     body: HyperOutgoingBody,
+    /// What is left to send of a guest that has returned.
+    left: VecDeque<Frame<Bytes>>,
+    broken: Option<BrokenOff>,
+}
+
+impl GuestBody {
+    fn new(guest: Guest, body: HyperOutgoingBody) -> Self {
+        Self(Arc::new(Mutex::new(Answer {
+            guest: Some(guest),
+            body,
+            left: VecDeque::new(),
+            broken: None,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answer {
+    /// Lets the guest go on; ready once it has returned.
+    fn advance(&mut self, context: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(guest) = &mut self.guest else {
+            return Poll::Ready(());
+        };
+        let Poll::Ready(end) = guest.as_mut().poll(context) else {
+            return Poll::Pending;
+        };
+        self.guest = None;
+        let end = end.map_err(|outcome| BrokenOff {
+            reason: outcome.to_string(),
+        });
+        match end.and_then(|()| rest(&mut self.body, context)) {
+            Ok(left) => self.left = left,
+            Err(broken) => self.broken = Some(broken),
+        }
+        // Whoever sends the body may have asked before.
+        context.waker().wake_by_ref();
+        Poll::Ready(())
+    }
 }
 
 impl Body for GuestBody {
@@ -147,22 +201,18 @@ impl Body for GuestBody {
     type Error = BrokenOff;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        if let Some(guest) = &mut self.guest {
-            match guest.as_mut().poll(context) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.guest = None,
-                Poll::Ready(Err(outcome)) => {
-                    self.guest = None;
-                    let reason = outcome.to_string();
-                    return Poll::Ready(Some(Err(BrokenOff { reason })));
-                }
-            }
+        let mut answer = self.lock();
+        if answer.advance(context).is_ready() {
+            let broken = answer.broken.take().map(Err);
+            let next = broken.or_else(|| answer.left.pop_front().map(Ok));
+            return Poll::Ready(next);
         }
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(None) if self.guest.is_some() => Poll::Pending,
+        match Pin::new(&mut answer.body).poll_frame(context) {
+            // The guest still runs.
+            Poll::Ready(None) => Poll::Pending,
             polled => polled.map_err(|error| BrokenOff {
                 reason: error.to_string(),
             }),
@@ -170,7 +220,7 @@ impl Body for GuestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.lock().body.size_hint()
     }
 }
 
@@ -194,15 +244,13 @@ impl Engine {
                 return Err(outcome);
             }
         };
-        let watch = self.clock.stopwatch();
-        let log = GuestLog::new(
-            scope(&function, &request),
-            self.journal.clone(),
-            self.clock.clone(),
-            function.limits.log.0,
-        );
-        let context = self.context(&function, 0, log.clone());
-        let (mut store, exports, room) = self.begin(&function, context).await;
+        let Begun {
+            mut store,
+            exports,
+            room,
+            log,
+            watch,
+        } = self.begin(&function, scope(&function, &request), 0).await;
         let mut began = false;
         let call = async {
             let exports = match exports {

@@ -32,6 +32,16 @@ enum Answer {
     Each(Result<Vec<Result<(), WitFailure>>, WitFailure>),
 }
 
+/// What an event begins with.
+pub(super) struct Begun {
+    pub store: Store<State>,
+    /// Of an instance that was ready.
+    pub exports: Option<Exports>,
+    pub room: Option<Room>,
+    pub log: GuestLog,
+    pub watch: Stopwatch,
+}
+
 impl Engine {
     pub(super) async fn invoke(
         &self,
@@ -42,15 +52,15 @@ impl Engine {
             Ok(entry) => entry,
             Err(error) => return Handled::fault(batch, error.to_string()),
         };
-        let watch = self.clock.stopwatch();
-        let log = GuestLog::new(
-            LogScope::of(&function.name, batch),
-            self.journal.clone(),
-            self.clock.clone(),
-            function.limits.log.0,
-        );
-        let context = self.context(function, batch.len(), log.clone());
-        let (mut store, exports, room) = self.begin(function, context).await;
+        let Begun {
+            mut store,
+            exports,
+            room,
+            log,
+            watch,
+        } = self
+            .begin(function, LogScope::of(&function.name, batch), batch.len())
+            .await;
         let mut started = Duration::ZERO;
         let ready = (entry, exports);
         let call = call(&mut store, ready, function, batch, &watch, &mut started);
@@ -99,24 +109,42 @@ impl Engine {
         }
     }
 
-    /// A store for an event, with an instance in it where one is ready. Waits while as many are alive as may be.
+    /// A store for one event, or for a batch of so many messages. Waits while as many are alive as may be, which no
+    /// deadline counts.
     pub(super) async fn begin(
         &self,
         function: &Arc<LoadedFunction>,
-        context: Context,
-    ) -> (Store<State>, Option<Exports>, Option<Room>) {
-        if let Some(instance) = self.ready.take(function) {
-            let Instance {
+        scope: LogScope,
+        messages: usize,
+    ) -> Begun {
+        let ready = self.ready.take(function);
+        // Never closed, so that there always is one.
+        let room = match &ready {
+            Some(_) => None,
+            None => Arc::clone(&self.room).acquire_owned().await.ok(),
+        };
+        let watch = self.clock.stopwatch();
+        let (journal, clock) = (Arc::clone(&self.journal), self.clock.clone());
+        let log = GuestLog::new(scope, journal, clock, function.limits.log.0);
+        let context = self.context(function, messages, log.clone());
+        let (store, exports, room) = match ready {
+            Some(Instance {
                 mut store,
                 exports,
                 room,
-            } = instance;
-            store.data_mut().context = context;
-            return (store, Some(exports), Some(room));
+            }) => {
+                store.data_mut().context = context;
+                (store, Some(exports), Some(room))
+            }
+            None => (self.store(function, context), None, room),
+        };
+        Begun {
+            store,
+            exports,
+            room,
+            log,
+            watch,
         }
-        // Never closed, so that there always is one.
-        let room = Arc::clone(&self.room).acquire_owned().await;
-        (self.store(function, context), None, room.ok())
     }
 
     /// Makes an instance for an event to come, where the function could do with one.
@@ -182,7 +210,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn store(&self, function: &LoadedFunction, context: Context) -> Store<State> {
+    fn store(&self, function: &LoadedFunction, context: Context) -> Store<State> {
         let limiter = Limiter::new(function.limits.memory.0);
         let mut store = Store::new(&self.loader.engine, State::new(context, limiter));
         store.limiter(|state| &mut state.limiter);

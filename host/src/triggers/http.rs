@@ -152,18 +152,19 @@ async fn connection<H: HttpHandler>(
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = poll_fn(|context| {
-            let polled = connection.as_mut().poll(context);
-            // By now what there was to send is sent, or as much of it as goes.
-            afterwards.poll(context);
-            polled
-        }) => ended,
-        () = stopped(&mut stop) => {
+    let mut stopping = std::pin::pin!(stopped(&mut stop));
+    let mut told = false;
+    let ended = poll_fn(|context| {
+        if !told && stopping.as_mut().poll(context).is_ready() {
+            told = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
-    };
+        let polled = connection.as_mut().poll(context);
+        // By now what there was to send is sent, or as much of it as goes.
+        afterwards.poll(context);
+        polled
+    })
+    .await;
     if let Err(error) = ended {
         // The client's doing, or a function that failed in the middle, which is told in the log.
         tracing::debug!(%error, "a connection broke off");

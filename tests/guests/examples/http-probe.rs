@@ -54,6 +54,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 std::hint::spin_loop();
             },
             "/sleep" => {
+                println!("sleeping");
                 std::thread::sleep(std::time::Duration::from_secs(3_600));
             }
             "/spin-midway" => {
@@ -75,6 +76,25 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 }
                 drop(stream);
                 OutgoingBody::finish(body, None).unwrap();
+            }
+            "/endless" => {
+                let (_body, stream) = start(out, 200);
+                let piece = vec![b'x'; 4_096];
+                while stream.blocking_write_and_flush(&piece).is_ok() {}
+            }
+            "/leaked" => std::mem::forget(start(out, 200)),
+            "/dropped" => {
+                let (body, stream) = start(out, 200);
+                drop(stream);
+                drop(body);
+            }
+            "/leaked-late" => {
+                let (body, stream) = start(out, 200);
+                let piece = vec![b'x'; 4_096];
+                for _ in 0..100 {
+                    stream.blocking_write_and_flush(&piece).unwrap();
+                }
+                std::mem::forget((body, stream));
             }
             "/abroad" => {
                 let request = OutgoingRequest::new(Fields::new());
