@@ -97,11 +97,6 @@ impl GuestLog {
         }
     }
 
-    /// What it is about: the object's key, the topic or the request.
-    pub fn subject(&self) -> Option<String> {
-        self.shared.scope.subject.clone()
-    }
-
     /// Takes what the guest printed; whole lines go on at once.
     pub fn print(&self, stream: Stream, bytes: &[u8]) {
         let mut lines = Vec::new();

@@ -43,6 +43,7 @@ pub(super) struct Up {
 
 impl Up {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
+        use_all_files();
         let clock = Clock::system();
         let mut watch = clock.stopwatch();
         let manifest = self.app.load()?;
@@ -53,6 +54,9 @@ impl Up {
         let mut listening = app.listen()?;
         let mut engine = self.load(&app)?;
         let mut http = app.listen_http(self.listen).await?;
+        if self.listen.is_some() && http.is_none() {
+            eprintln!("note: no function answers requests, so that `--listen` does nothing");
+        }
         let (stopper, stop) = watch::channel(false);
         let signals = tokio::spawn(stop_on_signals(stopper)?);
         let journal = JournalReader::from_end(&journal_dir(&manifest))?;
@@ -93,6 +97,17 @@ impl Up {
         let engine = tokio::task::block_in_place(|| app.load(self.cache.cache()));
         patience.abort();
         Ok(engine?)
+    }
+}
+
+/// Connections must not take from the stores what they open: as many files as the system allows, in place of the
+/// thousand that are usual.
+fn use_all_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "no more files than before");
     }
 }
 

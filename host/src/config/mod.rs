@@ -21,7 +21,7 @@ pub use route::Route;
 pub use schedule::{Missed, Schedule, Zone};
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
-use values::{one_or_many, texts};
+use values::{address, one_or_many, texts};
 
 /// A whole application.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,6 +80,7 @@ pub struct TopicConfig {}
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct HttpConfig {
     /// Address and port; by default port 3000 of this machine alone.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::de::Error;
@@ -225,6 +226,16 @@ where
             ))),
         })
         .collect()
+}
+
+/// An address and a port to listen at.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!(
+            "{text:?} isn't an IP address and a port, as \"127.0.0.1:3000\" or \"[::1]:3000\""
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! the folder is private to its owner, and a digest beside each artifact shows damage, which the
 //! loader itself wouldn't.
 //!
-//! What a component's file was found to be is noted as well, by its path, with its size, time of modification and
+//! What a component's file was found to be is noted as well, by its path, with its size, times and
 //! inode: where these are as they were, a start needn't read the file, nor load what was compiled from it.
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,9 @@ pub(super) struct Known {
 pub(super) struct FileVersion {
     size: u64,
     modified: (i64, i64),
+    /// Moves with every write, also of who sets the time of modification back.
+    changed: (i64, i64),
+    device: u64,
     inode: u64,
 }
 
@@ -58,6 +61,8 @@ impl FileVersion {
         Ok(Self {
             size: found.len(),
             modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+            device: found.dev(),
             inode: found.ino(),
         })
     }
@@ -174,11 +179,12 @@ impl Cache {
 
 /// Writes under another name and renames: a host may have the old file mapped.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    // Others may write the same at once, in containers with the same process number.
+    let random = RandomState::new().build_hasher().finish();
+    let temporary = path.with_extension(format!("{random:016x}.tmp"));
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&temporary)?;
     file.write_all(content)?;

@@ -8,12 +8,14 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Either, Full, StreamBody};
+use http::response::Parts;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Either, Empty, Full, StreamBody};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::task::unconstrained;
+use tokio::time::timeout;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
@@ -25,12 +27,15 @@ use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
 use crate::capabilities::LogScope;
 use crate::ports::{
-    Afterwards, BrokenOff, Cost, HostFault, HttpHandler, Limit, Outcome, Record, RecordKind,
-    ResponseBody, plain,
+    Afterwards, BrokenOff, Cost, Failure, HostFault, HttpHandler, Limit, Outcome, Record,
+    RecordKind, ResponseBody, plain,
 };
 
 /// The source that records of requests have.
 const SOURCE: &str = "http";
+
+/// So much of a path goes into the logs.
+const LINE: usize = 200;
 
 /// What a guest has said of its answer.
 type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
@@ -49,18 +54,37 @@ impl HttpHandler for Engine {
             let text = format!("function {function:?} isn't loaded");
             return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
         };
+        let line = request_line(&request);
+        let bodyless = request.method() == Method::HEAD;
         let (sender, head) = oneshot::channel();
-        let guest = Box::pin(self.answer(loaded, request, sender, Arc::clone(&afterwards)));
-        first_answer(guest, head, &afterwards).await
+        let engine = Arc::clone(&self);
+        let answering = engine.answer(
+            Arc::clone(&loaded),
+            request,
+            line.clone(),
+            sender,
+            Arc::clone(&afterwards),
+        );
+        match first_answer(Box::pin(answering), head, bodyless, &afterwards).await {
+            Ok(response) => response,
+            Err(reason) => {
+                let text = format!("the function {reason}");
+                let outcome = Outcome::Failed(Failure::Other { reason });
+                self.tell(&loaded, line, &outcome, Cost::default());
+                plain(StatusCode::BAD_GATEWAY, text)
+            }
+        }
     }
 }
 
-/// Waits for the head of the answer, while the guest goes on.
+/// Waits for the head of the answer, while the guest goes on. The error is what the function did in place of
+/// answering, though it didn't fail.
 async fn first_answer(
     mut guest: Guest,
     mut head: oneshot::Receiver<Head>,
+    bodyless: bool,
     afterwards: &Afterwards,
-) -> Response<ResponseBody> {
+) -> Result<Response<ResponseBody>, String> {
     let mut ended = None;
     let head = poll_fn(|context| {
         if let Poll::Ready(end) = guest.as_mut().poll(context) {
@@ -72,30 +96,34 @@ async fn first_answer(
     })
     .await;
     match (head, ended) {
-        (_, Some(Err(outcome))) => failed(&outcome),
+        (_, Some(Err(outcome))) => Ok(failed(&outcome)),
         (Some(Ok(response)), None) => {
             let (parts, body) = response.into_parts();
             let body = GuestBody::new(guest, body);
-            let beside = body.clone();
+            let beside = Arc::clone(&body.0);
             // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
-            afterwards.push(poll_fn(move |context| beside.lock().advance(context)));
-            Response::from_parts(parts, Either::Right(body.boxed_unsync()))
+            afterwards.push(poll_fn(move |context| lock(&beside).advance(context)));
+            Ok(Response::from_parts(
+                parts,
+                Either::Right(body.boxed_unsync()),
+            ))
         }
         (Some(Ok(response)), Some(Ok(()))) => {
             let (parts, mut body) = response.into_parts();
-            match poll_fn(|context| Poll::Ready(rest(&mut body, context))).await {
-                Ok(frames) => Response::from_parts(parts, whole(frames)),
-                Err(broken) => plain(StatusCode::BAD_GATEWAY, broken.to_string()),
-            }
+            let rest = poll_fn(|context| Poll::Ready(rest(&mut body, context))).await;
+            let body = match rest {
+                Ok(frames) => whole(&parts, frames, bodyless)?,
+                // It wrote none, as is right.
+                Err(_) if bodyless => Either::Left(Full::default()),
+                Err(BrokenOff { reason }) => {
+                    return Err(format!("ended its answer badly: {reason}"));
+                }
+            };
+            Ok(Response::from_parts(parts, body))
         }
-        (Some(Err(code)), _) => {
-            let text = format!("the function answered with the error {code:?}");
-            plain(StatusCode::BAD_GATEWAY, text)
-        }
-        (None, _) => {
-            let text = "the function returned without an answer";
-            plain(StatusCode::BAD_GATEWAY, text.to_owned())
-        }
+        (Some(Err(code)), _) => Err(format!("answered with the error {code:?}")),
+        (None, Some(Ok(()))) => Err("returned without an answer".to_owned()),
+        (None, None) => Err("gave up its answer".to_owned()),
     }
 }
 
@@ -105,6 +133,10 @@ fn failed(outcome: &Outcome) -> Response<ResponseBody> {
         Outcome::Limit(Limit::Deadline { .. }) => {
             (StatusCode::GATEWAY_TIMEOUT, "the function took too long")
         }
+        Outcome::Undeliverable { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the function is busy; try again later",
+        ),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "the function failed"),
     };
     plain(status, text.to_owned())
@@ -134,19 +166,37 @@ fn rest(
     }
 }
 
-/// A body that is all there: with its length where it is one piece.
-fn whole(mut frames: VecDeque<Frame<Bytes>>) -> ResponseBody {
+/// A body that is all there: with its length where it is one piece. A length that the function told and didn't keep
+/// would have the client take the next answer for the rest of this one.
+fn whole(
+    parts: &Parts,
+    mut frames: VecDeque<Frame<Bytes>>,
+    bodyless: bool,
+) -> Result<ResponseBody, String> {
+    let written: usize = frames
+        .iter()
+        .filter_map(|frame| frame.data_ref().map(Bytes::len))
+        .sum();
+    let told = parts.headers.get(header::CONTENT_LENGTH);
+    let told = told.and_then(|told| told.to_str().ok()?.parse::<usize>().ok());
+    if let Some(told) = told.filter(|told| *told != written)
+        && !bodyless
+        && parts.status != StatusCode::NOT_MODIFIED
+    {
+        return Err(format!("told a length of {told} bytes and wrote {written}"));
+    }
     if frames.len() < 2 && frames.front().is_none_or(Frame::is_data) {
         let data = frames.pop_front().and_then(|frame| frame.into_data().ok());
-        return Either::Left(Full::new(data.unwrap_or_default()));
+        return Ok(Either::Left(Full::new(data.unwrap_or_default())));
     }
     let frames = frames.into_iter().map(Ok);
-    Either::Right(StreamBody::new(stream::iter(frames)).boxed_unsync())
+    Ok(Either::Right(
+        StreamBody::new(stream::iter(frames)).boxed_unsync(),
+    ))
 }
 
 /// The body of a guest that hasn't returned. It ends when the guest has, and as broken where that failed: wasmtime
 /// takes what is there by then for all.
-#[derive(Clone)]
 struct GuestBody(Arc<Mutex<Answer>>);
 
 struct Answer {
@@ -167,9 +217,18 @@ impl GuestBody {
             broken: None,
         })))
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Answer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where no body is sent, or all of it by the length that was told, the guest goes on beside the connection, and what
+/// it writes is refused.
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        let none = Empty::new().map_err(|never| match never {});
+        lock(&self.0).body = none.boxed_unsync();
     }
 }
 
@@ -204,7 +263,7 @@ impl Body for GuestBody {
         self: Pin<&mut Self>,
         context: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let mut answer = self.lock();
+        let mut answer = lock(&self.0);
         if answer.advance(context).is_ready() {
             let broken = answer.broken.take().map(Err);
             let next = broken.or_else(|| answer.left.pop_front().map(Ok));
@@ -218,10 +277,6 @@ impl Body for GuestBody {
             }),
         }
     }
-
-    fn size_hint(&self) -> SizeHint {
-        self.lock().body.size_hint()
-    }
 }
 
 impl Engine {
@@ -230,27 +285,45 @@ impl Engine {
         self: Arc<Self>,
         function: Arc<LoadedFunction>,
         request: Request<Incoming>,
+        line: Option<String>,
         head: oneshot::Sender<Head>,
         afterwards: Arc<Afterwards>,
     ) -> Result<(), Outcome> {
-        // The semaphore is never closed; without a permit nothing else would differ.
-        let permit = function.permits.acquire().await;
+        let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
+        // The semaphore is never closed.
+        let Ok(Ok(permit)) = waiting.await else {
+            let reason = format!(
+                "{} requests run already, as many as `limits.concurrency` allows, and none ended in time",
+                function.limits.concurrency
+            );
+            let outcome = Outcome::Undeliverable { reason };
+            self.tell(&function, line, &outcome, Cost::default());
+            return Err(outcome);
+        };
         let entry = match function.entry(&self.loader).await {
             Ok(entry) => entry,
             Err(error) => {
                 let reason = error.to_string();
                 let outcome = Outcome::Fault(HostFault { reason });
-                self.tell(&function, request_line(&request), &outcome, Cost::default());
+                self.tell(&function, line, &outcome, Cost::default());
                 return Err(outcome);
             }
         };
+        let scope = LogScope {
+            function: function.name.clone(),
+            source: Some(SOURCE.to_owned()),
+            event: None,
+            subject: line.clone(),
+            attempt: None,
+        };
+        // The room first, so that it is given back last.
         let Begun {
+            room,
             mut store,
             exports,
-            room,
             log,
             watch,
-        } = self.begin(&function, scope(&function, &request), 0).await;
+        } = self.begin(&function, scope, 0).await;
         let mut began = false;
         let call = async {
             let exports = match exports {
@@ -286,7 +359,7 @@ impl Engine {
                 start_us: 0,
                 run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
             };
-            self.tell(&function, log.subject(), outcome, cost);
+            self.tell(&function, line, outcome, cost);
         }
         drop(permit);
         let engine = Arc::clone(&self);
@@ -327,17 +400,8 @@ impl Engine {
     }
 }
 
-fn scope(function: &LoadedFunction, request: &Request<Incoming>) -> LogScope {
-    LogScope {
-        function: function.name.clone(),
-        source: Some(SOURCE.to_owned()),
-        event: None,
-        subject: request_line(request),
-        attempt: None,
-    }
-}
-
 /// A request as the logs name it.
 fn request_line(request: &Request<Incoming>) -> Option<String> {
-    Some(format!("{} {}", request.method(), request.uri().path()))
+    let path: String = request.uri().path().chars().take(LINE).collect();
+    Some(format!("{} {path}", request.method()))
 }

@@ -52,10 +52,11 @@ impl Engine {
             Ok(entry) => entry,
             Err(error) => return Handled::fault(batch, error.to_string()),
         };
+        // The room first, so that it is given back last.
         let Begun {
+            room,
             mut store,
             exports,
-            room,
             log,
             watch,
         } = self

@@ -79,8 +79,8 @@ pub enum LoadError {
     },
     /// The component lacks the handler for its trigger.
     #[error(
-        "function {function:?} is woken by `{trigger}`, but its component exports {exported}; use \
-         `#[kinglet_sdk::{attribute}]`, or change `on`"
+        "function {function:?} is woken by `{trigger}`, but its component exports {exported}; use {handler}, or \
+         change `on`"
     )]
     NoHandler {
         /// The function's name.
@@ -89,8 +89,8 @@ pub enum LoadError {
         trigger: &'static str,
         /// What there is.
         exported: String,
-        /// What the SDK calls it.
-        attribute: &'static str,
+        /// What it should have.
+        handler: &'static str,
     },
     /// The component asks for something that this host hasn't.
     #[error(
@@ -368,21 +368,23 @@ impl Kind {
 fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
     let exports = |name: &str| handlers.exports.iter().any(|export| export == name);
     let wants_batches = function.on.batch_size.is_some() || function.on.batch_window.is_some();
-    let (trigger, attribute) = match function.on.source() {
+    let (trigger, handler) = match function.on.source() {
         Source::Bucket(_) if exports(OBJECT_CREATED) => return Ok(Kind::Object),
-        Source::Bucket(_) => ("object-created", "object_created"),
+        Source::Bucket(_) => ("object-created", "`#[kinglet_sdk::object_created]`"),
         Source::Schedule(_) if exports(MESSAGE) => return Ok(Kind::Message),
-        Source::Schedule(_) => ("schedule", "message"),
+        Source::Schedule(_) => ("schedule", "`#[kinglet_sdk::message]`"),
         Source::Http(_) if handlers.exports.iter().any(|name| name.starts_with(HTTP)) => {
             return Ok(Kind::Http);
         }
-        Source::Http(_) => ("http", "http"),
+        Source::Http(_) => ("http", "an export of `wasi:http/incoming-handler` 0.2"),
         Source::Topic(_) if exports(MESSAGE_BATCH) && (wants_batches || !exports(MESSAGE)) => {
             return Ok(Kind::Batch);
         }
-        Source::Topic(_) if wants_batches => ("message with a batch", "message_batch"),
+        Source::Topic(_) if wants_batches => {
+            ("message with a batch", "`#[kinglet_sdk::message_batch]`")
+        }
         Source::Topic(_) if exports(MESSAGE) => return Ok(Kind::Message),
-        Source::Topic(_) => ("message", "message"),
+        Source::Topic(_) => ("message", "`#[kinglet_sdk::message]`"),
     };
     let exported = match handlers.exports.as_slice() {
         [] => "no handler at all".to_owned(),
@@ -392,7 +394,7 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
         function: function.name.clone(),
         trigger,
         exported,
-        attribute,
+        handler,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Requests: what comes over a TCP port goes to the function of its path.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::config::{Manifest, Route, Source};
+use crate::config::{Manifest, Source};
 use crate::events::{Stop, stopped};
 use crate::ports::{Afterwards, HttpHandler, ResponseBody, plain};
 
@@ -46,12 +47,38 @@ pub struct HttpTrigger {
 }
 
 /// Which function answers which paths.
-struct Routes(Vec<(Route, Arc<str>)>);
+#[derive(Default)]
+struct Routes {
+    exact: HashMap<String, Arc<str>>,
+    /// By the path that all they answer is below of.
+    below: HashMap<String, Arc<str>>,
+}
 
 impl Routes {
+    fn new(manifest: &Manifest) -> Self {
+        let mut routes = Self::default();
+        for function in &manifest.functions {
+            if let Source::Http(route) = function.on.source() {
+                let routes = match route.is_below() {
+                    true => &mut routes.below,
+                    false => &mut routes.exact,
+                };
+                routes.insert(route.path().to_owned(), Arc::from(function.name.as_str()));
+            }
+        }
+        routes
+    }
+
+    /// The one that says most of the path.
     fn find(&self, path: &str) -> Option<Arc<str>> {
-        let fits = |(route, _): &&(Route, Arc<str>)| route.matches(path);
-        self.0.iter().find(fits).map(|(_, name)| Arc::clone(name))
+        let ends = path.rmatch_indices('/').map(|(end, _)| end);
+        let mut above = std::iter::once(path.len())
+            .chain(ends)
+            .filter_map(|end| self.below.get(path.get(..end)?));
+        self.exact
+            .get(path)
+            .or_else(|| above.next())
+            .map(Arc::clone)
     }
 }
 
@@ -65,19 +92,9 @@ impl HttpTrigger {
         let listener = listener
             .await
             .map_err(|error| ListenError { address, error })?;
-        let mut routes: Vec<_> = manifest
-            .functions
-            .iter()
-            .filter_map(|function| match function.on.source() {
-                Source::Http(route) => Some((route.clone(), Arc::from(function.name.as_str()))),
-                _ => None,
-            })
-            .collect();
-        // The one that says most goes first.
-        routes.sort_by(|(one, _), (other, _)| other.cmp_by_length(one));
         Ok(Self {
             listener,
-            routes: Arc::new(Routes(routes)),
+            routes: Arc::new(Routes::new(manifest)),
         })
     }
 
@@ -192,5 +209,42 @@ async fn respond<H: HttpHandler>(
             let path: String = request.uri().path().chars().take(200).collect();
             plain(StatusCode::NOT_FOUND, format!("no function answers {path}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_route_that_says_most_answers() {
+        let mut text = "[app]\nname = \"a\"\n".to_owned();
+        for (name, route) in [
+            ("all", "/..."),
+            ("tree", "/a/..."),
+            ("leaf", "/a"),
+            ("deep", "/a/b"),
+        ] {
+            text += &format!(
+                "[[function]]\nname = \"{name}\"\ncomponent = \"c.wasm\"\non = {{ http = \"{route}\" }}\n"
+            );
+        }
+        let manifest = Manifest::parse(&text, Path::new("."), "kinglet.toml").unwrap();
+        let routes = Routes::new(&manifest);
+        for (path, name) in [
+            ("/", "all"),
+            ("/b", "all"),
+            ("/ab", "all"),
+            ("/a", "leaf"),
+            ("/a/", "tree"),
+            ("/a/b", "deep"),
+            ("/a/b/", "tree"),
+            ("/a/c/d", "tree"),
+        ] {
+            assert_eq!(routes.find(path).as_deref(), Some(name), "{path}");
+        }
+        assert_eq!(Routes::default().find("/"), None);
     }
 }

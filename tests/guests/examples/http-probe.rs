@@ -43,11 +43,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
             "/none" => {}
             "/panic" => panic!("before the answer"),
             "/panic-midway" => {
-                let (body, stream) = start(out, 200);
+                let (_body, stream) = start(out, 200);
                 stream.blocking_write_and_flush(b"half of it").unwrap();
                 // Sent by now, or soon.
                 std::thread::sleep(std::time::Duration::from_millis(100));
-                drop((body, stream));
                 panic!("in the middle");
             }
             "/spin" => loop {
@@ -95,6 +94,19 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                     stream.blocking_write_and_flush(&piece).unwrap();
                 }
                 std::mem::forget((body, stream));
+            }
+            "/short" | "/exact" => {
+                let headers = Fields::new();
+                let length = if path == "/short" { "100" } else { "4" };
+                headers.append("content-length", length.as_bytes()).unwrap();
+                let response = OutgoingResponse::new(headers);
+                let body = response.body().unwrap();
+                ResponseOutparam::set(out, Ok(response));
+                let stream = body.write().unwrap();
+                stream.blocking_write_and_flush(b"four").unwrap();
+                drop(stream);
+                // An error where it is too short.
+                let _ = OutgoingBody::finish(body, None);
             }
             "/abroad" => {
                 let request = OutgoingRequest::new(Fields::new());
