@@ -6,18 +6,23 @@ use std::net::{SocketAddr, TcpStream};
 use crate::harness::App;
 use crate::host::{Host, PATIENCE, text};
 
-/// The fixture that does what a request's path says, on any path.
-fn probe() -> App {
-    probe_within(r#"memory = "64MiB", fuel = 2_000_000_000, timeout = "700ms", concurrency = 2"#)
+/// The fixtures that do what a request's path says, on any path: of `wasi:http` 0.2 and of 0.3.
+const PROBES: [&str; 2] = ["http-probe", "http-probe-p3"];
+
+fn probe(guest: &str) -> App {
+    probe_within(
+        guest,
+        r#"memory = "64MiB", fuel = 2_000_000_000, timeout = "700ms", concurrency = 2"#,
+    )
 }
 
 /// The same with other limits; beside it `hello`.
-fn probe_within(limits: &str) -> App {
+fn probe_within(guest: &str, limits: &str) -> App {
     App::new(&format!(
         r#"
         [[function]]
         name = "probe"
-        component = "guest:http-probe"
+        component = "guest:{guest}"
         on = {{ http = "/..." }}
         limits = {{ {limits} }}
         {HELLO}
@@ -80,23 +85,25 @@ fn expect(response: &str, status: &str, body: &str) {
 
 #[test]
 fn each_request_has_an_instance_of_its_own() {
-    let app = probe();
-    let host = up(&app);
-    for _ in 0..5 {
-        expect(&get(&host, "/seen"), "200", "0");
+    for guest in PROBES {
+        let app = probe(guest);
+        let host = up(&app);
+        for _ in 0..5 {
+            expect(&get(&host, "/seen"), "200", "0");
+        }
+        expect(&get(&host, "/hello"), "200", "Hello, world!\n");
+        expect(&get(&host, "/teapot"), "418", "short and stout");
+        expect(&get(&host, "/empty"), "204", "");
+        expect(&get(&host, "/a/b?c=d"), "200", "/a/b?c=d");
+        let said = get(&host, "/hello");
+        assert!(said.to_lowercase().contains("content-length: 14"), "{said}");
+        host.stop();
     }
-    expect(&get(&host, "/hello"), "200", "Hello, world!\n");
-    expect(&get(&host, "/teapot"), "418", "short and stout");
-    expect(&get(&host, "/empty"), "204", "");
-    expect(&get(&host, "/a/b?c=d"), "200", "/a/b?c=d");
-    let said = get(&host, "/hello");
-    assert!(said.to_lowercase().contains("content-length: 14"), "{said}");
-    host.stop();
 }
 
 #[test]
 fn several_requests_come_over_one_connection() {
-    let app = probe();
+    let app = probe(PROBES[0]);
     let host = up(&app);
     let mut stream = connect(&host);
     for _ in 0..3 {
@@ -117,59 +124,63 @@ fn several_requests_come_over_one_connection() {
 
 #[test]
 fn bodies_go_both_ways_while_they_come() {
-    let app = probe();
-    let host = up(&app);
-    let mut stream = connect(&host);
-    stream
+    for guest in PROBES {
+        let app = probe(guest);
+        let host = up(&app);
+        let mut stream = connect(&host);
+        stream
         .write_all(b"POST /echo HTTP/1.1\r\nHost: here\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
         .unwrap();
-    let mut response = String::new();
-    let mut buffer = [0; 1_024];
-    for word in ["first", "second"] {
-        let chunk = format!("{:x}\r\n{word}\r\n", word.len());
-        stream.write_all(chunk.as_bytes()).unwrap();
-        // The answer to a piece comes before the next is sent.
-        while !response.contains(word) {
-            let read = stream.read(&mut buffer).unwrap();
-            assert!(read > 0, "{response}");
-            response.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        let mut response = String::new();
+        let mut buffer = [0; 1_024];
+        for word in ["first", "second"] {
+            let chunk = format!("{:x}\r\n{word}\r\n", word.len());
+            stream.write_all(chunk.as_bytes()).unwrap();
+            // The answer to a piece comes before the next is sent.
+            while !response.contains(word) {
+                let read = stream.read(&mut buffer).unwrap();
+                assert!(read > 0, "{response}");
+                response.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+            }
         }
-    }
-    stream.write_all(b"0\r\n\r\n").unwrap();
-    stream.read_to_string(&mut response).unwrap();
-    assert!(response.ends_with("0\r\n\r\n"), "{response}");
+        stream.write_all(b"0\r\n\r\n").unwrap();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.ends_with("0\r\n\r\n"), "{response}");
 
-    let large = get(&host, "/large");
-    assert!(large.ends_with("0\r\n\r\n"));
-    assert_eq!(large.matches('x').count(), 10 << 20);
-    host.stop();
+        let large = get(&host, "/large");
+        assert!(large.ends_with("0\r\n\r\n"));
+        assert_eq!(large.matches('x').count(), 10 << 20);
+        host.stop();
+    }
 }
 
 /// wasmtime takes what is there for all of the answer, where its guest ends before it.
 #[test]
 fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
-    let app = probe();
-    let mut host = up(&app);
-    for (path, reason) in [
-        ("/panic-midway", "in the middle"),
-        ("/spin-midway", "limit"),
-    ] {
-        let response = get(&host, path);
-        assert!(response.contains("half of it"), "{path}: {response}");
-        // The last piece of a whole one is empty.
-        assert!(!response.ends_with("0\r\n\r\n"), "{path}: {response}");
-        let outcome = host.until(|record| {
-            record["kind"] == "outcome" && record["subject"] == format!("GET {path}")
-        });
-        assert!(outcome.to_string().contains(reason), "{path}: {outcome}");
+    for guest in PROBES {
+        let app = probe(guest);
+        let mut host = up(&app);
+        for (path, reason) in [
+            ("/panic-midway", "in the middle"),
+            ("/spin-midway", "limit"),
+        ] {
+            let response = get(&host, path);
+            assert!(response.contains("half of it"), "{path}: {response}");
+            // The last piece of a whole one is empty.
+            assert!(!response.ends_with("0\r\n\r\n"), "{path}: {response}");
+            let outcome = host.until(|record| {
+                record["kind"] == "outcome" && record["subject"] == format!("GET {path}")
+            });
+            assert!(outcome.to_string().contains(reason), "{path}: {outcome}");
+        }
+        host.stop();
     }
-    host.stop();
 }
 
 /// A function that returns and leaves its body open, or drops it, hasn't said all of it.
 #[test]
 fn a_body_that_isnt_finished_is_broken() {
-    let app = probe();
+    let app = probe(PROBES[0]);
     let mut host = up(&app);
     for path in ["/leaked", "/dropped", "/short"] {
         let response = get(&host, path);
@@ -188,7 +199,7 @@ fn a_body_that_isnt_finished_is_broken() {
 /// hyper asks for no more of a body than its client takes, and the guest waits for that to be asked for.
 #[test]
 fn a_client_that_doesnt_read_holds_no_instance_past_its_deadline() {
-    let app = probe_within(r#"timeout = "1s", concurrency = 1"#);
+    let app = probe_within(PROBES[0], r#"timeout = "1s", concurrency = 1"#);
     let mut host = up(&app);
     let mut stream = connect(&host);
     stream
@@ -203,92 +214,101 @@ fn a_client_that_doesnt_read_holds_no_instance_past_its_deadline() {
 /// hyper takes no body for these, and the function runs to its end all the same.
 #[test]
 fn a_function_that_is_asked_for_the_head_alone_runs_to_its_end() {
-    let app = probe();
-    let mut host = up(&app);
-    for path in ["/exact", "/short", "/large"] {
-        let request = format!("HEAD {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
-        expect(&send(&host, &request), "200", "");
+    for guest in PROBES {
+        let app = probe(guest);
+        let mut host = up(&app);
+        for path in ["/exact", "/short", "/large"] {
+            let request =
+                format!("HEAD {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+            expect(&send(&host, &request), "200", "");
+        }
+        let request = "HEAD /panic-midway HTTP/1.1\r\nHost: here\r\n\r\n";
+        let mut stream = connect(&host);
+        stream.write_all(request.as_bytes()).unwrap();
+        let outcome = host.until(|record| {
+            record["subject"] == "HEAD /panic-midway" && record["kind"] == "outcome"
+        });
+        assert!(outcome.to_string().contains("in the middle"), "{outcome}");
+        host.stop();
     }
-    let request = "HEAD /panic-midway HTTP/1.1\r\nHost: here\r\n\r\n";
-    let mut stream = connect(&host);
-    stream.write_all(request.as_bytes()).unwrap();
-    let outcome = host
-        .until(|record| record["subject"] == "HEAD /panic-midway" && record["kind"] == "outcome");
-    assert!(outcome.to_string().contains("in the middle"), "{outcome}");
-    host.stop();
 }
 
 #[test]
 fn a_busy_function_says_so_and_holds_up_no_other() {
-    let app = probe_within(r#"timeout = "300ms", concurrency = 1"#);
-    let mut host = up(&app);
-    let mut streams: Vec<_> = (0..4).map(|_| connect(&host)).collect();
-    for stream in &mut streams {
-        stream
-            .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
-            .unwrap();
+    for guest in PROBES {
+        let app = probe_within(guest, r#"timeout = "300ms", concurrency = 1"#);
+        let mut host = up(&app);
+        let mut streams: Vec<_> = (0..4).map(|_| connect(&host)).collect();
+        for stream in &mut streams {
+            stream
+                .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+                .unwrap();
+        }
+        expect(&get(&host, "/hello"), "200", "Hello, world!\n");
+        let answers = streams.into_iter().map(|mut stream| {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let busy = answers
+            .filter(|answer| answer.starts_with("HTTP/1.1 503"))
+            .count();
+        assert!(busy > 0);
+        host.until(|record| record.to_string().contains("limits.concurrency"));
+        host.stop();
     }
-    expect(&get(&host, "/hello"), "200", "Hello, world!\n");
-    let answers = streams.into_iter().map(|mut stream| {
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    });
-    let busy = answers
-        .filter(|answer| answer.starts_with("HTTP/1.1 503"))
-        .count();
-    assert!(busy > 0);
-    host.until(|record| record.to_string().contains("limits.concurrency"));
-    host.stop();
 }
 
 /// A guest that fails before its head, while the host is told to stop.
 #[test]
 fn a_host_that_stops_answers_for_what_fails_meanwhile() {
-    let app = probe_within(r#"timeout = "700ms", concurrency = 1"#);
-    let mut host = up(&app);
-    let mut stream = connect(&host);
-    stream
-        .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
-        .unwrap();
-    host.until(|record| record["text"] == "sleeping");
-    host.interrupt();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    assert!(response.starts_with("HTTP/1.1 504"), "{response}");
-    assert_eq!(host.end().code, Some(0));
+    for guest in PROBES {
+        let app = probe_within(guest, r#"timeout = "700ms", concurrency = 1"#);
+        let mut host = up(&app);
+        let mut stream = connect(&host);
+        stream
+            .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
+            .unwrap();
+        host.until(|record| record["text"] == "sleeping");
+        host.interrupt();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 504"), "{response}");
+        assert_eq!(host.end().code, Some(0));
+    }
 }
 
 #[test]
 fn a_function_that_fails_is_answered_for_and_told() {
-    let app = probe();
-    let mut host = up(&app);
-    for (path, status, reason) in [
-        ("/panic", "500", "before the answer"),
-        ("/allocate", "500", "memory"),
-        ("/sleep", "504", "700"),
-        ("/spin", "5", "limit"),
-    ] {
-        let response = get(&host, path);
-        assert!(
-            response.starts_with(&format!("HTTP/1.1 {status}")),
-            "{path}: {response}"
-        );
-        assert!(!response.contains(reason), "for who runs it: {response}");
-        let outcome = host.until(|record| {
-            record["kind"] == "outcome" && record["subject"] == format!("GET {path}")
-        });
-        let said = outcome.to_string();
-        assert!(said.contains(reason), "{path}: {said}");
+    for guest in PROBES {
+        let app = probe(guest);
+        let mut host = up(&app);
+        for (path, status, reason) in [
+            ("/panic", "500", "before the answer"),
+            ("/allocate", "500", "memory"),
+            ("/sleep", "504", "700"),
+            ("/spin", "5", "limit"),
+        ] {
+            let response = get(&host, path);
+            assert!(
+                response.starts_with(&format!("HTTP/1.1 {status}")),
+                "{path}: {response}"
+            );
+            assert!(!response.contains(reason), "for who runs it: {response}");
+            let outcome = host.until(|record| {
+                record["kind"] == "outcome" && record["subject"] == format!("GET {path}")
+            });
+            let said = outcome.to_string();
+            assert!(said.contains(reason), "{path}: {said}");
+        }
+        if guest == PROBES[0] {
+            let said = "the function returned without an answer\n";
+            expect(&get(&host, "/none"), "502", said);
+        }
+        // What others do goes on.
+        expect(&get(&host, "/hello"), "200", "Hello, world!\n");
+        host.stop();
     }
-    expect(
-        &get(&host, "/none"),
-        "502",
-        "the function returned without an answer\n",
-    );
-    // What others do goes on.
-    expect(&get(&host, "/hello"), "200", "Hello, world!\n");
-    host.stop();
 }
 
 #[test]
@@ -312,52 +332,58 @@ fn what_no_function_answers_is_said() {
 
 #[test]
 fn requests_to_elsewhere_are_denied() {
-    let app = probe();
-    let host = up(&app);
-    let said = get(&host, "/abroad");
-    assert!(said.contains("HttpRequestDenied"), "{said}");
-    host.stop();
+    for guest in PROBES {
+        let app = probe(guest);
+        let host = up(&app);
+        let said = get(&host, "/abroad");
+        assert!(said.contains("HttpRequestDenied"), "{said}");
+        host.stop();
+    }
 }
 
 /// A client that goes takes its instance with it: the next would else wait for the deadline.
 #[test]
 fn a_client_that_goes_away_ends_its_instance() {
-    let app = probe_within(r#"timeout = "10m", concurrency = 1"#);
-    let mut host = up(&app);
-    let mut stream = connect(&host);
-    stream
-        .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
-        .unwrap();
-    host.until(|record| record["text"] == "sleeping");
-    drop(stream);
-    expect(&get(&host, "/seen"), "200", "0");
-    host.stop();
+    for guest in PROBES {
+        let app = probe_within(guest, r#"timeout = "10m", concurrency = 1"#);
+        let mut host = up(&app);
+        let mut stream = connect(&host);
+        stream
+            .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
+            .unwrap();
+        host.until(|record| record["text"] == "sleeping");
+        drop(stream);
+        expect(&get(&host, "/seen"), "200", "0");
+        host.stop();
+    }
 }
 
 #[test]
 fn a_host_that_stops_finishes_what_it_answers() {
-    let app = probe_within("concurrency = 2");
-    let host = up(&app);
-    let mut stream = connect(&host);
-    stream
-        .write_all(b"POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nhal")
-        .unwrap();
-    let mut response = String::new();
-    let mut buffer = [0; 1_024];
-    while !response.contains("hal") {
-        let read = stream.read(&mut buffer).unwrap();
-        response.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    for guest in PROBES {
+        let app = probe_within(guest, "concurrency = 2");
+        let host = up(&app);
+        let mut stream = connect(&host);
+        stream
+            .write_all(b"POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nhal")
+            .unwrap();
+        let mut response = String::new();
+        let mut buffer = [0; 1_024];
+        while !response.contains("hal") {
+            let read = stream.read(&mut buffer).unwrap();
+            response.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        }
+        host.interrupt();
+        stream.write_all(b"f").unwrap();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.ends_with("0\r\n\r\n"), "{response}");
+        assert_eq!(host.end().code, Some(0));
     }
-    host.interrupt();
-    stream.write_all(b"f").unwrap();
-    stream.read_to_string(&mut response).unwrap();
-    assert!(response.ends_with("0\r\n\r\n"), "{response}");
-    assert_eq!(host.end().code, Some(0));
 }
 
 #[test]
 fn a_function_that_answers_requests_is_no_function_of_events() {
-    let app = probe();
+    let app = probe(PROBES[0]);
     app.kinglet(&["invoke", "hello"])
         .expect(2)
         .says(&["/hello", "curl"]);
@@ -390,4 +416,45 @@ fn a_function_that_answers_requests_is_no_function_of_events() {
         output.stdout.contains("wasi:http/incoming-handler"),
         "{output:?}"
     );
+}
+
+/// Of 0.3 alone: what a handler still does after its answer.
+#[test]
+fn a_function_goes_on_after_its_answer() {
+    let app = probe(PROBES[1]);
+    let mut host = up(&app);
+    let response = get(&host, "/after");
+    assert!(response.contains("answered"), "{response}");
+    host.until(|record| record["text"] == "and went on");
+    expect(
+        &get(&host, "/error"),
+        "502",
+        "the function answered with the error ErrorCode::ConfigurationError\n",
+    );
+    expect(&get(&host, "/exact"), "200", "four");
+    let response = get(&host, "/short");
+    assert!(response.starts_with("HTTP/1.1 502"), "{response}");
+    // An instance that waits has its deadline as well.
+    let response = get(&host, "/sleep-midway");
+    assert!(response.contains("half of it") && !response.ends_with("0\r\n\r\n"));
+    host.stop();
+}
+
+/// A component of 0.3 runs in an engine of its own, which a start from the cache makes as well.
+#[test]
+fn a_function_of_wasi_03_comes_from_the_cache() {
+    let app = probe(PROBES[1]);
+    up(&app).stop();
+    let host = up(&app);
+    let said = host
+        .lines
+        .iter()
+        .filter(|line| line.contains("from the cache"));
+    assert_eq!(said.count(), 2, "{:?}", host.lines);
+    expect(&get(&host, "/seen"), "200", "0");
+    host.stop();
+    app.manifest(
+        "[[function]]\nname = \"late\"\ncomponent = \"guest:hello-http-p3\"\non = { message = \"t\" }\n",
+    );
+    app.kinglet(&["check"]).expect(2).says(&["WASI 0.2"]);
 }

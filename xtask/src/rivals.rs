@@ -35,6 +35,7 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
         "--example=noop-message",
         "--example=noop-batch",
         "--example=hello-http",
+        "--example=hello-http-p3",
         "--example=sleep",
     ];
     run(measured().args(guests))?;

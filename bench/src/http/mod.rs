@@ -1,6 +1,7 @@
 //! Requests answered by a function: ours, each in a fresh instance, beside `wasmtime serve`, Spin, and hyper
 //! alone. Every server has one core and the load another.
 
+mod in_process;
 mod plain;
 mod wrk;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use self::in_process::{InProcess, in_process};
 pub use self::plain::serve_plain;
 use self::wrk::{Load, load};
 use crate::process::Process;
@@ -48,7 +50,13 @@ struct Server {
     name: &'static str,
     program: PathBuf,
     args: Vec<OsString>,
+    path: &'static str,
+    /// Of a rival: which of ours it is compared with, and how often ours is to have its throughput.
+    rival: Option<(usize, f64)>,
 }
+
+/// Which functions answer, and where ours listen.
+const FUNCTIONS: [(&str, &str); 2] = [("hello_http", "/"), ("hello_http_p3", "/p3")];
 
 /// What a server did at one number of connections.
 #[derive(Clone, Copy)]
@@ -81,53 +89,74 @@ impl HttpArgs {
                 }
             }
         }
-        self.report(&servers, &seen);
+        let in_process = in_process(dir.path(), Duration::from_secs(self.seconds)).await?;
+        self.report(&servers, &seen, in_process);
         Ok(())
     }
 
     fn servers(&self, dir: &Path) -> Result<Vec<Server>> {
-        let hello = self.guests.join("hello_http.wasm");
-        std::fs::copy(&hello, dir.join("hello.wasm"))
-            .with_context(|| format!("can't read {}", hello.display()))?;
-        std::fs::write(
-            dir.join("kinglet.toml"),
-            "[app]\nname = \"bench\"\n[[function]]\nname = \"hello\"\ncomponent = \"hello.wasm\"\n\
-             on = { http = \"/\" }\nlimits = { concurrency = 64 }\n",
-        )?;
-        let wasmtime = |reuse: &str| {
-            let args = ["serve", "-S", "cli", "--addr", "127.0.0.1:0"].map(OsString::from);
-            let mut args = args.to_vec();
-            if !reuse.is_empty() {
-                args.push(reuse.into());
-            }
-            args.push(dir.join("hello.wasm").into());
-            args
+        let mut manifest = "[app]\nname = \"bench\"\n".to_owned();
+        for (name, path) in FUNCTIONS {
+            let file = format!("{name}.wasm");
+            let from = self.guests.join(&file);
+            std::fs::copy(&from, dir.join(&file))
+                .with_context(|| format!("can't read {}", from.display()))?;
+            manifest += &format!(
+                "[[function]]\nname = \"{name}\"\ncomponent = \"{file}\"\non = {{ http = \"{path}\" }}\n\
+                 limits = {{ concurrency = 64 }}\n"
+            );
+        }
+        std::fs::write(dir.join("kinglet.toml"), manifest)?;
+        let ours = |name, path| Server {
+            name,
+            program: self.kinglet.clone(),
+            args: ["up", "--quiet", "--listen", "127.0.0.1:0", "--manifest"]
+                .map(OsString::from)
+                .into_iter()
+                .chain([dir.into(), "--cache-dir".into(), dir.join("cache").into()])
+                .collect(),
+            path,
+            rival: None,
         };
-        let own = std::env::current_exe()?;
+        let wasmtime = |name, reuse: &str, (at, function): (usize, &str), goal| {
+            let args = [
+                "serve",
+                "-S",
+                "cli,p3",
+                "-W",
+                "component-model-async",
+                "--addr",
+                "127.0.0.1:0",
+                reuse,
+            ];
+            let mut args = args.map(OsString::from).to_vec();
+            args.push(dir.join(format!("{function}.wasm")).into());
+            Server {
+                name,
+                program: self.wasmtime.clone(),
+                args,
+                path: "/",
+                rival: Some((at, goal)),
+            }
+        };
+        let [(p2, p2_path), (p3, p3_path)] = FUNCTIONS;
+        let (fresh, reusing) = (
+            "--max-instance-reuse-count=1",
+            "--max-instance-reuse-count=128",
+        );
         Ok(vec![
-            Server {
-                name: "kinglet",
-                program: self.kinglet.clone(),
-                args: ["up", "--quiet", "--listen", "127.0.0.1:0", "--manifest"]
-                    .map(OsString::from)
-                    .into_iter()
-                    .chain([dir.into(), "--cache-dir".into(), dir.join("cache").into()])
-                    .collect(),
-            },
-            Server {
-                name: "wasmtime serve, fresh",
-                program: self.wasmtime.clone(),
-                args: wasmtime("--max-instance-reuse-count=1"),
-            },
-            Server {
-                name: "wasmtime serve, reusing",
-                program: self.wasmtime.clone(),
-                args: wasmtime("--max-instance-reuse-count=128"),
-            },
+            ours("kinglet", p2_path),
+            ours("kinglet, 0.3", p3_path),
+            wasmtime("wasmtime serve, fresh", fresh, (0, p2), 3.0),
+            wasmtime("wasmtime serve, reusing", reusing, (0, p2), 2.0),
+            wasmtime("wasmtime serve 0.3, fresh", fresh, (1, p3), 3.0),
+            wasmtime("wasmtime serve 0.3, reusing", reusing, (1, p3), 2.0),
             Server {
                 name: "hyper alone",
-                program: own,
+                program: std::env::current_exe()?,
                 args: vec!["http-plain".into()],
+                path: "/",
+                rival: Some((0, 0.3)),
             },
         ])
     }
@@ -148,7 +177,7 @@ impl HttpArgs {
         };
         let others =
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let url = format!("http://{address}/");
+        let url = format!("http://{address}{}", server.path);
         // Until everything is warm.
         tokio::time::sleep(Duration::from_millis(200)).await;
         load(LOAD_CORE, &url, connections, 1, dir).await?;
@@ -164,8 +193,7 @@ impl HttpArgs {
         })
     }
 
-    fn report(&self, servers: &[Server], seen: &[Vec<Seen>]) {
-        let [ours, rivals @ ..] = seen else { return };
+    fn report(&self, servers: &[Server], seen: &[Vec<Seen>], in_process: InProcess) {
         let mut report = Report {
             bench: "http",
             ours_name: "kinglet",
@@ -173,27 +201,24 @@ impl HttpArgs {
             json: self.json,
         };
         report.note(
-            "one component (wasi:http 0.2) that says hello; each server on one core, wrk with one thread on \
-             another; the best of the rounds by requests a second. Ours: a fresh instance for each request, \
-             fuel, memory and deadline limited",
+            "a component that says hello, of wasi:http 0.2 and of 0.3, each with its like; each server on one core, \
+             wrk with one thread on another; the best of the rounds by requests a second. Ours: a fresh instance \
+             for each request, fuel, memory and deadline limited",
         );
         report.header();
         for (at, connections) in CONNECTIONS.iter().enumerate() {
-            for (server, rival) in servers.iter().skip(1).zip(rivals) {
-                let (Some(ours), Some(rival)) = (ours.get(at), rival.get(at)) else {
+            for (server, rival) in servers.iter().zip(seen) {
+                let Some((ours, goal)) = server.rival else {
+                    continue;
+                };
+                let ours = seen.get(ours).and_then(|ours| ours.get(at));
+                let (Some(ours), Some(rival)) = (ours, rival.get(at)) else {
                     continue;
                 };
                 report.rival_name = server.name;
-                let goal = match server.name {
-                    "wasmtime serve, fresh" => 3.0,
-                    "wasmtime serve, reusing" => 2.0,
-                    _ => 0.3,
-                };
-                let case =
-                    |what: &str| format!("{connections} connections, {what}: {}", server.name);
                 let figure = |what: &str, ours, rival, unit, better, goal| {
                     report.figure(&Figure {
-                        case: &case(what),
+                        case: &format!("{connections} connections, {what}: {}", server.name),
                         ours,
                         rival,
                         unit,
@@ -201,37 +226,34 @@ impl HttpArgs {
                         goal,
                     });
                 };
-                figure(
-                    "requests",
-                    ours.load.per_second(),
-                    rival.load.per_second(),
-                    "/s",
-                    Better::More,
-                    goal,
-                );
+                let (rate, rivals) = (ours.load.per_second(), rival.load.per_second());
+                figure("requests", rate, rivals, "/s", Better::More, goal);
                 figure("CPU", ours.cpu_us, rival.cpu_us, "us", Better::Less, goal);
-                let goal = if server.name == "wasmtime serve, reusing" {
+                let median = if server.name.ends_with("reusing") {
                     1.0 / 0.7
                 } else {
                     goal.min(1.0)
                 };
-                figure(
-                    "p50",
-                    ours.load.p50,
-                    rival.load.p50,
-                    "us",
-                    Better::Less,
-                    goal,
-                );
+                let (load, rivals) = (&ours.load, &rival.load);
+                figure("p50", load.p50, rivals.p50, "us", Better::Less, median);
                 figure(
                     "p99",
-                    ours.load.p99,
-                    rival.load.p99,
+                    load.p99,
+                    rivals.p99,
                     "us",
                     Better::Less,
                     goal.min(1.0),
                 );
             }
         }
+        report.rival_name = "hyper alone";
+        report.figure(&Figure {
+            case: "in process, no network: hyper alone",
+            ours: in_process.ours,
+            rival: in_process.plain,
+            unit: "us",
+            better: Better::Less,
+            goal: 0.0,
+        });
     }
 }

@@ -42,6 +42,20 @@ pub(super) struct Known {
     version: FileVersion,
     pub digest: String,
     pub handlers: Handlers,
+    /// Whether it runs in the engine for concurrent tasks.
+    #[serde(default)]
+    pub concurrent: bool,
+}
+
+impl Known {
+    pub fn new(version: FileVersion, wasm: &[u8], handlers: &Handlers, concurrent: bool) -> Self {
+        Self {
+            version,
+            digest: digest(wasm),
+            handlers: handlers.clone(),
+            concurrent,
+        }
+    }
 }
 
 /// What tells versions of a file apart without reading it.
@@ -117,33 +131,24 @@ impl Cache {
         load(engine, &path).ok()
     }
 
-    /// What the file at `path` was found to be, where it is the same still and what was compiled from it is there.
+    /// What the file at `path` was found to be, where it is the same still.
     pub(super) fn known(&self, engine: &wasmtime::Engine, path: &Path) -> Option<Known> {
         self.check_private().ok()?;
         let note = fs::read(self.dir.join(note_name(engine, path)?)).ok()?;
         let known: Known = serde_json::from_slice(&note).ok()?;
-        let there = self.dir.join(artifact_name(engine, &known.digest)).exists();
-        (there && known.version == FileVersion::of(path).ok()?).then_some(known)
+        (known.version == FileVersion::of(path).ok()?).then_some(known)
     }
 
-    /// Notes what the file at `path` was found to be when it had that version. Without the note the next start
-    /// takes longer, and that is all.
-    pub(super) fn note(
-        &self,
-        engine: &wasmtime::Engine,
-        path: &Path,
-        version: FileVersion,
-        wasm: &[u8],
-        handlers: &Handlers,
-    ) {
-        let known = Known {
-            version,
-            digest: digest(wasm),
-            handlers: handlers.clone(),
-        };
+    /// Whether what was compiled from the component of that digest is there.
+    pub(super) fn has(&self, engine: &wasmtime::Engine, digest: &str) -> bool {
+        self.dir.join(artifact_name(engine, digest)).exists()
+    }
+
+    /// Notes what the file at `path` was found to be. Without the note the next start takes longer, and that is all.
+    pub(super) fn note(&self, engine: &wasmtime::Engine, path: &Path, known: &Known) {
         if self.check_private().is_ok()
             && let Some(name) = note_name(engine, path)
-            && let Ok(text) = serde_json::to_vec(&known)
+            && let Ok(text) = serde_json::to_vec(known)
             && let Err(error) = replace(&self.dir.join(name), &text)
         {
             tracing::debug!(%error, "what a component is can't be noted");

@@ -1,25 +1,21 @@
-//! Answers HTTP requests through `wasi:http` 0.2: a fresh instance for each.
+//! Answers HTTP requests through `wasi:http`, 0.2 and 0.3: a fresh instance for each.
 
-use std::collections::VecDeque;
+mod body;
+mod call;
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as TaskContext, Poll};
+use std::sync::Arc;
+use std::task::Poll;
 
-use bytes::Bytes;
-use futures_util::stream;
-use http::response::Parts;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Either, Empty, Full, StreamBody};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use tokio::task::unconstrained;
 use tokio::time::timeout;
-use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
+use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
+use self::call::Head;
 use super::Engine;
 use super::explain::{Cut, explain};
 use super::instance::Exports;
@@ -36,12 +32,6 @@ const SOURCE: &str = "http";
 
 /// So much of a path goes into the logs.
 const LINE: usize = 200;
-
-/// What a guest has said of its answer.
-type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
-
-/// A guest that answers: ends with nothing to say, or with what was wrong.
-type Guest = Pin<Box<dyn Future<Output = Result<(), Outcome>> + Send>>;
 
 impl HttpHandler for Engine {
     async fn respond(
@@ -95,36 +85,37 @@ async fn first_answer(
         Pin::new(&mut head).poll(context).map(Result::ok)
     })
     .await;
-    match (head, ended) {
-        (_, Some(Err(outcome))) => Ok(failed(&outcome)),
-        (Some(Ok(response)), None) => {
-            let (parts, body) = response.into_parts();
-            let body = GuestBody::new(guest, body);
-            let beside = Arc::clone(&body.0);
-            // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
-            afterwards.push(poll_fn(move |context| lock(&beside).advance(context)));
-            Ok(Response::from_parts(
-                parts,
-                Either::Right(body.boxed_unsync()),
-            ))
+    let (parts, body) = match (head, &ended) {
+        (_, Some(Err(outcome))) => return Ok(failed(outcome)),
+        (Some(Ok(response)), _) => response.into_parts(),
+        (Some(Err(code)), _) => return Err(format!("answered with the error {code}")),
+        (None, Some(Ok(()))) => return Err("returned without an answer".to_owned()),
+        (None, None) => return Err("gave up its answer".to_owned()),
+    };
+    let mut answer = Answer::of(guest, body);
+    poll_fn(|context| {
+        match ended.take() {
+            Some(end) => answer.returned(end, context),
+            None => answer.gather(context),
         }
-        (Some(Ok(response)), Some(Ok(()))) => {
-            let (parts, mut body) = response.into_parts();
-            let rest = poll_fn(|context| Poll::Ready(rest(&mut body, context))).await;
-            let body = match rest {
-                Ok(frames) => whole(&parts, frames, bodyless)?,
-                // It wrote none, as is right.
-                Err(_) if bodyless => Either::Left(Full::default()),
-                Err(BrokenOff { reason }) => {
-                    return Err(format!("ended its answer badly: {reason}"));
-                }
-            };
-            Ok(Response::from_parts(parts, body))
+        Poll::Ready(())
+    })
+    .await;
+    let body = match answer.end.take() {
+        Some(Ok(())) => whole(&parts, answer.written, bodyless)?,
+        Some(Err(NoEnd::Failed(outcome))) => return Ok(failed(&outcome)),
+        // It wrote none, as is right.
+        Some(Err(NoEnd::Broken(_))) if bodyless => Either::Left(Full::default()),
+        Some(Err(NoEnd::Broken(BrokenOff { reason }))) => {
+            return Err(format!("ended its answer badly: {reason}"));
         }
-        (Some(Err(code)), _) => Err(format!("answered with the error {code:?}")),
-        (None, Some(Ok(()))) => Err("returned without an answer".to_owned()),
-        (None, None) => Err("gave up its answer".to_owned()),
-    }
+        None => {
+            let body = GuestBody::new(answer);
+            afterwards.push(poll_fn(body.beside()));
+            Either::Right(body.boxed_unsync())
+        }
+    };
+    Ok(Response::from_parts(parts, body))
 }
 
 /// What a client is told of a function that failed. The reason is in the log, for who runs it.
@@ -140,143 +131,6 @@ fn failed(outcome: &Outcome) -> Response<ResponseBody> {
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "the function failed"),
     };
     plain(status, text.to_owned())
-}
-
-/// What a guest that has returned left of its body: all of it is there by then. A body that it didn't finish is
-/// broken; wasmtime would end it as if it were whole once the guest's handles are gone.
-fn rest(
-    body: &mut HyperOutgoingBody,
-    context: &mut TaskContext<'_>,
-) -> Result<VecDeque<Frame<Bytes>>, BrokenOff> {
-    let mut frames = VecDeque::new();
-    loop {
-        // Without tokio's turns, whose end looks as if something were still to come.
-        let frame = pin!(unconstrained(body.frame())).poll(context);
-        let reason = match frame {
-            Poll::Ready(None) => return Ok(frames),
-            Poll::Ready(Some(Ok(frame))) => {
-                frames.push_back(frame);
-                continue;
-            }
-            Poll::Ready(Some(Err(error))) => error.to_string(),
-            Poll::Pending => "it returned and didn't finish the body".to_owned(),
-        };
-        tracing::warn!(reason, "an answer breaks off");
-        return Err(BrokenOff { reason });
-    }
-}
-
-/// A body that is all there: with its length where it is one piece. A length that the function told and didn't keep
-/// would have the client take the next answer for the rest of this one.
-fn whole(
-    parts: &Parts,
-    mut frames: VecDeque<Frame<Bytes>>,
-    bodyless: bool,
-) -> Result<ResponseBody, String> {
-    let written: usize = frames
-        .iter()
-        .filter_map(|frame| frame.data_ref().map(Bytes::len))
-        .sum();
-    let told = parts.headers.get(header::CONTENT_LENGTH);
-    let told = told.and_then(|told| told.to_str().ok()?.parse::<usize>().ok());
-    if let Some(told) = told.filter(|told| *told != written)
-        && !bodyless
-        && parts.status != StatusCode::NOT_MODIFIED
-    {
-        return Err(format!("told a length of {told} bytes and wrote {written}"));
-    }
-    if frames.len() < 2 && frames.front().is_none_or(Frame::is_data) {
-        let data = frames.pop_front().and_then(|frame| frame.into_data().ok());
-        return Ok(Either::Left(Full::new(data.unwrap_or_default())));
-    }
-    let frames = frames.into_iter().map(Ok);
-    Ok(Either::Right(
-        StreamBody::new(stream::iter(frames)).boxed_unsync(),
-    ))
-}
-
-/// The body of a guest that hasn't returned. It ends when the guest has, and as broken where that failed: wasmtime
-/// takes what is there by then for all.
-struct GuestBody(Arc<Mutex<Answer>>);
-
-struct Answer {
-    /// None once it has returned.
-    guest: Option<Guest>,
-    body: HyperOutgoingBody,
-    /// What is left to send of a guest that has returned.
-    left: VecDeque<Frame<Bytes>>,
-    broken: Option<BrokenOff>,
-}
-
-impl GuestBody {
-    fn new(guest: Guest, body: HyperOutgoingBody) -> Self {
-        Self(Arc::new(Mutex::new(Answer {
-            guest: Some(guest),
-            body,
-            left: VecDeque::new(),
-            broken: None,
-        })))
-    }
-}
-
-fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
-    answer.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Where no body is sent, or all of it by the length that was told, the guest goes on beside the connection, and what
-/// it writes is refused.
-impl Drop for GuestBody {
-    fn drop(&mut self) {
-        let none = Empty::new().map_err(|never| match never {});
-        lock(&self.0).body = none.boxed_unsync();
-    }
-}
-
-impl Answer {
-    /// Lets the guest go on; ready once it has returned.
-    fn advance(&mut self, context: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(guest) = &mut self.guest else {
-            return Poll::Ready(());
-        };
-        let Poll::Ready(end) = guest.as_mut().poll(context) else {
-            return Poll::Pending;
-        };
-        self.guest = None;
-        let end = end.map_err(|outcome| BrokenOff {
-            reason: outcome.to_string(),
-        });
-        match end.and_then(|()| rest(&mut self.body, context)) {
-            Ok(left) => self.left = left,
-            Err(broken) => self.broken = Some(broken),
-        }
-        // Whoever sends the body may have asked before.
-        context.waker().wake_by_ref();
-        Poll::Ready(())
-    }
-}
-
-impl Body for GuestBody {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let mut answer = lock(&self.0);
-        if answer.advance(context).is_ready() {
-            let broken = answer.broken.take().map(Err);
-            let next = broken.or_else(|| answer.left.pop_front().map(Ok));
-            return Poll::Ready(next);
-        }
-        match Pin::new(&mut answer.body).poll_frame(context) {
-            // The guest still runs.
-            Poll::Ready(None) => Poll::Pending,
-            polled => polled.map_err(|error| BrokenOff {
-                reason: error.to_string(),
-            }),
-        }
-    }
 }
 
 impl Engine {
@@ -323,7 +177,7 @@ impl Engine {
             exports,
             log,
             watch,
-        } = self.begin(&function, scope, 0).await;
+        } = self.begin(&function, entry, scope, 0).await;
         let mut began = false;
         let call = async {
             let exports = match exports {
@@ -333,15 +187,16 @@ impl Engine {
                     entry.instantiate(&mut store).await?
                 }
             };
-            let Exports::Http(exports) = &exports else {
-                return Err(wasmtime::format_err!("the function answers no requests"));
-            };
             began = true;
-            let mut http = store.data_mut().http();
-            let request = http.new_incoming_request(Scheme::Http, request)?;
-            let head = http.new_response_outparam(head)?;
-            let handler = exports.wasi_http_incoming_handler();
-            handler.call_handle(&mut store, request, head).await
+            match &exports {
+                Exports::Http(proxy) => {
+                    call::incoming_handler(&mut store, proxy, request, head).await
+                }
+                Exports::Service(service) => {
+                    call::handler(&mut store, service, request, head).await
+                }
+                _ => Err(wasmtime::format_err!("the function answers no requests")),
+            }
         };
         let answer = match within(function.limits.timeout.0, &watch, pin!(call)).await {
             Some(answer) => answer.map_err(Cut::Ended),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::load::{Entry, LoadedFunction};
 use super::state::State;
@@ -28,6 +29,7 @@ pub(super) enum Exports {
     Message(MessageFunction),
     Batch(BatchFunction),
     Http(Proxy),
+    Service(Service),
 }
 
 /// An instance that hasn't had its event yet.
@@ -48,6 +50,7 @@ impl Entry {
             Self::Message(pre) => Exports::Message(pre.instantiate_async(store).await?),
             Self::Batch(pre) => Exports::Batch(pre.instantiate_async(store).await?),
             Self::Http(pre) => Exports::Http(pre.instantiate_async(store).await?),
+            Self::Service(pre) => Exports::Service(pre.instantiate_async(store).await?),
         })
     }
 }

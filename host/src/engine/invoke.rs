@@ -60,7 +60,12 @@ impl Engine {
             log,
             watch,
         } = self
-            .begin(function, LogScope::of(&function.name, batch), batch.len())
+            .begin(
+                function,
+                entry,
+                LogScope::of(&function.name, batch),
+                batch.len(),
+            )
             .await;
         let mut started = Duration::ZERO;
         let ready = (entry, exports);
@@ -115,6 +120,7 @@ impl Engine {
     pub(super) async fn begin(
         &self,
         function: &Arc<LoadedFunction>,
+        entry: &Entry,
         scope: LogScope,
         messages: usize,
     ) -> Begun {
@@ -137,7 +143,7 @@ impl Engine {
                 store.data_mut().context = context;
                 (store, Some(exports), Some(room))
             }
-            None => (self.store(function, context), None, room),
+            None => (store(entry, function, context), None, room),
         };
         Begun {
             store,
@@ -163,7 +169,8 @@ impl Engine {
             return;
         };
         let watch = self.clock.stopwatch();
-        let mut store = self.store(function, self.context(function, 0, GuestLog::none()));
+        let context = self.context(function, 0, GuestLog::none());
+        let mut store = store(entry, function, context);
         let start = async {
             arm(&mut store, function)?;
             entry.instantiate(&mut store).await
@@ -210,13 +217,13 @@ impl Engine {
             held: 0,
         }
     }
+}
 
-    fn store(&self, function: &LoadedFunction, context: Context) -> Store<State> {
-        let limiter = Limiter::new(function.limits.memory.0);
-        let mut store = Store::new(&self.loader.engine, State::new(context, limiter));
-        store.limiter(|state| &mut state.limiter);
-        store
-    }
+fn store(entry: &Entry, function: &LoadedFunction, context: Context) -> Store<State> {
+    let limiter = Limiter::new(function.limits.memory.0);
+    let mut store = Store::new(entry.engine(), State::new(context, limiter));
+    store.limiter(|state| &mut state.limiter);
+    store
 }
 
 /// Ends a call that takes longer than it may. Most end before they wait for anything, and need no timer.

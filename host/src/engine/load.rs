@@ -8,11 +8,13 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use thiserror::Error;
 use tokio::sync::{Mutex, Semaphore};
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::Engine;
-use super::cache::{Cache, CacheUse, FileVersion, digest};
+use super::cache::{Cache, CacheUse, FileVersion, Known, digest};
+use super::settings::Runtime;
 use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
@@ -24,6 +26,8 @@ const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
 /// Of any version 0.2: they are compatible.
 const HTTP: &str = "wasi:http/incoming-handler@0.2.";
+/// The same of 0.3.
+const SERVICE: &str = "wasi:http/handler@0.3.";
 const MESSAGE_BATCH: &str = "kinglet:events/message-batch@0.1.0";
 
 /// How a function fails to load.
@@ -94,7 +98,7 @@ pub enum LoadError {
     },
     /// The component asks for something that this host hasn't.
     #[error(
-        "function {function:?}: {reason}; this host has `kinglet:events@0.1.0`, WASI 0.2, \
+        "function {function:?}: {reason}; this host has `kinglet:events@0.1.0`, WASI 0.2 (and for HTTP 0.3), \
          `wasi:config@0.2.0-rc.1`, `wasi:logging@0.1.0-draft`, and `wasi:keyvalue` of 0.2.0-draft and \
          0.2.0-draft2"
     )]
@@ -119,6 +123,8 @@ pub struct LoadedFunction {
     /// What it exports and imports, for people.
     pub handlers: Handlers,
     kind: Kind,
+    /// Whether it runs in the engine for concurrent tasks.
+    concurrent: bool,
     path: PathBuf,
     /// Of the component.
     digest: String,
@@ -148,6 +154,19 @@ pub(super) enum Entry {
     Message(MessageFunctionPre<State>),
     Batch(BatchFunctionPre<State>),
     Http(ProxyPre<State>),
+    Service(ServicePre<State>),
+}
+
+impl Entry {
+    pub fn engine(&self) -> &wasmtime::Engine {
+        match self {
+            Self::Object(pre) => pre.engine(),
+            Self::Message(pre) => pre.engine(),
+            Self::Batch(pre) => pre.engine(),
+            Self::Http(pre) => pre.engine(),
+            Self::Service(pre) => pre.engine(),
+        }
+    }
 }
 
 impl LoadedFunction {
@@ -176,9 +195,18 @@ pub enum When {
 
 /// Makes functions of components.
 pub(super) struct Loader {
-    pub engine: wasmtime::Engine,
-    pub linker: Linker<State>,
-    pub cache: Cache,
+    plain: Runtime,
+    /// Made when the first component of WASI 0.3 comes: it reserves as much address space as the other.
+    concurrent: OnceLock<Runtime>,
+    instances: u32,
+    cache: Cache,
+}
+
+/// A component that was read and compiled.
+struct Compiled {
+    component: Component,
+    cache: CacheUse,
+    concurrent: bool,
 }
 
 impl LoadedFunction {
@@ -225,27 +253,35 @@ impl Engine {
         when: When,
     ) -> Result<Arc<LoadedFunction>, LoadError> {
         let known = match when {
-            When::Needed => self.loader.cache.known(&self.loader.engine, path),
+            When::Needed => self.loader.known(path)?,
             When::Now => None,
         };
         let entry = OnceLock::new();
-        let (digest, handlers, cache, kind) = match known {
+        let (digest, handlers, cache, kind, concurrent) = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
-                (known.digest, known.handlers, CacheUse::Hit, kind)
+                let Known {
+                    digest,
+                    handlers,
+                    concurrent,
+                    ..
+                } = known;
+                (digest, handlers, CacheUse::Hit, kind, concurrent)
             }
             None => {
                 let version = FileVersion::of(path);
                 let wasm = read(function, path)?;
-                let (component, cache) = self.loader.component(&function.name, &wasm)?;
-                let handlers = self.loader.describe(&component);
+                let answers = matches!(function.on.source(), Source::Http(_));
+                let compiled = self.loader.compile(&function.name, &wasm, answers)?;
+                let handlers = describe(&compiled.component);
                 let kind = choose(function, &handlers)?;
-                let _ = entry.set(self.loader.entry(&function.name, kind, &component)?);
+                let concurrent = compiled.concurrent;
+                let _ = entry.set(self.loader.entry(&function.name, kind, &compiled)?);
                 if let Ok(version) = version {
-                    let Loader { cache, engine, .. } = &*self.loader;
-                    cache.note(engine, path, version, &wasm, &handlers);
+                    let known = Known::new(version, &wasm, &handlers, concurrent);
+                    self.loader.note(path, &known);
                 }
-                (digest(&wasm), handlers, cache, kind)
+                (digest(&wasm), handlers, compiled.cache, kind, concurrent)
             }
         };
         let name = function.name.clone();
@@ -256,6 +292,7 @@ impl Engine {
             cache,
             handlers,
             kind,
+            concurrent,
             path: path.to_owned(),
             digest,
             entry,
@@ -282,6 +319,41 @@ fn read(function: &Function, path: &Path) -> Result<Vec<u8>, LoadError> {
 }
 
 impl Loader {
+    /// For so many instances at once.
+    pub fn new(instances: u32, cache: Cache) -> Result<Self, LoadError> {
+        Ok(Self {
+            plain: Runtime::new(instances, false)?,
+            concurrent: OnceLock::new(),
+            instances,
+            cache,
+        })
+    }
+
+    fn runtime(&self, concurrent: bool) -> Result<&Runtime, LoadError> {
+        if !concurrent {
+            return Ok(&self.plain);
+        }
+        if let Some(runtime) = self.concurrent.get() {
+            return Ok(runtime);
+        }
+        let runtime = Runtime::new(self.instances, true)?;
+        Ok(self.concurrent.get_or_init(|| runtime))
+    }
+
+    /// What the file at `path` was found to be, where it and what was compiled from it are there still.
+    fn known(&self, path: &Path) -> Result<Option<Known>, LoadError> {
+        let Some(known) = self.cache.known(&self.plain.engine, path) else {
+            return Ok(None);
+        };
+        let engine = &self.runtime(known.concurrent)?.engine;
+        let there = self.cache.has(engine, &known.digest);
+        Ok(there.then_some(known))
+    }
+
+    fn note(&self, path: &Path, known: &Known) {
+        self.cache.note(&self.plain.engine, path, known);
+    }
+
     /// Loads what a start left for later: what was compiled then.
     fn load_needed(&self, function: &LoadedFunction) -> Result<(), LoadError> {
         let _alone = function
@@ -291,33 +363,61 @@ impl Loader {
         if function.entry.get().is_some() {
             return Ok(());
         }
-        let component = match self.cache.compiled(&self.engine, &function.digest) {
-            Some(component) => component,
+        let concurrent = function.concurrent;
+        let engine = &self.runtime(concurrent)?.engine;
+        let compiled = match self.cache.compiled(engine, &function.digest) {
+            Some(component) => Compiled {
+                component,
+                cache: CacheUse::Hit,
+                concurrent,
+            },
             // Somebody emptied the cache.
             None => match std::fs::read(&function.path) {
                 Ok(wasm) if digest(&wasm) == function.digest => {
-                    self.component(&function.name, &wasm)?.0
+                    self.compile(&function.name, &wasm, concurrent)?
                 }
                 _ => return Err(function.changed()),
             },
         };
         let _ = function
             .entry
-            .set(self.entry(&function.name, function.kind, &component)?);
+            .set(self.entry(&function.name, function.kind, &compiled)?);
         Ok(())
     }
 
-    fn component(&self, function: &str, wasm: &[u8]) -> Result<(Component, CacheUse), LoadError> {
-        let component = self.cache.component(&self.engine, wasm);
-        component.map_err(|error| LoadError::Component {
+    /// Compiles a component, or takes it from the cache. One of WASI 0.3 is refused by the plain engine, and may go
+    /// to the other where that serves its trigger.
+    fn compile(
+        &self,
+        function: &str,
+        wasm: &[u8],
+        concurrent: bool,
+    ) -> Result<Compiled, LoadError> {
+        let mut found = self.compile_for(wasm, false);
+        if concurrent && found.is_err() {
+            self.runtime(true)?;
+            found = self.compile_for(wasm, true);
+        }
+        found.map_err(|error| LoadError::Component {
             function: function.to_owned(),
             hint: hint(wasm),
             reason: format!("{error:#}"),
         })
     }
 
-    fn entry(&self, function: &str, kind: Kind, component: &Component) -> Result<Entry, LoadError> {
-        let pre = self.linker.instantiate_pre(component);
+    fn compile_for(&self, wasm: &[u8], concurrent: bool) -> wasmtime::Result<Compiled> {
+        let engine = &self.runtime(concurrent)?.engine;
+        let (component, cache) = self.cache.component(engine, wasm)?;
+        Ok(Compiled {
+            component,
+            cache,
+            concurrent,
+        })
+    }
+
+    fn entry(&self, function: &str, kind: Kind, compiled: &Compiled) -> Result<Entry, LoadError> {
+        let linker = &self.runtime(compiled.concurrent)?.linker;
+        let pre = linker.instantiate_pre(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {
             function: function.to_owned(),
             reason: format!("{error:#}"),
@@ -328,21 +428,21 @@ impl Loader {
             reason: format!("{error:#}"),
         })
     }
+}
 
-    fn describe(&self, component: &Component) -> Handlers {
-        let ty = component.component_type();
-        let mut handlers = Handlers::default();
-        for (name, item) in ty.exports(&self.engine) {
-            if matches!(item.ty, ComponentItem::ComponentInstance(_)) {
-                handlers.exports.push(name.to_owned());
-            }
+fn describe(component: &Component) -> Handlers {
+    let (ty, engine) = (component.component_type(), component.engine());
+    let mut handlers = Handlers::default();
+    for (name, item) in ty.exports(engine) {
+        if matches!(item.ty, ComponentItem::ComponentInstance(_)) {
+            handlers.exports.push(name.to_owned());
         }
-        handlers.imports = ty
-            .imports(&self.engine)
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        handlers
     }
+    handlers.imports = ty
+        .imports(engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    handlers
 }
 
 /// Which handler is called.
@@ -352,6 +452,7 @@ enum Kind {
     Message,
     Batch,
     Http,
+    Service,
 }
 
 impl Kind {
@@ -361,22 +462,26 @@ impl Kind {
             Self::Message => Entry::Message(MessageFunctionPre::new(pre)?),
             Self::Batch => Entry::Batch(BatchFunctionPre::new(pre)?),
             Self::Http => Entry::Http(ProxyPre::new(pre)?),
+            Self::Service => Entry::Service(ServicePre::new(pre)?),
         })
     }
 }
 
 fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
     let exports = |name: &str| handlers.exports.iter().any(|export| export == name);
+    let exports_some = |start: &str| handlers.exports.iter().any(|name| name.starts_with(start));
     let wants_batches = function.on.batch_size.is_some() || function.on.batch_window.is_some();
     let (trigger, handler) = match function.on.source() {
         Source::Bucket(_) if exports(OBJECT_CREATED) => return Ok(Kind::Object),
         Source::Bucket(_) => ("object-created", "`#[kinglet_sdk::object_created]`"),
         Source::Schedule(_) if exports(MESSAGE) => return Ok(Kind::Message),
         Source::Schedule(_) => ("schedule", "`#[kinglet_sdk::message]`"),
-        Source::Http(_) if handlers.exports.iter().any(|name| name.starts_with(HTTP)) => {
-            return Ok(Kind::Http);
-        }
-        Source::Http(_) => ("http", "an export of `wasi:http/incoming-handler` 0.2"),
+        Source::Http(_) if exports_some(HTTP) => return Ok(Kind::Http),
+        Source::Http(_) if exports_some(SERVICE) => return Ok(Kind::Service),
+        Source::Http(_) => (
+            "http",
+            "an export of `wasi:http/incoming-handler` 0.2 or `wasi:http/handler` 0.3",
+        ),
         Source::Topic(_) if exports(MESSAGE_BATCH) && (wants_batches || !exports(MESSAGE)) => {
             return Ok(Kind::Batch);
         }
@@ -405,7 +510,7 @@ fn hint(wasm: &[u8]) -> &'static str {
             "its file is a core module; build it with `cargo build --target wasm32-wasip2`"
         }
         Some([0, b'a', b's', b'm', ..]) => {
-            "its component can't run here; event functions keep to WASI 0.2 and plain functions"
+            "its component can't run here; functions of events keep to WASI 0.2 and plain functions"
         }
         _ => "its file isn't WebAssembly; see `component`",
     }

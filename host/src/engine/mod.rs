@@ -57,14 +57,8 @@ impl Engine {
     /// # Errors
     /// Where the system can't give the address space for so many instances.
     pub fn new(config: EngineConfig) -> Result<Self, LoadError> {
-        let engine = settings::engine(config.instances)?;
-        let linker = settings::linker(&engine)?;
         Ok(Self {
-            loader: Arc::new(Loader {
-                engine,
-                linker,
-                cache: config.cache,
-            }),
+            loader: Arc::new(Loader::new(config.instances, config.cache)?),
             functions: HashMap::new(),
             journal: config.journal,
             clock: config.clock,

@@ -1,6 +1,6 @@
-//! How wasmtime is set up. Each setting that differs would be another pool and another cache, so
-//! there is one engine: for events, without support for concurrent component tasks, which makes its
-//! cycle half as long.
+//! How wasmtime is set up. Each setting that differs is another pool and another cache, so there are two
+//! engines: one without support for concurrent component tasks, which makes its cycle half as long, and one with
+//! it, for components of WASI 0.3, which can't do without.
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, PoolingAllocationConfig, WasmBacktraceDetails};
@@ -19,7 +19,27 @@ const KEEP_RESIDENT: usize = 64 << 10;
 /// The native stack of a guest.
 pub(super) const MAX_WASM_STACK: usize = 512 << 10;
 
-pub(super) fn engine(instances: u32) -> Result<wasmtime::Engine, LoadError> {
+/// An engine, and what the host links to each component that it runs.
+pub(super) struct Runtime {
+    pub engine: wasmtime::Engine,
+    pub linker: Linker<State>,
+}
+
+impl Runtime {
+    /// Where `concurrent`, for components of WASI 0.3 too.
+    pub fn new(instances: u32, concurrent: bool) -> Result<Self, LoadError> {
+        let engine = engine(instances, concurrent).map_err(|error| LoadError::Engine {
+            instances,
+            reason: format!("{error:#}"),
+        })?;
+        let linker = linker(&engine, concurrent).map_err(|error| LoadError::Link {
+            reason: format!("{error:#}"),
+        })?;
+        Ok(Self { engine, linker })
+    }
+}
+
+fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<wasmtime::Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
@@ -35,28 +55,26 @@ pub(super) fn engine(instances: u32) -> Result<wasmtime::Engine, LoadError> {
     let mut config = Config::new();
     config
         .allocation_strategy(pool)
-        .concurrency_support(false)
+        .concurrency_support(concurrent)
         // Fuel carries the deadline too: a guest yields every so many units, and a timer ends it.
         // Epochs beside it would cost as much again.
         .consume_fuel(true)
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_memory64(false)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    wasmtime::Engine::new(&config).map_err(|error| LoadError::Engine {
-        instances,
-        reason: format!("{error:#}"),
-    })
+    wasmtime::Engine::new(&config)
 }
 
-pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>, LoadError> {
+fn linker(engine: &wasmtime::Engine, concurrent: bool) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     // Files and sockets are linked, since every component that `cargo component` builds imports them,
     // and closed: there are no preopened folders, and no address is allowed. So are outgoing requests.
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)
-        .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
-        .and_then(|()| capabilities::add_to_linker(&mut linker))
-        .map_err(|error| LoadError::Link {
-            reason: format!("{error:#}"),
-        })?;
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    capabilities::add_to_linker(&mut linker)?;
+    if concurrent {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }

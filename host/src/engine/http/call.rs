@@ -1,0 +1,127 @@
+//! The calls of `wasi:http`, of 0.2 and of 0.3.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::uri::Authority;
+use http::{Request, Response, header};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p3;
+use wasmtime_wasi_http::p3::bindings::Service;
+use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
+
+use super::body::Written;
+use crate::engine::state::State;
+use crate::ports::BrokenOff;
+
+/// What a guest has said of its answer: its head, or an error code.
+pub(super) type Head = Result<Response<Written>, String>;
+
+/// Calls a guest of `wasi:http` 0.2, which says the head of its answer while it runs, and returns when it has written
+/// all of it.
+pub(super) async fn incoming_handler(
+    store: &mut Store<State>,
+    proxy: &Proxy,
+    request: Request<Incoming>,
+    head: oneshot::Sender<Head>,
+) -> wasmtime::Result<()> {
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let out = http.new_response_outparam_from_callback(move |answer| {
+        let answer = answer
+            .map(|response| response.map(|body| body.map_err(|code| broken(&code)).boxed_unsync()));
+        // Dropped where nobody waits for it any more.
+        let _ = head.send(answer.map_err(|code| format!("{code:?}")));
+    })?;
+    let handler = proxy.wasi_http_incoming_handler();
+    handler.call_handle(store, request, out).await
+}
+
+/// Calls a guest of `wasi:http` 0.3, which returns the head of its answer, and has tasks that go on: they write its
+/// body, and do what it does beside that.
+pub(super) async fn handler(
+    store: &mut Store<State>,
+    service: &Service,
+    mut request: Request<Incoming>,
+    head: oneshot::Sender<Head>,
+) -> wasmtime::Result<()> {
+    complete(&mut request)?;
+    let request = request.map(|body| body.map_err(HttpError::from));
+    let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    let run = store.run_concurrent(async |accessor| {
+        let response = match service.handle(accessor, request).await? {
+            Ok(response) => accessor.with(|store| response.into_http(store, received))?,
+            Err(code) => {
+                let _ = head.send(Err(format!("{code:?}")));
+                return Ok(());
+            }
+        };
+        let (reader, read) = oneshot::channel();
+        let response = response.map(|body| {
+            let body = body.map_err(|error| broken(&error)).boxed_unsync();
+            let reader = Some(reader);
+            Read { body, reader }.boxed_unsync()
+        });
+        let _ = head.send(Ok(response));
+        poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+        // The body's last pieces may be on their way still, and trailers: both come through this store.
+        let _ = read.await;
+        Ok(())
+    });
+    run.await?
+}
+
+/// A request over HTTP/1 has its authority in a header, and its scheme nowhere.
+fn complete(request: &mut Request<Incoming>) -> wasmtime::Result<()> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    if parts.authority.is_none()
+        && let Some(host) = request.headers().get(header::HOST)
+    {
+        parts.authority = Some(Authority::try_from(host.as_bytes())?);
+    }
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts
+        .path_and_query
+        .get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));
+    *request.uri_mut() = http::Uri::from_parts(parts)?;
+    Ok(())
+}
+
+fn broken(error: &dyn std::fmt::Debug) -> BrokenOff {
+    BrokenOff {
+        reason: format!("{error:?}"),
+    }
+}
+
+/// A body that says when it is read to its end, or isn't read any more.
+struct Read {
+    body: Written,
+    reader: Option<oneshot::Sender<()>>,
+}
+
+impl Body for Read {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if self.reader.is_none() {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            self.reader = None;
+        }
+        polled
+    }
+}

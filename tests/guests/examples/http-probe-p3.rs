@@ -1,0 +1,152 @@
+//! Does with each request what its path says, through `wasi:http` 0.3.
+
+// Natively its exports have no names that a linker takes.
+#![cfg(target_family = "wasm")]
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here is a trap, which the tests see"
+)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wasip3::clocks::monotonic_clock;
+use wasip3::http::client;
+use wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme};
+use wasip3::wit_bindgen::rt::async_support::StreamWriter;
+use wasip3::wit_bindgen::{StreamResult, spawn_local};
+use wasip3::{wit_future, wit_stream};
+
+wasip3::http::service::export!(Probe);
+
+struct Probe;
+
+/// What an instance that is used twice would show.
+static REQUESTS: AtomicU32 = AtomicU32::new(0);
+
+const MS: u64 = 1_000_000;
+
+impl wasip3::exports::http::handler::Guest for Probe {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let path = request.get_path_with_query().unwrap_or_default();
+        Ok(match path.as_str() {
+            "/seen" => {
+                let seen = REQUESTS.fetch_add(1, Ordering::SeqCst);
+                answer(200, seen.to_string())
+            }
+            "/teapot" => answer(418, "short and stout".to_owned()),
+            "/empty" => {
+                let (_, trailers) = wit_future::new(|| Ok(None));
+                let (response, _) = Response::new(Fields::new(), None, trailers);
+                let _ = response.set_status_code(204);
+                response
+            }
+            "/echo" => echo(request),
+            "/error" => return Err(ErrorCode::ConfigurationError),
+            "/panic" => panic!("before the answer"),
+            "/panic-midway" => midway(async || panic!("in the middle")),
+            "/spin" => spin(),
+            "/spin-midway" => midway(async || spin()),
+            "/sleep" => {
+                println!("sleeping");
+                monotonic_clock::wait_for(3_600_000 * MS).await;
+                answer(200, String::new())
+            }
+            "/sleep-midway" => midway(async || monotonic_clock::wait_for(3_600_000 * MS).await),
+            "/allocate" => {
+                let pages = vec![1_u8; 1 << 30];
+                answer(200, pages[0].to_string())
+            }
+            "/large" => {
+                let (response, mut body) = start(200, Fields::new());
+                spawn_local(async move {
+                    for _ in 0..2_560 {
+                        body.write_all(vec![b'x'; 4_096]).await;
+                    }
+                });
+                response
+            }
+            // It goes on when all of its answer is written.
+            "/after" => {
+                let (response, mut body) = start(200, Fields::new());
+                spawn_local(async move {
+                    body.write_all(b"answered".to_vec()).await;
+                    drop(body);
+                    monotonic_clock::wait_for(50 * MS).await;
+                    println!("and went on");
+                });
+                response
+            }
+            "/short" | "/exact" => {
+                let headers = Fields::new();
+                let length = if path == "/short" { "100" } else { "4" };
+                let _ = headers.append("content-length", length.as_bytes());
+                let (response, mut body) = start(200, headers);
+                spawn_local(async move {
+                    body.write_all(b"four".to_vec()).await;
+                });
+                response
+            }
+            "/abroad" => {
+                let (_, trailers) = wit_future::new(|| Ok(None));
+                let (request, _) = Request::new(Fields::new(), None, trailers, None);
+                let _ = request.set_scheme(Some(&Scheme::Http));
+                let _ = request.set_authority(Some("example.com"));
+                let _ = request.set_path_with_query(Some("/"));
+                answer(200, format!("{:?}", client::send(request).await.err()))
+            }
+            _ => answer(200, path),
+        })
+    }
+}
+
+fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn start(status: u16, headers: Fields) -> (Response, StreamWriter<u8>) {
+    let (body, reader) = wit_stream::new();
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    let (response, _) = Response::new(headers, Some(reader), trailers);
+    let _ = response.set_status_code(status);
+    (response, body)
+}
+
+fn answer(status: u16, text: String) -> Response {
+    let (response, mut body) = start(status, Fields::new());
+    spawn_local(async move {
+        body.write_all(text.into_bytes()).await;
+    });
+    response
+}
+
+/// Half of an answer, and then something else.
+fn midway<F: Future<Output = ()>>(then: impl FnOnce() -> F + 'static) -> Response {
+    let (response, mut body) = start(200, Fields::new());
+    spawn_local(async move {
+        body.write_all(b"half of it".to_vec()).await;
+        // Sent by now, or soon.
+        monotonic_clock::wait_for(100 * MS).await;
+        then().await;
+    });
+    response
+}
+
+/// Sends back what comes, as it comes.
+fn echo(request: Request) -> Response {
+    let (_, sent) = wit_future::new(|| Ok(()));
+    let (mut incoming, _) = Request::consume_body(request, sent);
+    let (response, mut body) = start(200, Fields::new());
+    spawn_local(async move {
+        loop {
+            let (status, piece) = incoming.read(Vec::with_capacity(4_096)).await;
+            body.write_all(piece).await;
+            if !matches!(status, StreamResult::Complete(_)) {
+                break;
+            }
+        }
+    });
+    response
+}
