@@ -21,6 +21,7 @@ use super::explain::{Cut, explain};
 use super::instance::Exports;
 use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
+use super::sweep::Used;
 use crate::capabilities::LogScope;
 use crate::ports::{
     Afterwards, BrokenOff, Cost, Failure, HostFault, HttpHandler, Limit, Outcome, Record,
@@ -143,6 +144,8 @@ impl Engine {
         head: oneshot::Sender<Head>,
         afterwards: Arc<Afterwards>,
     ) -> Result<(), Outcome> {
+        // The heads of requests that came together are read together, before the first guest runs: see `sweep`.
+        tokio::task::yield_now().await;
         let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
         // The semaphore is never closed.
         let Ok(Ok(permit)) = waiting.await else {
@@ -217,11 +220,12 @@ impl Engine {
             self.tell(&function, line, outcome, cost);
         }
         drop(permit);
-        let engine = Arc::clone(&self);
-        afterwards.push(async move {
-            drop((store, room));
-            engine.make_ready(&function).await;
-        });
+        let used = Used {
+            function,
+            store,
+            room,
+        };
+        self.sweep(used, &afterwards);
         answer
     }
 

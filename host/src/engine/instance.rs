@@ -19,7 +19,7 @@ use crate::bindings::message_function::MessageFunction;
 use crate::bindings::object_function::ObjectFunction;
 
 /// How many instances of one function are held ready: events that come together find one each.
-pub(super) const READY_EACH: usize = 2;
+pub(super) const READY_EACH: usize = 16;
 /// How many are held ready in all. An idle one takes some 100 KiB.
 pub(super) const READY_IN_ALL: usize = 64;
 
@@ -63,12 +63,12 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// The instance of a function that waits longest.
+    /// The instance of a function that was made last: most of it is in the processor's caches still.
     pub fn take(&self, function: &Arc<LoadedFunction>) -> Option<Instance> {
         let mut waiting = self.lock();
         let place = waiting
             .iter()
-            .position(|(other, _)| Arc::ptr_eq(other, function))?;
+            .rposition(|(other, _)| Arc::ptr_eq(other, function))?;
         let (_, instance) = waiting.remove(place)?;
         Some(instance)
     }

@@ -10,6 +10,7 @@ mod limiter;
 mod load;
 mod settings;
 mod state;
+mod sweep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::ports::{Delivery, Handled, Handler, Journal, StagingRoom};
 use instance::Ready;
 use load::Loader;
+use sweep::Sweep;
 
 /// Everything that the functions of an application need to run.
 pub struct Engine {
@@ -32,6 +34,7 @@ pub struct Engine {
     clock: Clock,
     staging: Arc<StagingRoom>,
     ready: Ready,
+    sweep: Sweep,
     /// For as many instances as may be alive.
     room: Arc<Semaphore>,
     instances: usize,
@@ -64,6 +67,7 @@ impl Engine {
             clock: config.clock,
             staging: config.staging,
             ready: Ready::default(),
+            sweep: Sweep::default(),
             room: Arc::new(Semaphore::new(config.instances as usize)),
             instances: config.instances as usize,
         })
