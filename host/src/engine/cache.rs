@@ -39,9 +39,11 @@ pub enum CacheUse {
 /// What a component's file was found to be.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Known {
-    version: FileVersion,
+    pub version: FileVersion,
     pub digest: String,
     pub handlers: Handlers,
+    /// Bytes.
+    pub initial_memory: u64,
 }
 
 /// What tells versions of a file apart without reading it.
@@ -126,24 +128,12 @@ impl Cache {
         (there && known.version == FileVersion::of(path).ok()?).then_some(known)
     }
 
-    /// Notes what the file at `path` was found to be when it had that version. Without the note the next start
+    /// Notes what the file at `path` was found to be. Without the note the next start
     /// takes longer, and that is all.
-    pub(super) fn note(
-        &self,
-        engine: &wasmtime::Engine,
-        path: &Path,
-        version: FileVersion,
-        wasm: &[u8],
-        handlers: &Handlers,
-    ) {
-        let known = Known {
-            version,
-            digest: digest(wasm),
-            handlers: handlers.clone(),
-        };
+    pub(super) fn note(&self, engine: &wasmtime::Engine, path: &Path, known: &Known) {
         if self.check_private().is_ok()
             && let Some(name) = note_name(engine, path)
-            && let Ok(text) = serde_json::to_vec(&known)
+            && let Ok(text) = serde_json::to_vec(known)
             && let Err(error) = replace(&self.dir.join(name), &text)
         {
             tracing::debug!(%error, "what a component is can't be noted");

@@ -12,19 +12,23 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::Engine;
-use super::cache::{Cache, CacheUse, FileVersion, digest};
+use super::cache::{Cache, CacheUse, FileVersion, Known, digest};
 use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
 use crate::capabilities::Reach;
-use crate::config::{Function, Limits, Source};
+use crate::config::{ByteSize, Function, Limits, Source};
 
 const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
 /// Of any version 0.2: they are compatible.
 const HTTP: &str = "wasi:http/incoming-handler@0.2.";
 const MESSAGE_BATCH: &str = "kinglet:events/message-batch@0.1.0";
+/// Of WebAssembly, without its proposal for pages of other sizes.
+const PAGE_BYTES: u64 = 64 << 10;
+/// Called by `kinglet build` alone.
+pub(super) const INIT: &str = "kinglet:events/init@0.1.0";
 
 /// How a function fails to load.
 #[derive(Clone, Debug, Error)]
@@ -91,6 +95,19 @@ pub enum LoadError {
         exported: String,
         /// What it should have.
         handler: &'static str,
+    },
+    /// No instance could ever be made.
+    #[error(
+        "function {function:?}: each instance of its component begins with {initial} bytes of memory, and \
+         `limits.memory` is \"{limit}\"; raise it, or have the init of the function leave less"
+    )]
+    Memory {
+        /// The function's name.
+        function: String,
+        /// What its largest memory begins with.
+        initial: u64,
+        /// What the manifest gives.
+        limit: ByteSize,
     },
     /// The component asks for something that this host hasn't.
     #[error(
@@ -232,18 +249,27 @@ impl Engine {
         let (digest, handlers, cache, kind) = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
+                check_memory(function, known.initial_memory)?;
                 (known.digest, known.handlers, CacheUse::Hit, kind)
             }
             None => {
                 let version = FileVersion::of(path);
                 let wasm = read(function, path)?;
                 let (component, cache) = self.loader.component(&function.name, &wasm)?;
-                let handlers = self.loader.describe(&component);
+                let handlers = describe(&self.loader.engine, &component);
                 let kind = choose(function, &handlers)?;
+                let initial_memory = initial_memory(&component);
+                check_memory(function, initial_memory)?;
                 let _ = entry.set(self.loader.entry(&function.name, kind, &component)?);
                 if let Ok(version) = version {
                     let Loader { cache, engine, .. } = &*self.loader;
-                    cache.note(engine, path, version, &wasm, &handlers);
+                    let known = Known {
+                        version,
+                        digest: digest(&wasm),
+                        handlers: handlers.clone(),
+                        initial_memory,
+                    };
+                    cache.note(engine, path, &known);
                 }
                 (digest(&wasm), handlers, cache, kind)
             }
@@ -328,21 +354,41 @@ impl Loader {
             reason: format!("{error:#}"),
         })
     }
+}
 
-    fn describe(&self, component: &Component) -> Handlers {
-        let ty = component.component_type();
-        let mut handlers = Handlers::default();
-        for (name, item) in ty.exports(&self.engine) {
-            if matches!(item.ty, ComponentItem::ComponentInstance(_)) {
-                handlers.exports.push(name.to_owned());
-            }
+/// What a component offers and asks for. Its init isn't for events.
+pub(super) fn describe(engine: &wasmtime::Engine, component: &Component) -> Handlers {
+    let ty = component.component_type();
+    let mut handlers = Handlers::default();
+    for (name, item) in ty.exports(engine) {
+        if matches!(item.ty, ComponentItem::ComponentInstance(_)) && name != INIT {
+            handlers.exports.push(name.to_owned());
         }
-        handlers.imports = ty
-            .imports(&self.engine)
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        handlers
     }
+    handlers.imports = ty
+        .imports(engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    handlers
+}
+
+/// What the largest memory of a component begins with, in bytes.
+fn initial_memory(component: &Component) -> u64 {
+    let required = component.resources_required();
+    let pages = required.and_then(|required| required.max_initial_memory_size);
+    pages.unwrap_or(0).saturating_mul(PAGE_BYTES)
+}
+
+fn check_memory(function: &Function, initial: u64) -> Result<(), LoadError> {
+    let limit = function.limits.memory;
+    if initial > limit.0 {
+        return Err(LoadError::Memory {
+            function: function.name.clone(),
+            initial,
+            limit,
+        });
+    }
+    Ok(())
 }
 
 /// Which handler is called.

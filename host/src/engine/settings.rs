@@ -32,9 +32,22 @@ pub(super) fn engine(instances: u32) -> Result<wasmtime::Engine, LoadError> {
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);
+    let mut config = config();
+    config.allocation_strategy(pool);
+    wasmtime::Engine::new(&config).map_err(|error| LoadError::Engine {
+        instances,
+        reason: format!("{error:#}"),
+    })
+}
+
+/// For the one instance that an init runs in: the same components and the same limits, without a pool.
+pub(super) fn build_engine() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config())
+}
+
+fn config() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(pool)
         .concurrency_support(false)
         // Fuel carries the deadline too: a guest yields every so many units, and a timer ends it.
         // Epochs beside it would cost as much again.
@@ -42,10 +55,7 @@ pub(super) fn engine(instances: u32) -> Result<wasmtime::Engine, LoadError> {
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_memory64(false)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    wasmtime::Engine::new(&config).map_err(|error| LoadError::Engine {
-        instances,
-        reason: format!("{error:#}"),
-    })
+    config
 }
 
 pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>, LoadError> {
