@@ -100,6 +100,19 @@ fn a_snapshot_answers_as_its_component_does_and_works_less() {
     host.stop();
 }
 
+/// wasmtime maps what is dense. What it copies into each instance costs fuel by the byte.
+#[test]
+fn a_memory_that_is_mostly_zero_is_mapped_too() {
+    let app = App::new(&probe("sparse", "", ""));
+    build(&app, &[]).expect(0);
+    let expected = ["out: init \"sparse\"", "out: sparse Some(7) Some(0)"];
+    let said = printed(&app, "probe", "x");
+    assert_eq!(said, expected);
+    let (_, cost) = invoke(&app, "probe", "x");
+    assert!(cost["fuel"].as_u64().unwrap() < 200_000, "{cost}");
+    assert!(cost["peak_memory"].as_u64().unwrap() > 40 << 20, "{cost}");
+}
+
 #[test]
 fn two_builds_make_the_same_bytes() {
     for manifest in [

@@ -16,6 +16,9 @@ const TABLES_EACH: u32 = 6;
 const MEMORIES_EACH: u32 = 2;
 /// What stays in memory between two instances in the same slot: more costs more to reset.
 const KEEP_RESIDENT: usize = 64 << 10;
+/// Up to this a component's initial memory is mapped copy on write, whatever is in it, and takes as much of the
+/// cache; a larger one only where it is half full, and else is copied into each instance.
+const MAPPED_IMAGE: u64 = 128 << 20;
 /// The native stack of a guest.
 pub(super) const MAX_WASM_STACK: usize = 512 << 10;
 
@@ -54,6 +57,8 @@ fn config() -> Config {
         .consume_fuel(true)
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_memory64(false)
+        // What an init leaves may be mostly zero, and is to be mapped all the same.
+        .memory_guaranteed_dense_image_size(MAPPED_IMAGE)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
 }

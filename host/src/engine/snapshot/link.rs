@@ -29,8 +29,9 @@ enum Rule {
     Linked,
     /// Numbers that derive from the component.
     Random,
-    /// Empty at a panic, whose message is lost without it; else refused as soon as the init has returned.
-    Environment,
+    /// Answered with nothing, and refused as soon as the init has returned: Rust's panic hook looks for
+    /// `RUST_BACKTRACE`, and the adapter of `cargo component` for folders, before either says what happened.
+    Empty(&'static str),
     Refused(&'static str),
 }
 
@@ -51,7 +52,8 @@ impl Rule {
             | "wasi:cli/terminal-stderr"
             | "wasi:logging/logging"
             | "kinglet:events/types" => return Self::Linked,
-            "wasi:cli/environment" => return Self::Environment,
+            "wasi:cli/environment" => return Self::Empty(NO_ENVIRONMENT),
+            "wasi:filesystem/preopens" => return Self::Empty(NO_FILES),
             "wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed" => (
                 Allowed::Random,
                 Self::Random,
@@ -83,11 +85,12 @@ impl Rule {
 const NO_ENVIRONMENT: &str =
     "functions have no environment and no arguments; read the function's `config` in the handler";
 
+const NO_FILES: &str =
+    "functions have no files; put the file into the component with `include_bytes!`";
+
 fn refusal(interface: &str) -> &'static str {
     match interface.split('/').next().unwrap_or_default() {
-        "wasi:filesystem" => {
-            "functions have no files; put the file into the component with `include_bytes!`"
-        }
+        "wasi:filesystem" => NO_FILES,
         "wasi:http" | "wasi:sockets" => {
             "a build has no network; put what it needs into the component with `include_bytes!`"
         }
@@ -98,7 +101,7 @@ fn refusal(interface: &str) -> &'static str {
     }
 }
 
-/// Links what a component imports, for its init. What it was given nothing for is noted in `asked`.
+/// Links what a component imports, for its init. What is answered with nothing is noted in `asked`.
 pub(super) fn linker(
     engine: &wasmtime::Engine,
     wasm: &[u8],
@@ -116,7 +119,8 @@ pub(super) fn linker(
         let rule = Rule::of(interface, allow);
         let ComponentItem::ComponentInstance(instance) = item.ty else {
             if let ComponentItem::ComponentFunc(_) = item.ty {
-                refuse(&mut linker.root(), name, name.to_owned(), refusal(name))?;
+                let (import, next) = (name.to_owned(), refusal(name));
+                refuse(&mut linker.root(), name, Refused { import, next })?;
             }
             continue;
         };
@@ -134,11 +138,13 @@ pub(super) fn linker(
                     match rule {
                         Rule::Linked => {}
                         Rule::Random => random(&mut linker.instance(name)?, item, &numbers)?,
-                        Rule::Environment => {
-                            environment(&mut linker.instance(name)?, item, import, asked)?;
+                        Rule::Empty(next) => {
+                            let refused = Refused { import, next };
+                            answer(&mut linker.instance(name)?, item, refused, asked)?;
                         }
                         Rule::Refused(next) => {
-                            refuse(&mut linker.instance(name)?, item, import, next)?;
+                            let refused = Refused { import, next };
+                            refuse(&mut linker.instance(name)?, item, refused)?;
                         }
                     }
                 }
@@ -152,24 +158,18 @@ pub(super) fn linker(
 fn refuse(
     instance: &mut LinkerInstance<'_, State>,
     item: &str,
-    import: String,
-    next: &'static str,
+    refused: Refused,
 ) -> wasmtime::Result<()> {
-    let refused = Refused { import, next };
     instance.func_new(item, move |_, _, _, _| Err(refused.clone().into()))
 }
 
-/// Rust's panic hook reads `RUST_BACKTRACE` before it says what happened.
-fn environment(
+/// Answers with no current folder, or with an empty list.
+fn answer(
     instance: &mut LinkerInstance<'_, State>,
     item: &str,
-    import: String,
+    refused: Refused,
     asked: &Arc<OnceLock<Refused>>,
 ) -> wasmtime::Result<()> {
-    let refused = Refused {
-        import,
-        next: NO_ENVIRONMENT,
-    };
     let asked = Arc::clone(asked);
     let nothing = match item {
         "initial-cwd" => Val::Option(None),
@@ -282,7 +282,7 @@ mod tests {
             "kinglet:events/objects",
             "kinglet:events/topics",
             "wasi:keyvalue/store",
-            "wasi:filesystem/preopens",
+            "wasi:filesystem/types",
             "wasi:sockets/tcp",
             "wasi:http/outgoing-handler",
             "acme:new/thing",

@@ -184,7 +184,7 @@ struct Run<'a> {
     function: &'a Function,
     log: GuestLog,
     heard: Arc<Heard>,
-    /// What it was given nothing for.
+    /// What it asked for and was answered with nothing.
     asked: Arc<OnceLock<Refused>>,
 }
 
@@ -242,15 +242,21 @@ impl<'a> Run<'a> {
             Ok(Err(error)) => return Err(self.explain(&error)),
             Ok(Ok(ended)) => ended,
         };
-        if let Some(refused) = self.asked.get() {
-            return Err(refused.clone().into());
+        let printed = self.heard.printed();
+        if let Err(reason) = returned {
+            return Err(match self.asked.get() {
+                Some(refused) if printed.is_empty() => refused.clone().into(),
+                _ => SnapshotError::Failed { reason },
+            });
         }
-        returned.map_err(|reason| SnapshotError::Failed { reason })?;
-        if let [first, rest @ ..] = self.heard.printed().as_slice() {
+        if let [first, rest @ ..] = printed.as_slice() {
             return Err(SnapshotError::Printed {
                 first: first.clone(),
                 more: !rest.is_empty(),
             });
+        }
+        if let Some(refused) = self.asked.get() {
+            return Err(refused.clone().into());
         }
         if self.store.data().holds_handles() {
             return Err(SnapshotError::Handles);

@@ -14,6 +14,15 @@ static INIT: LazyLock<String> =
 static NUMBERS: LazyLock<HashMap<u32, String>> =
     LazyLock::new(|| (0..1_000).map(|n| (n, n.to_string())).collect());
 
+/// A quarter of it isn't zero, in many places.
+static SPARSE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut bytes = vec![0; 40 << 20];
+    for page in bytes.chunks_mut(64 << 10) {
+        page.iter_mut().take(16 << 10).for_each(|byte| *byte = 7);
+    }
+    bytes
+});
+
 #[allow(clippy::disallowed_methods, reason = "a guest has no other clock")]
 static TIME: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
@@ -33,6 +42,7 @@ fn prepare() -> Result<(), String> {
         "bucket" => _ = Bucket::open("b"),
         "topic" => _ = Topic::open("t"),
         "keyvalue" => _ = KeyValue::open("k"),
+        "sparse" => assert_eq!(SPARSE.len(), 40 << 20),
         "print" => println!("table \x1b[31mready\nfor use"),
         "print-unfinished" => print!("table ready"),
         "log" => kinglet_sdk::warn!("table ready"),
@@ -59,6 +69,11 @@ fn prepare() -> Result<(), String> {
 #[kinglet_sdk::message]
 fn tell(event: Message) -> Result<(), Failure> {
     println!("init {:?}", *INIT);
+    if *INIT == "sparse" {
+        let (set, zero) = (SPARSE.get(32 << 20), SPARSE.get((32 << 20) + (16 << 10)));
+        println!("sparse {set:?} {zero:?}");
+        return Ok(());
+    }
     let keys: Vec<&u32> = NUMBERS.keys().take(20).collect();
     println!("keys {keys:?}");
     // A map of the handler's own, with the frozen keys or fresh ones.
