@@ -29,6 +29,9 @@ use crate::ports::{Journal, Record, RecordKind, Reserved, StagingRoom};
 use link::Refused;
 use read::Reader;
 
+/// The least that is kept of what an init logs and prints, so that a panic has its message.
+const LOG_BYTES: u64 = 64 << 10;
+
 /// What an init runs with.
 pub struct InitContext<'a> {
     /// Whose it is: its limits and its `snapshot`.
@@ -203,7 +206,7 @@ impl<'a> Run<'a> {
         });
         let journal: Arc<dyn Journal> = heard.clone();
         let scope = LogScope::of(&function.name, &[]);
-        let log = GuestLog::new(scope, journal, given.clock, limits.log.0);
+        let log = GuestLog::new(scope, journal, given.clock, limits.log.0.max(LOG_BYTES));
         let context = Context {
             reach: Arc::new(given.reach),
             staging: Staging::new(0, 0, Reserved::none(Arc::new(StagingRoom::new(0)))),
