@@ -36,6 +36,9 @@ enum Command {
     /// Compare an application of many functions with one of three.
     #[cfg(feature = "host")]
     Functions(queue::FunctionsArgs),
+    /// Compare a function that was initialised when it was built with the same that wasn't.
+    #[cfg(feature = "host")]
+    Init(engine::InitArgs),
     /// Compare the throughput on two cores with that on one.
     #[cfg(feature = "host")]
     Scale(engine::ScaleArgs),
@@ -64,6 +67,8 @@ fn main() -> anyhow::Result<()> {
         Command::Density(args) => args.execute(),
         #[cfg(feature = "host")]
         Command::Functions(args) => args.execute(),
+        #[cfg(feature = "host")]
+        Command::Init(args) => args.execute(),
         #[cfg(feature = "host")]
         Command::Scale(args) => args.execute(),
         #[cfg(feature = "host")]

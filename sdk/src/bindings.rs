@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of the contract: one module for what is imported, one for each handler.
+//! What wit-bindgen makes of the contract: one module for what is imported, one for each handler, one for the init.
 //!
 //! Every type comes from `capabilities`; the handler worlds refer to it, so that a function with two
 //! handlers has one `Bucket` and one `Failure`.
@@ -73,5 +73,15 @@ pub mod batch_function {
             "wasi:keyvalue/batch@0.2.0-draft2": crate::bindings::keyvalue::batch,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
         },
+    });
+}
+
+pub mod init_function {
+    wit_bindgen::generate!({
+        world: "init-function",
+        path: "wit",
+        pub_export_macro: true,
+        export_macro_name: "__export_init",
+        default_bindings_module: "::kinglet_sdk::__private::init_function",
     });
 }

@@ -1,7 +1,9 @@
-//! What a handler may be: the bounds of the attributes and of [`testing::Host`](crate::testing::Host).
+//! What a handler and an init may be: the bounds of the attributes and of [`testing::Host`](crate::testing::Host).
 //!
 //! Nobody implements these traits; they are public for what they say in documentation and in compile
 //! errors.
+
+use std::fmt::Display;
 
 use crate::{Batch, Failure, Message};
 
@@ -29,6 +31,33 @@ impl Outcome for () {
 impl<E: Into<Failure>> Outcome for Result<(), E> {
     fn into_result(self) -> Result<(), Failure> {
         self.map_err(Into::into)
+    }
+}
+
+/// What an [`init`](macro@crate::init) may return: nothing, or `Result<(), E>` of any error that displays.
+#[diagnostic::on_unimplemented(
+    message = "an init can't return `{Self}`",
+    label = "expected `()` or `Result<(), E>`",
+    note = "what it prepares belongs into a `static` such as a `LazyLock`, which the handler uses",
+    note = "`E` may be any type that implements `Display`"
+)]
+pub trait InitOutcome {
+    /// The text of the init's error, with its whole chain where the alternate form shows it.
+    ///
+    /// # Errors
+    /// Where the init failed.
+    fn into_text(self) -> Result<(), String>;
+}
+
+impl InitOutcome for () {
+    fn into_text(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: Display> InitOutcome for Result<(), E> {
+    fn into_text(self) -> Result<(), String> {
+        self.map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -98,5 +127,22 @@ where
 {
     fn handle(self, batch: Batch) -> Result<Vec<Result<(), Failure>>, Failure> {
         self(batch).into_results()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn an_init_returns_nothing_or_an_error_that_displays() {
+        assert_eq!(().into_text(), Ok(()));
+        assert_eq!(Ok::<(), std::fmt::Error>(()).into_text(), Ok(()));
+        assert_eq!(Err("no table").into_text(), Err("no table".to_owned()));
+        let parsed = "ten".parse::<u8>().map(drop).context("the table's size");
+        let text = "the table's size: invalid digit found in string";
+        assert_eq!(parsed.into_text(), Err(text.to_owned()));
     }
 }

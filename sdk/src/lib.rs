@@ -60,6 +60,12 @@
 //! Their errors are [`Error`]. The standard library's clock and randomness work as ever; there are no files
 //! and no network.
 //!
+//! # Work that every instance would do
+//!
+//! Every event has a fresh instance, so what a handler computes once for all events (a table, a parsed
+//! model) it would compute for each. Keep it in a `static`, and have an [`init`](macro@init) force it:
+//! `kinglet build` runs that, and instances begin with the memory that it left.
+//!
 //! # Building
 //!
 //! The crate's library is a `cdylib` whose only dependency needs to be this one:
@@ -109,6 +115,57 @@ pub use error::Error;
 pub use event::{Attributes, Batch, Delivery, Message, ObjectCreated};
 pub use failure::Failure;
 pub use keyvalue::{KeyValue, Keys};
+/// The attribute of what `kinglet build` runs once, so that no instance has to.
+///
+/// The handler uses a `static`, and the init forces it. The component is then made anew with the memory that
+/// the init left, and every fresh instance begins with it, copy on write: the work moves from the first use in
+/// each instance to the build, and nothing else changes. Built by cargo alone, or with `kinglet build
+/// --no-snapshot`, the function does the same, and each instance does the work when it comes to it.
+///
+/// ```
+/// use std::sync::LazyLock;
+///
+/// use kinglet_sdk::{Failure, Message, Topic};
+///
+/// static SQUARES: LazyLock<Vec<u64>> = LazyLock::new(|| (0..1_000_000).map(|n| n * n).collect());
+///
+/// #[kinglet_sdk::init]
+/// fn prepare() {
+///     LazyLock::force(&SQUARES);
+/// }
+///
+/// #[kinglet_sdk::message]
+/// fn square(event: Message) -> Result<(), Failure> {
+///     let at: usize = event.text()?.parse().map_err(Failure::reject)?;
+///     let square = SQUARES.get(at).ok_or_else(|| Failure::reject("too large"))?;
+///     Topic::open("squares")?.publish(square.to_string())?;
+///     Ok(())
+/// }
+///
+/// // Natively it is an ordinary function.
+/// prepare();
+/// let host = kinglet_sdk::testing::Host::new();
+/// host.topic("squares");
+/// assert_eq!(host.run(square, host.message("numbers", "12")), Ok(()));
+/// ```
+///
+/// An init returns nothing, or a `Result<(), E>` of any error that displays, which ends the build. A crate has
+/// at most one.
+///
+/// It works for all events to come, and on another machine than they: so it has no clock, random numbers,
+/// environment, configuration, buckets, topics or values, and the build names what it asked for. The
+/// manifest's `snapshot.allow` permits three of them:
+///
+/// - `"random"`, which every `HashMap` of the standard library needs. The numbers derive from the component
+///   itself, so that builds stay reproducible. The keys of hash maps are then the same in all instances, and
+///   known to who has the component: a sender who chooses colliding keys can slow down a map that takes them.
+///   A map that the init fills with keys of its own isn't concerned, nor is a `BTreeMap`.
+/// - `"clock"`: the time is that of the build, and the component another with each.
+/// - `"config"`: [`Config`] gives what the manifest says at the build, and what comes of it is frozen until the
+///   next.
+///
+/// Handles don't survive, and printing opens some: use [`info!`] and its siblings, which `kinglet build` shows.
+pub use kinglet_sdk_macros::init;
 /// The attribute of a handler of messages, one at a time.
 ///
 /// ```

@@ -1,13 +1,14 @@
 //! What the attributes' expansions call. No part of the API.
 
-use crate::handler::{BatchHandler, Outcome};
+use crate::handler::{BatchHandler, InitOutcome, Outcome};
 use crate::{Batch, Failure};
 
 #[cfg(target_family = "wasm")]
 pub use crate::backend::{batch, failure, message, object_created};
 #[cfg(target_family = "wasm")]
 pub use crate::bindings::{
-    batch_function, capabilities::kinglet::events::types, message_function, object_function,
+    batch_function, capabilities::kinglet::events::types, init_function, message_function,
+    object_function,
 };
 
 pub fn one(outcome: impl Outcome) -> Result<(), Failure> {
@@ -19,6 +20,10 @@ pub fn many<Shape>(
     batch: Batch,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
     handler.handle(batch)
+}
+
+pub fn initialised(outcome: impl InitOutcome) -> Result<(), String> {
+    outcome.into_text()
 }
 
 /// Hands on what was printed without an end of line, which is lost with the instance otherwise.

@@ -37,7 +37,7 @@ const HELLO: &str = r#"
     on = { http = "/hello" }
 "#;
 
-fn up(app: &App) -> Host {
+pub fn up(app: &App) -> Host {
     let mut host = Host::start(app.command(&["up", "--json", "--listen", "127.0.0.1:0"]));
     host.said("ready");
     host
@@ -66,7 +66,7 @@ fn send(host: &Host, request: &str) -> String {
     String::from_utf8(response).unwrap()
 }
 
-fn get(host: &Host, path: &str) -> String {
+pub fn get(host: &Host, path: &str) -> String {
     send(
         host,
         &format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"),
@@ -74,7 +74,7 @@ fn get(host: &Host, path: &str) -> String {
 }
 
 #[track_caller]
-fn expect(response: &str, status: &str, body: &str) {
+pub fn expect(response: &str, status: &str, body: &str) {
     let (head, rest) = response.split_once("\r\n\r\n").unwrap_or((response, ""));
     assert!(
         head.starts_with(&format!("HTTP/1.1 {status}")),

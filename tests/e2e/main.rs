@@ -22,6 +22,7 @@ mod guests;
 mod harness;
 mod host;
 mod http;
+mod init;
 mod instances;
 mod invoke;
 mod keyvalue;

@@ -10,7 +10,7 @@ const ABOUT_US: [&str; 3] = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "RUSTF
 
 /// Lets cargo build where earlier runs did, with what is on this machine: or from the registry, where
 /// that doesn't do.
-fn with_cargo(make: impl Fn() -> Command) -> Output {
+pub fn with_cargo(make: impl Fn() -> Command) -> Output {
     let run = |offline: &str| {
         let mut command = make();
         for name in ABOUT_US {

@@ -20,6 +20,7 @@ impl Bench {
             Some("photos") => return photos::measure(),
             Some("queue") => rivals::set_up()?,
             Some("cold-start" | "density" | "scale") => rivals::guests()?,
+            Some("init") => rivals::table()?,
             Some("functions") => rivals::host()?,
             Some("http") => rivals::http()?,
             Some("store") => {

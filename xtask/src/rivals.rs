@@ -43,6 +43,20 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
     Ok(vec![option("guests", &guests)])
 }
 
+/// Builds the function with the large table; the option that tells where it is.
+pub fn table() -> anyhow::Result<Vec<String>> {
+    ensure_target(WASM_TARGET)?;
+    run(measured().args([
+        "build",
+        "--release",
+        "--target",
+        WASM_TARGET,
+        "--package=kinglet-test-table",
+    ]))?;
+    let guests = target_dir().join(WASM_TARGET).join("release");
+    Ok(vec![option("guests", &guests)])
+}
+
 fn option(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
 }

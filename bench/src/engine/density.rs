@@ -9,7 +9,7 @@ use kinglet::engine::Engine;
 use kinglet::ports::Handler;
 use tokio::task::JoinSet;
 
-use super::ours::Ours;
+use super::ours::{Ours, Settings};
 use crate::report::{Better, Figure, Report};
 
 /// How many there are to be, and in how much memory.
@@ -45,7 +45,12 @@ impl DensityArgs {
         let wasm =
             std::fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
         let dir = tempfile::tempdir()?;
-        let ours = Ours::with(dir.path(), &wasm, self.instances, "10m").await?;
+        let settings = Settings {
+            concurrency: self.instances,
+            timeout: "10m",
+            ..Settings::default()
+        };
+        let ours = Ours::with(dir.path(), &wasm, settings).await?;
         let engine = Arc::new(ours.engine);
         let before = resident_mib()?;
         let mut alive = JoinSet::new();

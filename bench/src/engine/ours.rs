@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kinglet::app::App;
+use kinglet::capabilities::{Buckets, Reach};
 use kinglet::clock::Clock;
 use kinglet::config::Manifest;
-use kinglet::engine::{Cache, Engine};
+use kinglet::engine::{Cache, Engine, InitContext, Snapshot, snapshot};
 use kinglet::events::NewMessage;
 use kinglet::ports::{Delivery, Draft};
+use kinglet::stores::keyvalue::EmptyKeyValue;
 
 /// The function that does nothing, with every kind of grant and limit.
 const MANIFEST: &str = r#"
@@ -30,18 +32,42 @@ pub struct Ours {
     pub engine: Engine,
     /// An event as its queue gave it.
     pub delivery: Delivery,
-    /// Held: the engine's functions reach into its stores.
-    _app: App,
+    /// The engine's functions reach into its stores.
+    app: App,
+    cache: Cache,
+}
+
+/// What differs between the benches.
+pub struct Settings {
+    pub concurrency: usize,
+    pub timeout: &'static str,
+    /// Of the event.
+    pub body: Vec<u8>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            concurrency: 8,
+            timeout: "10s",
+            body: vec![b'x'; 300],
+        }
+    }
 }
 
 impl Ours {
     /// Makes the application in `dir`, with a component for its function.
     pub async fn new(dir: &Path, wasm: &[u8]) -> Result<Self> {
-        Self::with(dir, wasm, 8, "10s").await
+        Self::with(dir, wasm, Settings::default()).await
     }
 
-    /// The same with limits of one's own.
-    pub async fn with(dir: &Path, wasm: &[u8], concurrency: usize, timeout: &str) -> Result<Self> {
+    /// The same with settings of one's own.
+    pub async fn with(dir: &Path, wasm: &[u8], settings: Settings) -> Result<Self> {
+        let Settings {
+            concurrency,
+            timeout,
+            body,
+        } = settings;
         std::fs::create_dir_all(dir.join("pictures"))?;
         std::fs::write(dir.join("noop.wasm"), wasm)?;
         let path = dir.join("kinglet.toml");
@@ -51,7 +77,7 @@ impl Ours {
         let app = App::open(Arc::new(Manifest::load(&path)?), clock.clone()).await?;
         let draft = Draft {
             topic: "work".to_owned(),
-            body: vec![b'x'; 300],
+            body,
             content_type: None,
             ordering_key: None,
             attributes: Vec::new(),
@@ -65,10 +91,36 @@ impl Ours {
         app.events().publish(vec![message]).await?;
         let taken = app.events().queue().take("noop", 1, clock.now()).await?;
         let delivery = taken.deliveries.into_iter().next();
+        let cache = Cache::new(dir.join("cache"));
         Ok(Self {
-            engine: app.load(Cache::new(dir.join("cache")))?,
+            engine: app.load(cache.clone())?,
             delivery: delivery.context("the message isn't there")?,
-            _app: app,
+            app,
+            cache,
         })
+    }
+
+    /// What `kinglet build` makes of a component with an init.
+    pub async fn initialise(&self, wasm: &[u8]) -> Result<Snapshot> {
+        let events = self.app.events();
+        let function = events.manifest().functions.first();
+        let context = InitContext {
+            function: function.context("there is no function")?,
+            reach: Reach {
+                buckets: Buckets::default(),
+                keyvalue: Arc::new(EmptyKeyValue),
+                grants: Arc::default(),
+                config: Arc::default(),
+            },
+            journal: Arc::clone(events.journal()),
+            clock: events.clock().clone(),
+        };
+        let made = snapshot(wasm, context).await?;
+        made.context("the component has no init")
+    }
+
+    /// An engine as a host has it that was just started.
+    pub fn start(&self) -> Result<Engine> {
+        Ok(self.app.load(self.cache.clone())?)
     }
 }

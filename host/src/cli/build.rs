@@ -3,32 +3,44 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::output::{bytes, print_json, print_line};
+use super::output::{bytes, micros, print_json, print_line, record_text};
 use super::{AppArgs, Verdict, find_function};
+use crate::capabilities::{Buckets, Reach};
+use crate::clock::{Clock, millis};
 use crate::config::Function;
+use crate::engine::{InitContext, Snapshot, snapshot};
+use crate::ports::{Journal, Record};
+use crate::stores::keyvalue::EmptyKeyValue;
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// Build the functions of the application that have a `source`.
+/// Build the functions of the application that have a `source`. Where one has an init, it is run, and its
+/// instances begin with the memory that it left.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet build\n  kinglet build thumbnail")]
+#[command(
+    after_help = "Examples:\n  kinglet build\n  kinglet build thumbnail\n  kinglet build thumbnail --no-snapshot"
+)]
 pub(super) struct Build {
     #[command(flatten)]
     app: AppArgs,
     /// Only these functions.
     #[arg(value_name = "FUNCTION")]
     functions: Vec<String>,
+    /// Run no init: each instance does that work when it comes to it.
+    #[arg(long)]
+    no_snapshot: bool,
     /// A JSON object for each component that was built.
     #[arg(long)]
     json: bool,
 }
 
 impl Build {
-    pub fn execute(self) -> anyhow::Result<Verdict> {
+    pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
         for name in &self.functions {
             if find_function(&manifest, name)?.source.is_none() {
@@ -61,7 +73,8 @@ impl Build {
                 function,
                 &artifact,
                 &manifest.root.join(&function.component),
-            )?;
+            )
+            .await?;
         }
         if !skipped.is_empty() {
             eprintln!("no `source`, so nothing to build: {}", skipped.join(", "));
@@ -69,30 +82,72 @@ impl Build {
         Ok(Verdict::Good)
     }
 
-    fn install(
+    async fn install(
         &self,
         function: &Function,
         artifact: &Path,
         component: &Path,
     ) -> anyhow::Result<()> {
+        let built = std::fs::read(artifact)
+            .with_context(|| format!("can't read {}", artifact.display()))?;
+        let snapshot = match self.no_snapshot {
+            true => None,
+            false => take_snapshot(function, &built).await?,
+        };
+        let wasm = snapshot.as_ref().map_or(&built, |snapshot| &snapshot.wasm);
         if let Some(parent) = component.parent() {
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("can't make {}", parent.display()))?;
         }
-        let size = std::fs::copy(artifact, component)
+        std::fs::write(component, wasm)
             .with_context(|| format!("can't write {}", component.display()))?;
+        let (size, before) = (wasm.len() as u64, built.len() as u64);
         if self.json {
+            let snapshot = snapshot.map(|snapshot| {
+                serde_json::json!({ "bytes_before": before, "took_ms": millis(snapshot.took) })
+            });
             let built = serde_json::json!({
-                "function": function.name, "component": component, "bytes": size
+                "function": function.name, "component": component, "bytes": size, "snapshot": snapshot
             });
             return print_json(&built);
         }
+        let snapshot = snapshot.map_or_else(String::new, |snapshot| {
+            let took = u64::try_from(snapshot.took.as_micros()).unwrap_or(u64::MAX);
+            let (before, took) = (bytes(before), micros(took));
+            format!(", initialised: {before} before, in {took}")
+        });
         print_line(&format!(
-            "{}: {} ({})",
+            "{}: {} ({}{snapshot})",
             function.name,
             component.display(),
             bytes(size)
         ))
+    }
+}
+
+async fn take_snapshot(function: &Function, wasm: &[u8]) -> anyhow::Result<Option<Snapshot>> {
+    let reach = Reach {
+        buckets: Buckets::default(),
+        keyvalue: Arc::new(EmptyKeyValue),
+        grants: Arc::default(),
+        config: Arc::new(function.config.clone()),
+    };
+    let context = InitContext {
+        function,
+        reach,
+        journal: Arc::new(Shown),
+        clock: Clock::system(),
+    };
+    let taken = snapshot(wasm, context).await;
+    taken.with_context(|| format!("function {:?} can't be built", function.name))
+}
+
+/// What an init logs is shown beside what cargo says.
+struct Shown;
+
+impl Journal for Shown {
+    fn write(&self, record: Record) {
+        eprintln!("{}", record_text(&record));
     }
 }
 

@@ -90,7 +90,7 @@ impl Cli {
         init_diagnostics();
         let result = match self.command {
             Command::New(command) => command.execute(),
-            Command::Build(command) => command.execute(),
+            Command::Build(command) => on_runtime(command.execute()),
             Command::Up(command) => on_runtime(command.execute()),
             Command::Invoke(command) => on_runtime(command.execute()),
             Command::Run(command) => on_runtime(command.execute()),

@@ -5,6 +5,7 @@ mod grants;
 mod index;
 mod route;
 mod schedule;
+mod snapshot;
 mod validate;
 mod values;
 
@@ -19,6 +20,7 @@ pub use grants::Grant;
 use index::Index;
 pub use route::Route;
 pub use schedule::{Missed, Schedule, Zone};
+pub use snapshot::{Allowed, SnapshotConfig};
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
 use values::{address, one_or_many, texts};
@@ -136,6 +138,9 @@ pub struct Function {
     pub component: PathBuf,
     /// The crate that `kinglet build` builds it from, relative to the manifest.
     pub source: Option<PathBuf>,
+    /// How its init is run, when it is built.
+    #[serde(default)]
+    pub snapshot: SnapshotConfig,
     /// What wakes it.
     pub on: Trigger,
     /// How far it may go.

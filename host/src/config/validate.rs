@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Function, Manifest, OrderBy, Source};
+use super::{Function, Manifest, OrderBy, SnapshotConfig, Source};
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
 /// can hold.
@@ -177,6 +177,15 @@ impl Manifest {
         }
         if limits.timeout.0.is_zero() {
             say("limits.timeout = \"0s\": no attempt could ever succeed; use more".to_owned());
+        }
+        if function.source.is_none() && function.snapshot != SnapshotConfig::default() {
+            say(
+                "`snapshot` goes with `source`: a snapshot is taken where `kinglet build` builds"
+                    .to_owned(),
+            );
+        }
+        if function.snapshot.timeout.0.is_zero() {
+            say("snapshot.timeout = \"0s\": no init could ever succeed; use more".to_owned());
         }
         if function.retry.max_age.is_some_and(|age| age.0.is_zero()) {
             say("retry.max-age = \"0s\": no event could ever be tried; use more".to_owned());
@@ -438,6 +447,21 @@ mod tests {
                 "s3://thumbs",
             ),
             (
+                "limits =",
+                "snapshot = { allow = [\"random\"] }\nlimits =",
+                "`snapshot` goes with `source`",
+            ),
+            (
+                "limits =",
+                "source = \"f\"\nsnapshot = { allow = \"time\" }\nlimits =",
+                "\"random\", \"clock\" or \"config\"",
+            ),
+            (
+                "limits =",
+                "source = \"f\"\nsnapshot = { timeout = \"0s\" }\nlimits =",
+                "snapshot.timeout",
+            ),
+            (
                 r#"config = { width = "256" }"#,
                 r#"config = { width = 256 }"#,
                 "width",
@@ -446,6 +470,24 @@ mod tests {
             assert!(GOOD.contains(old), "{old}");
             let error = parse(&GOOD.replacen(old, new, 1)).unwrap_err();
             assert!(error.contains(says), "{new}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_an_init_may_ask_for_is_one_text_or_a_list() {
+        use crate::config::Allowed;
+
+        for (allow, expected) in [
+            ("\"clock\"", vec![Allowed::Clock]),
+            (
+                "[\"random\", \"config\"]",
+                vec![Allowed::Random, Allowed::Config],
+            ),
+            ("[]", vec![]),
+        ] {
+            let text = format!("source = \"f\"\nsnapshot = {{ allow = {allow} }}\nlimits =");
+            let manifest = parse(&GOOD.replacen("limits =", &text, 1)).unwrap();
+            assert_eq!(manifest.functions[0].snapshot.allow, expected, "{allow}");
         }
     }
 

@@ -196,7 +196,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: From<String>,
+    T: TryFrom<String, Error: fmt::Display>,
 {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected text, or a list of texts")]
@@ -204,10 +204,12 @@ where
         One(String),
         Many(Vec<String>),
     }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(text) => vec![text.into()],
-        OneOrMany::Many(texts) => texts.into_iter().map(T::from).collect(),
-    })
+    let texts = match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    };
+    let values = texts.into_iter().map(T::try_from);
+    values.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 /// Names and texts, with an error that says how to write what isn't text.

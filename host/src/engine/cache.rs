@@ -39,23 +39,14 @@ pub enum CacheUse {
 /// What a component's file was found to be.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Known {
-    version: FileVersion,
+    pub version: FileVersion,
     pub digest: String,
     pub handlers: Handlers,
+    /// Bytes.
+    pub initial_memory: u64,
     /// Whether it runs in the engine for concurrent tasks.
     #[serde(default)]
     pub concurrent: bool,
-}
-
-impl Known {
-    pub fn new(version: FileVersion, wasm: &[u8], handlers: &Handlers, concurrent: bool) -> Self {
-        Self {
-            version,
-            digest: digest(wasm),
-            handlers: handlers.clone(),
-            concurrent,
-        }
-    }
 }
 
 /// What tells versions of a file apart without reading it.

@@ -24,7 +24,7 @@ use crate::ports::{
 };
 
 /// How often a guest that only computes gives way to others: some tens of microseconds of work.
-const YIELD_EVERY_FUEL: u64 = 100_000;
+pub(super) const YIELD_EVERY_FUEL: u64 = 100_000;
 
 /// What a handler returned: for a batch one answer each, or one for all.
 enum Answer {

@@ -20,7 +20,7 @@ use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
 use crate::capabilities::Reach;
-use crate::config::{Function, Limits, Source};
+use crate::config::{ByteSize, Function, Limits, Source};
 
 const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
@@ -29,6 +29,10 @@ const HTTP: &str = "wasi:http/incoming-handler@0.2.";
 /// The same of 0.3.
 const SERVICE: &str = "wasi:http/handler@0.3.";
 const MESSAGE_BATCH: &str = "kinglet:events/message-batch@0.1.0";
+/// Of WebAssembly, without its proposal for pages of other sizes.
+const PAGE_BYTES: u64 = 64 << 10;
+/// Called by `kinglet build` alone.
+pub(super) const INIT: &str = "kinglet:events/init@0.1.0";
 
 /// How a function fails to load.
 #[derive(Clone, Debug, Error)]
@@ -95,6 +99,19 @@ pub enum LoadError {
         exported: String,
         /// What it should have.
         handler: &'static str,
+    },
+    /// No instance could ever be made.
+    #[error(
+        "function {function:?}: each instance of its component begins with {initial} bytes of memory, and \
+         `limits.memory` is \"{limit}\"; raise it, or have the init of the function leave less"
+    )]
+    Memory {
+        /// The function's name.
+        function: String,
+        /// What its largest memory begins with.
+        initial: u64,
+        /// What the manifest gives.
+        limit: ByteSize,
     },
     /// The component asks for something that this host hasn't.
     #[error(
@@ -260,6 +277,7 @@ impl Engine {
         let (digest, handlers, cache, kind, concurrent) = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
+                check_memory(function, known.initial_memory)?;
                 let Known {
                     digest,
                     handlers,
@@ -275,10 +293,18 @@ impl Engine {
                 let compiled = self.loader.compile(&function.name, &wasm, answers)?;
                 let handlers = describe(&compiled.component);
                 let kind = choose(function, &handlers)?;
+                let initial_memory = initial_memory(&compiled.component);
+                check_memory(function, initial_memory)?;
                 let concurrent = compiled.concurrent;
                 let _ = entry.set(self.loader.entry(&function.name, kind, &compiled)?);
                 if let Ok(version) = version {
-                    let known = Known::new(version, &wasm, &handlers, concurrent);
+                    let known = Known {
+                        version,
+                        digest: digest(&wasm),
+                        handlers: handlers.clone(),
+                        initial_memory,
+                        concurrent,
+                    };
                     self.loader.note(path, &known);
                 }
                 (digest(&wasm), handlers, compiled.cache, kind, concurrent)
@@ -430,11 +456,12 @@ impl Loader {
     }
 }
 
-fn describe(component: &Component) -> Handlers {
+/// What a component offers and asks for. Its init isn't for events.
+pub(super) fn describe(component: &Component) -> Handlers {
     let (ty, engine) = (component.component_type(), component.engine());
     let mut handlers = Handlers::default();
     for (name, item) in ty.exports(engine) {
-        if matches!(item.ty, ComponentItem::ComponentInstance(_)) {
+        if matches!(item.ty, ComponentItem::ComponentInstance(_)) && name != INIT {
             handlers.exports.push(name.to_owned());
         }
     }
@@ -443,6 +470,25 @@ fn describe(component: &Component) -> Handlers {
         .map(|(name, _)| name.to_owned())
         .collect();
     handlers
+}
+
+/// What the largest memory of a component begins with, in bytes.
+fn initial_memory(component: &Component) -> u64 {
+    let required = component.resources_required();
+    let pages = required.and_then(|required| required.max_initial_memory_size);
+    pages.unwrap_or(0).saturating_mul(PAGE_BYTES)
+}
+
+fn check_memory(function: &Function, initial: u64) -> Result<(), LoadError> {
+    let limit = function.limits.memory;
+    if initial > limit.0 {
+        return Err(LoadError::Memory {
+            function: function.name.clone(),
+            initial,
+            limit,
+        });
+    }
+    Ok(())
 }
 
 /// Which handler is called.

@@ -9,6 +9,7 @@ mod invoke;
 mod limiter;
 mod load;
 mod settings;
+mod snapshot;
 mod state;
 mod sweep;
 
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 
 pub use cache::{Cache, CacheUse};
 pub use load::{Handlers, LoadError, LoadedFunction, When};
+pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
 
 use crate::clock::Clock;
 use crate::ports::{Delivery, Handled, Handler, Journal, StagingRoom};

@@ -16,6 +16,9 @@ const TABLES_EACH: u32 = 6;
 const MEMORIES_EACH: u32 = 2;
 /// What stays in memory between two instances in the same slot: more costs more to reset.
 const KEEP_RESIDENT: usize = 64 << 10;
+/// Up to this a component's initial memory is mapped copy on write, whatever is in it, and takes as much of the
+/// cache; a larger one only where it is half full, and else is copied into each instance.
+const MAPPED_IMAGE: u64 = 128 << 20;
 /// The native stack of a guest.
 pub(super) const MAX_WASM_STACK: usize = 512 << 10;
 
@@ -52,20 +55,36 @@ fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<wasmtime::Engine
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);
+    let mut config = config(concurrent);
+    config.allocation_strategy(pool);
+    wasmtime::Engine::new(&config)
+}
+
+/// For the one instance that an init runs in: the same components and the same limits, without a pool.
+pub(super) fn build_engine() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(false))
+}
+
+fn config(concurrent: bool) -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(pool)
         .concurrency_support(concurrent)
         // Fuel carries the deadline too: a guest yields every so many units, and a timer ends it.
         // Epochs beside it would cost as much again.
         .consume_fuel(true)
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_memory64(false)
+        // What an init leaves may be mostly zero, and is to be mapped all the same.
+        .memory_guaranteed_dense_image_size(MAPPED_IMAGE)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    wasmtime::Engine::new(&config)
+    config
 }
 
-fn linker(engine: &wasmtime::Engine, concurrent: bool) -> wasmtime::Result<Linker<State>> {
+/// What the host links to a component.
+pub(super) fn linker(
+    engine: &wasmtime::Engine,
+    concurrent: bool,
+) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     // Files and sockets are linked, since every component that `cargo component` builds imports them,
     // and closed: there are no preopened folders, and no address is allowed. So are outgoing requests.

@@ -22,7 +22,7 @@ use crate::ports::Stream;
 /// The most handles that an instance may hold at once.
 const MAX_HANDLES: usize = 4_096;
 /// How many random bytes a guest may have in one call.
-const RANDOM_BYTES: u64 = 64 << 10;
+pub(super) const RANDOM_BYTES: u64 = 64 << 10;
 /// How much the headers of one request or response may take.
 const FIELD_BYTES: usize = 64 << 10;
 /// How much of a body a guest may write in one call; two such pieces may wait to be sent.
@@ -55,6 +55,11 @@ impl State {
             asked: false,
             limiter,
         }
+    }
+
+    /// Whether the guest, or the host for it, holds any handle.
+    pub fn holds_handles(&self) -> bool {
+        !self.table.is_empty()
     }
 }
 

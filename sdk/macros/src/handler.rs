@@ -69,7 +69,7 @@ fn glue(kind: Kind, arguments: TokenStream, item: TokenStream) -> Result<TokenSt
     let event = check_signature(kind, &function)?;
 
     let name = &function.sig.ident;
-    let once = once(kind, name.span());
+    let once = once(&format!("{attribute}_handler"), name.span());
     let check = check(kind, &function, event);
     let export = export(kind);
     Ok(quote! {
@@ -148,14 +148,10 @@ fn known_event(ty: &Type) -> Option<&'static str> {
     EVENTS.into_iter().find(|event| last.ident == event)
 }
 
-/// An item that clashes with that of a second handler of the kind, wherever in the crate it is: exported
-/// macros share one namespace. Without it, the linker would complain of a duplicate symbol.
-fn once(kind: Kind, at: Span) -> TokenStream {
-    let name = format_ident!(
-        "__kinglet_allows_one_{}_handler_per_crate",
-        kind.attribute(),
-        span = at
-    );
+/// An item that clashes with that of a second one of `what`, wherever in the crate it is: exported macros
+/// share one namespace. Without it, the linker would complain of a duplicate symbol.
+pub fn once(what: &str, at: Span) -> TokenStream {
+    let name = format_ident!("__kinglet_allows_one_{what}_per_crate", span = at);
     quote! {
         #[doc(hidden)]
         #[allow(non_local_definitions)]

@@ -1,6 +1,7 @@
-//! The handler attributes of `kinglet-sdk`, which re-exports and documents them.
+//! The attributes of `kinglet-sdk`, which re-exports and documents them.
 
 mod handler;
+mod init;
 
 use proc_macro::TokenStream;
 
@@ -38,4 +39,13 @@ pub fn message(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn message_batch(arguments: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(Kind::MessageBatch, arguments.into(), item.into()).into()
+}
+
+/// Makes a function the crate's init, which `kinglet build` runs.
+///
+/// The function stays as it is. In a component it is exported as `kinglet:events/init`; natively nothing
+/// is exported.
+#[proc_macro_attribute]
+pub fn init(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    init::expand(arguments.into(), item.into()).into()
 }
