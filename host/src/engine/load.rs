@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -146,8 +146,7 @@ pub struct LoadedFunction {
     /// Of the component.
     digest: String,
     /// Loaded when first needed, where the cache says all that a start must know.
-    entry: OnceLock<Entry>,
-    loading: std::sync::Mutex<()>,
+    entry: OnceCell<Entry>,
     /// Requests at once.
     pub(super) permits: Semaphore,
     /// Held by whoever makes an instance ready.
@@ -229,7 +228,7 @@ struct Compiled {
 impl LoadedFunction {
     /// What is instantiated, loaded if it isn't yet.
     pub(super) async fn entry(self: &Arc<Self>, loader: &Arc<Loader>) -> Result<&Entry, LoadError> {
-        if self.entry.get().is_none() {
+        let load = async || {
             let (function, loader) = (Arc::clone(self), Arc::clone(loader));
             let loading = tokio::task::spawn_blocking(move || loader.load_needed(&function));
             loading.await.unwrap_or_else(|error| {
@@ -238,9 +237,12 @@ impl LoadedFunction {
                     hint: "its component can't be loaded",
                     reason: error.to_string(),
                 })
-            })?;
+            })
+        };
+        match self.entry.get() {
+            Some(entry) => Ok(entry),
+            None => self.entry.get_or_try_init(load).await,
         }
-        self.entry.get().ok_or_else(|| self.changed())
     }
 
     /// What is instantiated, if it is loaded.
@@ -273,7 +275,7 @@ impl Engine {
             When::Needed => self.loader.known(path)?,
             When::Now => None,
         };
-        let entry = OnceLock::new();
+        let entry = OnceCell::new();
         let (digest, handlers, cache, kind, concurrent) = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
@@ -322,7 +324,6 @@ impl Engine {
             path: path.to_owned(),
             digest,
             entry,
-            loading: std::sync::Mutex::new(()),
             permits: Semaphore::new(function.limits.concurrency),
             readying: Mutex::new(()),
             asks_at_start: AtomicBool::new(false),
@@ -381,14 +382,7 @@ impl Loader {
     }
 
     /// Loads what a start left for later: what was compiled then.
-    fn load_needed(&self, function: &LoadedFunction) -> Result<(), LoadError> {
-        let _alone = function
-            .loading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if function.entry.get().is_some() {
-            return Ok(());
-        }
+    fn load_needed(&self, function: &LoadedFunction) -> Result<Entry, LoadError> {
         let concurrent = function.concurrent;
         let engine = &self.runtime(concurrent)?.engine;
         let compiled = match self.cache.compiled(engine, &function.digest) {
@@ -405,10 +399,7 @@ impl Loader {
                 _ => return Err(function.changed()),
             },
         };
-        let _ = function
-            .entry
-            .set(self.entry(&function.name, function.kind, &compiled)?);
-        Ok(())
+        self.entry(&function.name, function.kind, &compiled)
     }
 
     /// Compiles a component, or takes it from the cache. One of WASI 0.3 is refused by the plain engine, and may go

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -156,7 +159,11 @@ async fn connection<H: HttpHandler>(
     mut stop: Stop,
 ) {
     let afterwards = Arc::<Afterwards>::default();
+    // Over HTTP/1.0 the end of a connection is the end of a body: one that breaks off must end it otherwise.
+    let socket = stream.as_fd().try_clone_to_owned();
+    let by_end = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
+        by_end.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
         let (routes, handler) = (Arc::clone(&routes), Arc::clone(&handler));
         let afterwards = Arc::clone(&afterwards);
         async move {
@@ -185,6 +192,10 @@ async fn connection<H: HttpHandler>(
     if let Err(error) = ended {
         // The client's doing, or a function that failed in the middle, which is told in the log.
         tracing::debug!(%error, "a connection broke off");
+        if let (true, Ok(socket)) = (by_end.load(Ordering::Relaxed), &socket) {
+            // A reset, in place of the end that a whole body has.
+            let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 
