@@ -318,6 +318,14 @@ fn what_no_function_answers_is_said() {
     expect(&get(&host, "/other"), "404", "no function answers /other\n");
     let response = send(&host, "GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n");
     assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+    for host_header in ["Host:", "Host: a b", "Host: a:b:c", "Host: a\r\nHost: b"] {
+        let request = format!("GET /hello HTTP/1.1\r\n{host_header}\r\nConnection: close\r\n\r\n");
+        let response = send(&host, &request);
+        assert!(
+            response.starts_with("HTTP/1.1 400"),
+            "{host_header}: {response}"
+        );
+    }
     let response = send(&host, "nonsense\r\n\r\n");
     assert!(response.starts_with("HTTP/1.1 400"), "{response}");
     // Somebody else's port.
@@ -337,6 +345,26 @@ fn requests_to_elsewhere_are_denied() {
         let host = up(&app);
         let said = get(&host, "/abroad");
         assert!(said.contains("HttpRequestDenied"), "{said}");
+        host.stop();
+    }
+}
+
+/// The same when it has the head.
+#[test]
+fn a_client_that_goes_away_midway_ends_its_instance() {
+    for (guest, path) in [
+        (PROBES[0], "/endless"),
+        (PROBES[1], "/large"),
+        (PROBES[1], "/sleep-midway"),
+    ] {
+        let app = probe_within(guest, r#"timeout = "10m", concurrency = 1"#);
+        let host = up(&app);
+        let mut stream = connect(&host);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+        drop(stream);
+        expect(&get(&host, "/seen"), "200", "0");
         host.stop();
     }
 }
@@ -423,9 +451,13 @@ fn a_function_that_answers_requests_is_no_function_of_events() {
 fn a_function_goes_on_after_its_answer() {
     let app = probe(PROBES[1]);
     let mut host = up(&app);
-    let response = get(&host, "/after");
-    assert!(response.contains("answered"), "{response}");
+    for path in ["/after", "/after-panic"] {
+        let response = get(&host, path);
+        expect(&response, "200", "answered");
+        assert!(response.contains("content-length: 8"), "{response}");
+    }
     host.until(|record| record["text"] == "and went on");
+    host.until(|record| record.to_string().contains("when all was said"));
     expect(
         &get(&host, "/error"),
         "502",

@@ -63,7 +63,7 @@ async fn ours(engine: &Arc<Engine>, span: Duration) -> Result<f64> {
     let mut connection = pin!(connection);
     let serving = poll_fn(|context| {
         let polled = connection.as_mut().poll(context);
-        afterwards.poll(context);
+        let _ = afterwards.poll(context);
         polled
     });
     beside(client, serving, span).await

@@ -5,9 +5,10 @@ mod call;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -54,18 +55,40 @@ impl HttpHandler for Engine {
             request,
             line.clone(),
             sender,
-            Arc::clone(&afterwards),
+            // What is left to do for the connection may hold the guest, so it mustn't hold that in turn.
+            Arc::downgrade(&afterwards),
         );
+        let engine = Arc::clone(&self);
+        let tell = move |reason: String| {
+            let outcome = Outcome::Failed(Failure::Other { reason });
+            engine.tell(&loaded, line.clone(), &outcome, Cost::default());
+        };
         match first_answer(Box::pin(answering), head, bodyless, &afterwards).await {
-            Ok(response) => response,
+            Ok(First::Whole(response)) => response,
+            Ok(First::Begun(parts, answer)) => {
+                let tell = move |broken: &BrokenOff| {
+                    tell(format!("ended its answer badly: {}", broken.reason));
+                };
+                let body = GuestBody::new(answer, Box::new(tell));
+                // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
+                afterwards.push(poll_fn(body.beside()));
+                Response::from_parts(parts, Either::Right(body.boxed_unsync()))
+            }
             Err(reason) => {
                 let text = format!("the function {reason}");
-                let outcome = Outcome::Failed(Failure::Other { reason });
-                self.tell(&loaded, line, &outcome, Cost::default());
+                tell(reason);
                 plain(StatusCode::BAD_GATEWAY, text)
             }
         }
     }
+}
+
+/// What can be sent of an answer at first.
+enum First {
+    /// All of it.
+    Whole(Response<ResponseBody>),
+    /// Its head. The rest comes as the guest writes it.
+    Begun(Parts, Answer),
 }
 
 /// Waits for the head of the answer, while the guest goes on. The error is what the function did in place of
@@ -75,7 +98,7 @@ async fn first_answer(
     mut head: oneshot::Receiver<Head>,
     bodyless: bool,
     afterwards: &Afterwards,
-) -> Result<Response<ResponseBody>, String> {
+) -> Result<First, String> {
     let mut ended = None;
     let head = poll_fn(|context| {
         if let Poll::Ready(end) = guest.as_mut().poll(context) {
@@ -87,7 +110,7 @@ async fn first_answer(
     })
     .await;
     let (parts, body) = match (head, &ended) {
-        (_, Some(Err(outcome))) => return Ok(failed(outcome)),
+        (_, Some(Err(outcome))) => return Ok(First::Whole(failed(outcome))),
         (Some(Ok(response)), _) => response.into_parts(),
         (Some(Err(code)), _) => return Err(format!("answered with the error {code}")),
         (None, Some(Ok(()))) => return Err("returned without an answer".to_owned()),
@@ -102,21 +125,24 @@ async fn first_answer(
         Poll::Ready(())
     })
     .await;
-    let body = match answer.end.take() {
-        Some(Ok(())) => whole(&parts, answer.written, bodyless)?,
-        Some(Err(NoEnd::Failed(outcome))) => return Ok(failed(&outcome)),
+    let Some(end) = answer.end.take() else {
+        return Ok(First::Begun(parts, answer));
+    };
+    let written = std::mem::take(&mut answer.written);
+    if answer.goes_on() {
+        let beside = GuestBody::new(answer, Box::new(|_| {})).beside();
+        afterwards.push(poll_fn(beside));
+    }
+    let body = match end {
+        Ok(()) => whole(&parts, written, bodyless)?,
+        Err(NoEnd::Failed(outcome)) => return Ok(First::Whole(failed(&outcome))),
         // It wrote none, as is right.
-        Some(Err(NoEnd::Broken(_))) if bodyless => Either::Left(Full::default()),
-        Some(Err(NoEnd::Broken(BrokenOff { reason }))) => {
+        Err(NoEnd::Broken(_)) if bodyless => Either::Left(Full::default()),
+        Err(NoEnd::Broken(BrokenOff { reason })) => {
             return Err(format!("ended its answer badly: {reason}"));
         }
-        None => {
-            let body = GuestBody::new(answer);
-            afterwards.push(poll_fn(body.beside()));
-            Either::Right(body.boxed_unsync())
-        }
     };
-    Ok(Response::from_parts(parts, body))
+    Ok(First::Whole(Response::from_parts(parts, body)))
 }
 
 /// What a client is told of a function that failed. The reason is in the log, for who runs it.
@@ -142,7 +168,7 @@ impl Engine {
         request: Request<Incoming>,
         line: Option<String>,
         head: oneshot::Sender<Head>,
-        afterwards: Arc<Afterwards>,
+        afterwards: Weak<Afterwards>,
     ) -> Result<(), Outcome> {
         // The heads of requests that came together are read together, before the first guest runs: see `sweep`.
         tokio::task::yield_now().await;

@@ -12,7 +12,7 @@ use super::explain::{Cut, explain};
 use super::instance::{Exports, Instance, Room};
 use super::limiter::Limiter;
 use super::load::{Entry, LoadedFunction};
-use super::state::State;
+use super::state::{MAX_HANDLES, State};
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
     Context, GuestLog, LogScope, Staged, Staging, Trouble, failure_from, message_event,
@@ -223,6 +223,10 @@ fn store(entry: &Entry, function: &LoadedFunction, context: Context) -> Store<St
     let limiter = Limiter::new(function.limits.memory.0);
     let mut store = Store::new(entry.engine(), State::new(context, limiter));
     store.limiter(|state| &mut state.limiter);
+    store.set_max_component_handles(MAX_HANDLES);
+    if let Some(tasks) = store.concurrent_resource_table() {
+        tasks.set_max_capacity(MAX_HANDLES);
+    }
     store
 }
 

@@ -271,8 +271,13 @@ impl Engine {
         reach: Reach,
         when: When,
     ) -> Result<Arc<LoadedFunction>, LoadError> {
+        let answers = matches!(function.on.source(), Source::Http(_));
         let known = match when {
-            When::Needed => self.loader.known(path)?,
+            // Who answers no requests never runs in the engine for concurrent tasks.
+            When::Needed => self
+                .loader
+                .known(path)?
+                .filter(|known| answers || !known.concurrent),
             When::Now => None,
         };
         let entry = OnceCell::new();
@@ -291,7 +296,6 @@ impl Engine {
             None => {
                 let version = FileVersion::of(path);
                 let wasm = read(function, path)?;
-                let answers = matches!(function.on.source(), Source::Http(_));
                 let compiled = self.loader.compile(&function.name, &wasm, answers)?;
                 let handlers = describe(&compiled.component);
                 let kind = choose(function, &handlers)?;

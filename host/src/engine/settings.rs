@@ -14,6 +14,8 @@ use crate::capabilities;
 const CORE_INSTANCES_EACH: u32 = 8;
 const TABLES_EACH: u32 = 6;
 const MEMORIES_EACH: u32 = 2;
+/// Where its tasks are concurrent, one waits on a stack while another runs.
+const STACKS_EACH: u32 = 4;
 /// What stays in memory between two instances in the same slot: more costs more to reset.
 const KEEP_RESIDENT: usize = 64 << 10;
 /// Up to this a component's initial memory is mapped copy on write, whatever is in it, and takes as much of the
@@ -48,7 +50,7 @@ fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<wasmtime::Engine
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
         .total_memories(instances.saturating_mul(MEMORIES_EACH))
         .total_tables(instances.saturating_mul(TABLES_EACH))
-        .total_stacks(instances)
+        .total_stacks(instances.saturating_mul(if concurrent { STACKS_EACH } else { 1 }))
         .max_core_instances_per_component(CORE_INSTANCES_EACH)
         .max_memories_per_component(MEMORIES_EACH)
         .max_tables_per_component(TABLES_EACH)

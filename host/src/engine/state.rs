@@ -20,7 +20,7 @@ use crate::capabilities::{CapabilitiesView, Context, GuestLog, View};
 use crate::ports::Stream;
 
 /// The most handles that an instance may hold at once.
-const MAX_HANDLES: usize = 4_096;
+pub(super) const MAX_HANDLES: usize = 4_096;
 /// How many random bytes a guest may have in one call.
 pub(super) const RANDOM_BYTES: u64 = 64 << 10;
 /// How much the headers of one request or response may take.
@@ -128,6 +128,10 @@ impl WasiHttpHooks for Hooks {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK
     }
 }

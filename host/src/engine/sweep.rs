@@ -3,7 +3,7 @@
 //! All of it that came up in one turn of the executor is done together. Each step finds its code and tables in the
 //! processor's caches then; in turn with the network's code, request by request, it takes twice as long.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::task::yield_now;
 use wasmtime::Store;
@@ -45,10 +45,12 @@ impl Sweep {
 
 impl Engine {
     /// Leaves an instance to be dropped soon, and its function to be made ready.
-    pub(super) fn sweep(self: &Arc<Self>, used: Used, afterwards: &Afterwards) {
+    pub(super) fn sweep(self: &Arc<Self>, used: Used, afterwards: &Weak<Afterwards>) {
         let mut waiting = self.sweep.lock();
         waiting.used.push(used);
-        if waiting.used.len() >= TOGETHER {
+        if waiting.used.len() >= TOGETHER
+            && let Some(afterwards) = afterwards.upgrade()
+        {
             let engine = Arc::clone(self);
             afterwards.push(async move { engine.sweep_waiting().await });
         }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -37,11 +37,16 @@ impl Afterwards {
         self.lock().push(Box::pin(work));
     }
 
-    /// Does as much of it as can be done now.
-    pub fn poll(&self, context: &mut Context<'_>) {
+    /// Does as much of it as can be done now; ready where nothing is left.
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut left = std::mem::take(&mut *self.lock());
         left.retain_mut(|work| work.as_mut().poll(context).is_pending());
-        self.lock().append(&mut left);
+        let mut works = self.lock();
+        works.append(&mut left);
+        match works.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Pin<Box<dyn Future<Output = ()> + Send>>>> {

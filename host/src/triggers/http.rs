@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::uri::Authority;
 use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -185,10 +186,14 @@ async fn connection<H: HttpHandler>(
         }
         let polled = connection.as_mut().poll(context);
         // By now what there was to send is sent, or as much of it as goes.
-        afterwards.poll(context);
+        let _ = afterwards.poll(context);
         polled
     })
     .await;
+    if ended.is_ok() {
+        // All was answered; what goes on after that does so without its client.
+        poll_fn(|context| afterwards.poll(context)).await;
+    }
     if let Err(error) = ended {
         // The client's doing, or a function that failed in the middle, which is told in the log.
         tracing::debug!(%error, "a connection broke off");
@@ -205,14 +210,15 @@ async fn respond<H: HttpHandler>(
     request: Request<Incoming>,
     afterwards: Arc<Afterwards>,
 ) -> Response<ResponseBody> {
-    let has_host = request.uri().authority().is_some()
-        || request
-            .headers()
-            .get(header::HOST)
-            .is_some_and(|host| host.to_str().is_ok());
-    if !has_host {
-        let text = "a request names its host, in a header `Host`".to_owned();
-        return plain(StatusCode::BAD_REQUEST, text);
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host_is_good = match (hosts.next(), hosts.next()) {
+        (None, _) => request.uri().authority().is_some(),
+        (Some(host), None) => Authority::try_from(host.as_bytes()).is_ok(),
+        _ => false,
+    };
+    if !host_is_good {
+        let text = "a request names its host, in one header `Host` as `name` or `name:port`";
+        return plain(StatusCode::BAD_REQUEST, text.to_owned());
     }
     match routes.find(request.uri().path()) {
         Some(function) => handler.respond(function, request, afterwards).await,

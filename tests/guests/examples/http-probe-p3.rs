@@ -67,12 +67,13 @@ impl wasip3::exports::http::handler::Guest for Probe {
                 response
             }
             // It goes on when all of its answer is written.
-            "/after" => {
+            "/after" | "/after-panic" => {
                 let (response, mut body) = start(200, Fields::new());
                 spawn_local(async move {
                     body.write_all(b"answered".to_vec()).await;
                     drop(body);
                     monotonic_clock::wait_for(50 * MS).await;
+                    assert!(path == "/after", "when all was said");
                     println!("and went on");
                 });
                 response

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -35,11 +35,12 @@ pub(super) enum NoEnd {
 
 /// A guest beside what it writes.
 pub(super) struct Answer {
+    /// None once it has returned. It may go on when its body has ended.
     guest: Option<Guest>,
     body: Written,
     /// What it wrote, and isn't sent.
     pub written: VecDeque<Frame<Bytes>>,
-    /// How it ended, once it has.
+    /// How its body ended, once it has.
     pub end: Option<Result<(), NoEnd>>,
 }
 
@@ -56,24 +57,44 @@ impl Answer {
     /// Takes what there is without waiting.
     pub fn gather(&mut self, context: &mut Context<'_>) {
         let mut size = 0;
-        while size < GATHERED && self.advance(context).is_pending() {
-            match Pin::new(&mut self.body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
+        while size < GATHERED {
+            match self.next(context) {
+                Poll::Ready(Some(frame)) => {
                     size += frame.data_ref().map_or(0, Bytes::len);
                     self.written.push_back(frame);
                 }
-                // Its guest may have waited for just that.
                 Poll::Ready(None) => {
+                    // It may have waited for just that.
                     let _ = self.advance(context);
-                    return;
-                }
-                Poll::Ready(Some(Err(broken))) => {
-                    self.give_up(broken);
                     return;
                 }
                 Poll::Pending => return,
             }
         }
+    }
+
+    /// The next of its body from a guest that goes on; none once `end` tells how it ended.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let _ = self.advance(context);
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        let end = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => return Poll::Ready(Some(frame)),
+            // The guest's own end of it: one that had failed would have returned.
+            None => Ok(()),
+            Some(Err(broken)) => {
+                tracing::warn!(reason = broken.reason, "an answer breaks off");
+                Err(NoEnd::Broken(broken))
+            }
+        };
+        self.end = Some(end);
+        Poll::Ready(None)
+    }
+
+    /// Whether its guest goes on.
+    pub fn goes_on(&self) -> bool {
+        self.guest.is_some()
     }
 
     /// Lets the guest go on; ready once it has returned.
@@ -93,10 +114,12 @@ impl Answer {
     /// The guest has returned.
     pub fn returned(&mut self, end: Result<(), Outcome>, context: &mut Context<'_>) {
         self.guest = None;
-        self.end = Some(match end {
-            Err(outcome) => Err(NoEnd::Failed(outcome)),
-            Ok(()) => self.take_rest(context).map_err(NoEnd::Broken),
-        });
+        if self.end.is_none() {
+            self.end = Some(match end {
+                Err(outcome) => Err(NoEnd::Failed(outcome)),
+                Ok(()) => self.take_rest(context).map_err(NoEnd::Broken),
+            });
+        }
     }
 
     /// What a guest that has returned left of its body: all of it is there by then. A body that it didn't finish is
@@ -119,13 +142,6 @@ impl Answer {
             tracing::warn!(reason = broken.reason, "an answer breaks off");
             return Err(broken);
         }
-    }
-
-    /// The body has no good end, whatever its guest does.
-    fn give_up(&mut self, broken: BrokenOff) {
-        tracing::warn!(reason = broken.reason, "an answer breaks off");
-        self.guest = None;
-        self.end = Some(Err(NoEnd::Broken(broken)));
     }
 }
 
@@ -158,19 +174,26 @@ pub(super) fn whole(
     ))
 }
 
-/// The body of a guest that hasn't returned. It ends when the guest has, and as broken where that failed: wasmtime
-/// takes what is there by then for all.
-pub(super) struct GuestBody(Arc<Mutex<Answer>>);
+/// The body of a guest that hasn't returned. It ends as broken where the guest fails before its end: wasmtime takes
+/// what is there by then for all.
+pub(super) struct GuestBody {
+    answer: Arc<Mutex<Answer>>,
+    tell: Tell,
+}
+
+/// Told of a body that its guest left unfinished though it didn't fail.
+pub(super) type Tell = Box<dyn Fn(&BrokenOff) + Send>;
 
 impl GuestBody {
-    pub fn new(answer: Answer) -> Self {
-        Self(Arc::new(Mutex::new(answer)))
+    pub fn new(answer: Answer, tell: Tell) -> Self {
+        let answer = Arc::new(Mutex::new(answer));
+        Self { answer, tell }
     }
 
     /// Has the guest go on whether the body is read or not; ready once it has returned. A client that doesn't read
     /// keeps hyper from asking for the body, and no guest from its deadline.
     pub fn beside(&self) -> impl FnMut(&mut Context<'_>) -> Poll<()> + Send + use<> {
-        let answer = Arc::clone(&self.0);
+        let answer = Arc::clone(&self.answer);
         move |context| lock(&answer).advance(context)
     }
 }
@@ -184,7 +207,7 @@ fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
 impl Drop for GuestBody {
     fn drop(&mut self) {
         let none = Empty::new().map_err(|never| match never {});
-        let mut answer = lock(&self.0);
+        let mut answer = lock(&self.answer);
         answer.body = none.boxed_unsync();
         answer.written.clear();
     }
@@ -198,35 +221,28 @@ impl Body for GuestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let mut answer = lock(&self.0);
-        let running = answer.advance(context).is_pending();
+        let mut answer = lock(&self.answer);
+        if answer.written.is_empty() {
+            if let Some(frame) = ready!(answer.next(context)) {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        } else {
+            let _ = answer.advance(context);
+        }
+        // What was gathered before, or what a guest left that has returned.
         if let Some(frame) = answer.written.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        if !running {
-            let end = answer.end.replace(Ok(()));
-            return Poll::Ready(end.and_then(Result::err).map(|end| Err(end.into())));
-        }
-        match Pin::new(&mut answer.body).poll_frame(context) {
-            // The guest still runs.
-            Poll::Ready(None) => Poll::Pending,
-            Poll::Ready(Some(Err(broken))) => {
-                answer.give_up(broken);
-                let end = answer.end.replace(Ok(()));
-                Poll::Ready(end.and_then(Result::err).map(|end| Err(end.into())))
-            }
-            polled => polled,
-        }
-    }
-}
-
-impl From<NoEnd> for BrokenOff {
-    fn from(end: NoEnd) -> Self {
-        match end {
-            NoEnd::Failed(outcome) => Self {
+        // Asked again, it has ended.
+        Poll::Ready(match answer.end.replace(Ok(())) {
+            None | Some(Ok(())) => None,
+            Some(Err(NoEnd::Failed(outcome))) => Some(Err(BrokenOff {
                 reason: outcome.to_string(),
-            },
-            NoEnd::Broken(broken) => broken,
-        }
+            })),
+            Some(Err(NoEnd::Broken(broken))) => {
+                (self.tell)(&broken);
+                Some(Err(broken))
+            }
+        })
     }
 }
