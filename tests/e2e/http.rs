@@ -508,3 +508,49 @@ fn a_body_that_breaks_off_over_http_10_is_a_reset() {
     assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionReset);
     host.stop();
 }
+
+/// A function that asks for it has its instances answer several requests, each with its own fuel and log.
+#[test]
+fn an_instance_is_reused_where_its_function_asks_for_that() {
+    for guest in PROBES {
+        let app = App::new(&format!(
+            r#"
+            [[function]]
+            name = "probe"
+            component = "guest:{guest}"
+            on = {{ http = "/...", reuse = 3 }}
+            limits = {{ fuel = 2_000_000, concurrency = 1 }}
+            "#
+        ));
+        let mut host = up(&app);
+        let said = host
+            .lines
+            .iter()
+            .any(|line| line.contains("up to 3 requests"));
+        assert!(said, "{:?}", host.lines);
+        let seen: Vec<_> = (0..6).map(|_| get(&host, "/seen")).collect();
+        for (response, number) in seen.iter().zip(["0", "1", "2", "0", "1", "2"]) {
+            expect(response, "200", number);
+        }
+        for path in ["/print/1", "/print/2"] {
+            expect(&get(&host, path), "200", path);
+            host.until(|record| {
+                record["text"] == path && record["subject"] == format!("GET {path}")
+            });
+        }
+        // One that failed answers no more.
+        assert!(get(&host, "/panic").starts_with("HTTP/1.1 500"));
+        expect(&get(&host, "/seen"), "200", "0");
+        host.stop();
+    }
+    let app = App::new(HELLO);
+    for (on, says) in [
+        (r#"{ message = "t", reuse = 2 }"#, "goes with `http`"),
+        (r#"{ http = "/", reuse = 0 }"#, "reuse = 0"),
+    ] {
+        app.manifest(&format!(
+            "[[function]]\nname = \"hello\"\ncomponent = \"guest:hello-http\"\non = {on}\n"
+        ));
+        app.kinglet(&["check"]).expect(2).says(&[says]);
+    }
+}

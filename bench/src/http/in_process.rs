@@ -53,7 +53,7 @@ pub async fn in_process(dir: &Path, span: Duration) -> Result<InProcess> {
 async fn ours(engine: &Arc<Engine>, span: Duration) -> Result<f64> {
     let (client, server) = duplex(4_096);
     let afterwards = Arc::<Afterwards>::default();
-    let function: Arc<str> = Arc::from("hello_http");
+    let function: Arc<str> = Arc::from("hello_http-1");
     let service = service_fn(|request: Request<Incoming>| {
         let (engine, function) = (Arc::clone(engine), Arc::clone(&function));
         let afterwards = Arc::clone(&afterwards);

@@ -51,12 +51,18 @@ struct Server {
     program: PathBuf,
     args: Vec<OsString>,
     path: &'static str,
-    /// Of a rival: which of ours it is compared with, and how often ours is to have its throughput.
-    rival: Option<(usize, f64)>,
+    /// Of a rival: which of ours it is compared with, and how often these are to have its throughput.
+    rivals: Vec<(usize, f64)>,
 }
 
-/// Which functions answer, and where ours listen.
-const FUNCTIONS: [(&str, &str); 2] = [("hello_http", "/"), ("hello_http_p3", "/p3")];
+/// Which component answers at which path of ours, and for how many requests an instance.
+const FUNCTIONS: [(&str, &str, u32); 3] = [
+    ("hello_http", "/", 1),
+    ("hello_http_p3", "/p3", 1),
+    ("hello_http", "/reuse", REUSE),
+];
+/// As `wasmtime serve` does by default.
+const REUSE: u32 = 128;
 
 /// What a server did at one number of connections.
 #[derive(Clone, Copy)]
@@ -96,14 +102,14 @@ impl HttpArgs {
 
     fn servers(&self, dir: &Path) -> Result<Vec<Server>> {
         let mut manifest = "[app]\nname = \"bench\"\n".to_owned();
-        for (name, path) in FUNCTIONS {
+        for (name, path, reuse) in FUNCTIONS {
             let file = format!("{name}.wasm");
             let from = self.guests.join(&file);
             std::fs::copy(&from, dir.join(&file))
                 .with_context(|| format!("can't read {}", from.display()))?;
             manifest += &format!(
-                "[[function]]\nname = \"{name}\"\ncomponent = \"{file}\"\non = {{ http = \"{path}\" }}\n\
-                 limits = {{ concurrency = 64 }}\n"
+                "[[function]]\nname = \"{name}-{reuse}\"\ncomponent = \"{file}\"\nlimits = {{ concurrency = 64 }}\n\
+                 on = {{ http = \"{path}\", reuse = {reuse} }}\n"
             );
         }
         std::fs::write(dir.join("kinglet.toml"), manifest)?;
@@ -116,9 +122,9 @@ impl HttpArgs {
                 .chain([dir.into(), "--cache-dir".into(), dir.join("cache").into()])
                 .collect(),
             path,
-            rival: None,
+            rivals: Vec::new(),
         };
-        let wasmtime = |name, reuse: &str, (at, function): (usize, &str), goal| {
+        let wasmtime = |name, file: &str, reuse: u32, rivals: &[(usize, f64)]| {
             let args = [
                 "serve",
                 "-S",
@@ -127,36 +133,34 @@ impl HttpArgs {
                 "component-model-async",
                 "--addr",
                 "127.0.0.1:0",
-                reuse,
             ];
             let mut args = args.map(OsString::from).to_vec();
-            args.push(dir.join(format!("{function}.wasm")).into());
+            args.push(format!("--max-instance-reuse-count={reuse}").into());
+            args.push(dir.join(format!("{file}.wasm")).into());
             Server {
                 name,
                 program: self.wasmtime.clone(),
                 args,
                 path: "/",
-                rival: Some((at, goal)),
+                rivals: rivals.to_vec(),
             }
         };
-        let [(p2, p2_path), (p3, p3_path)] = FUNCTIONS;
-        let (fresh, reusing) = (
-            "--max-instance-reuse-count=1",
-            "--max-instance-reuse-count=128",
-        );
+        let [(p2, path, _), (p3, p3_path, _), (_, reuse_path, _)] = FUNCTIONS;
+        let reusing = &[(0, 2.0), (2, 1.0)];
         Ok(vec![
-            ours("kinglet", p2_path),
-            ours("kinglet, 0.3", p3_path),
-            wasmtime("wasmtime serve, fresh", fresh, (0, p2), 3.0),
-            wasmtime("wasmtime serve, reusing", reusing, (0, p2), 2.0),
-            wasmtime("wasmtime serve 0.3, fresh", fresh, (1, p3), 3.0),
-            wasmtime("wasmtime serve 0.3, reusing", reusing, (1, p3), 2.0),
+            ours("kinglet", path),
+            ours("kinglet 0.3", p3_path),
+            ours("kinglet, reusing", reuse_path),
+            wasmtime("wasmtime serve, fresh", p2, 1, &[(0, 3.0)]),
+            wasmtime("wasmtime serve, reusing", p2, REUSE, reusing),
+            wasmtime("wasmtime serve 0.3, fresh", p3, 1, &[(1, 3.0)]),
+            wasmtime("wasmtime serve 0.3, reusing", p3, REUSE, &[(1, 2.0)]),
             Server {
                 name: "hyper alone",
                 program: std::env::current_exe()?,
                 args: vec!["http-plain".into()],
                 path: "/",
-                rival: Some((0, 0.3)),
+                rivals: vec![(0, 0.3)],
             },
         ])
     }
@@ -202,48 +206,42 @@ impl HttpArgs {
         };
         report.note(
             "a component that says hello, of wasi:http 0.2 and of 0.3, each with its like; each server on one core, \
-             wrk with one thread on another; the best of the rounds by requests a second. Ours: a fresh instance \
-             for each request, fuel, memory and deadline limited",
+             wrk with one thread on another, at 1, 16 and 64 connections; the best of the rounds by requests a second. \
+             Ours: a fresh instance for each request, or where said one for 128; fuel, memory and deadline limited",
         );
         report.header();
         for (at, connections) in CONNECTIONS.iter().enumerate() {
             for (server, rival) in servers.iter().zip(seen) {
-                let Some((ours, goal)) = server.rival else {
-                    continue;
-                };
-                let ours = seen.get(ours).and_then(|ours| ours.get(at));
-                let (Some(ours), Some(rival)) = (ours, rival.get(at)) else {
-                    continue;
-                };
-                report.rival_name = server.name;
-                let figure = |what: &str, ours, rival, unit, better, goal| {
-                    report.figure(&Figure {
-                        case: &format!("{connections} connections, {what}: {}", server.name),
-                        ours,
-                        rival,
-                        unit,
-                        better,
-                        goal,
-                    });
-                };
-                let (rate, rivals) = (ours.load.per_second(), rival.load.per_second());
-                figure("requests", rate, rivals, "/s", Better::More, goal);
-                figure("CPU", ours.cpu_us, rival.cpu_us, "us", Better::Less, goal);
-                let median = if server.name.ends_with("reusing") {
-                    1.0 / 0.7
-                } else {
-                    goal.min(1.0)
-                };
-                let (load, rivals) = (&ours.load, &rival.load);
-                figure("p50", load.p50, rivals.p50, "us", Better::Less, median);
-                figure(
-                    "p99",
-                    load.p99,
-                    rivals.p99,
-                    "us",
-                    Better::Less,
-                    goal.min(1.0),
-                );
+                let Some(rival) = rival.get(at) else { continue };
+                for &(ours, goal) in &server.rivals {
+                    let (Some(own), Some(seen)) = (servers.get(ours), seen.get(ours)) else {
+                        continue;
+                    };
+                    let Some(ours) = seen.get(at) else { continue };
+                    report.rival_name = server.name;
+                    let figure = |what: &str, ours, rival, unit, better, goal| {
+                        report.figure(&Figure {
+                            case: &format!("{connections}: {what}, {} : {}", own.name, server.name),
+                            ours,
+                            rival,
+                            unit,
+                            better,
+                            goal,
+                        });
+                    };
+                    let (rate, rivals) = (ours.load.per_second(), rival.load.per_second());
+                    figure("requests", rate, rivals, "/s", Better::More, goal);
+                    figure("CPU", ours.cpu_us, rival.cpu_us, "us", Better::Less, goal);
+                    let median = if server.name.ends_with("reusing") {
+                        1.0 / 0.7
+                    } else {
+                        goal.min(1.0)
+                    };
+                    let (load, rivals) = (&ours.load, &rival.load);
+                    figure("p50", load.p50, rivals.p50, "us", Better::Less, median);
+                    let tail = goal.min(1.0);
+                    figure("p99", load.p99, rivals.p99, "us", Better::Less, tail);
+                }
             }
         }
         report.rival_name = "hyper alone";

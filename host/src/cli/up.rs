@@ -194,8 +194,12 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
         } else {
             ""
         };
+        let reuse = match function.on.reuse {
+            None | Some(1) => String::new(),
+            Some(reuse) => format!(", an instance answers up to {reuse} requests"),
+        };
         text.push_str(&format!(
-            "  {} on {woken_by} ({compiled}{state})\n",
+            "  {} on {woken_by} ({compiled}{reuse}{state})\n",
             function.name
         ));
         for sentence in manifest.advice(function) {

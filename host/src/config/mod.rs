@@ -174,6 +174,8 @@ pub struct Trigger {
     pub message: Option<String>,
     /// Requests to these paths.
     pub http: Option<Route>,
+    /// How many requests an instance answers, one after the other; by default one.
+    pub reuse: Option<u32>,
     /// At these times; the function takes them as messages.
     pub schedule: Option<Schedule>,
     /// The time zone of the schedule; by default UTC.

@@ -125,6 +125,15 @@ impl Manifest {
         if on.message.is_none() && matches!(on.order_by, Some(OrderBy::Attribute(_))) {
             say("objects have no attributes to order by; use `order-by = \"key\"`".to_owned());
         }
+        match on.reuse {
+            Some(_) if on.http.is_none() => {
+                say("`reuse` goes with `http`: each event has an instance of its own".to_owned());
+            }
+            Some(reuse) if !(1..=100_000).contains(&reuse) => {
+                say(format!("reuse = {reuse}: use 1 to 100000"));
+            }
+            _ => {}
+        }
         if on.http.is_some() {
             let grants = &function.grants;
             let effects = !grants.write.is_empty()

@@ -19,7 +19,7 @@ use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
 use self::call::Head;
 use super::Engine;
 use super::explain::{Cut, explain};
-use super::instance::Exports;
+use super::instance::{Exports, Instance};
 use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
 use super::sweep::Used;
@@ -204,6 +204,7 @@ impl Engine {
             room,
             mut store,
             exports,
+            answered,
             log,
             watch,
         } = self.begin(&function, entry, scope, 0).await;
@@ -219,13 +220,14 @@ impl Engine {
             began = true;
             match &exports {
                 Exports::Http(proxy) => {
-                    call::incoming_handler(&mut store, proxy, request, head).await
+                    call::incoming_handler(&mut store, proxy, request, head).await?;
                 }
                 Exports::Service(service) => {
-                    call::handler(&mut store, service, request, head).await
+                    call::handler(&mut store, service, request, head).await?;
                 }
-                _ => Err(wasmtime::format_err!("the function answers no requests")),
+                _ => return Err(wasmtime::format_err!("the function answers no requests")),
             }
+            Ok(exports)
         };
         let answer = match within(function.limits.timeout.0, &watch, pin!(call)).await {
             Some(answer) => answer.map_err(Cut::Ended),
@@ -246,13 +248,28 @@ impl Engine {
             self.tell(&function, line, outcome, cost);
         }
         drop(permit);
-        let used = Used {
-            function,
-            store,
-            room,
-        };
-        self.sweep(used, &afterwards);
-        answer
+        let answered = answered.saturating_add(1);
+        match (answer, room) {
+            (Ok(exports), Some(room)) if answered < function.reuse => {
+                let instance = Instance {
+                    store,
+                    exports,
+                    room,
+                    answered,
+                };
+                self.reuse(&function, instance);
+                Ok(())
+            }
+            (answer, room) => {
+                let used = Used {
+                    function,
+                    store,
+                    room,
+                };
+                self.sweep(used, &afterwards);
+                answer.map(|_| ())
+            }
+        }
     }
 
     /// A request that failed goes into the journal, as an event does.

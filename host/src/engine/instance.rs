@@ -1,6 +1,6 @@
 //! A fresh instance in a store of its own, and those that are made before their events come.
 //!
-//! An instance is used once. One that is ready has run its start function, with fuel and a deadline, and has asked
+//! An instance is used once, but for requests to a function that asks for its instances to be reused. One that is ready has run its start function, with fuel and a deadline, and has asked
 //! the host for nothing yet: it knows no time, no random number and no event, so that it is as fresh as one that
 //! is made when its event comes. A component whose start asks for something gets none made ahead.
 
@@ -37,6 +37,8 @@ pub(super) struct Instance {
     pub store: Store<State>,
     pub exports: Exports,
     pub room: Room,
+    /// How many requests it has answered: none, but where its function asks for that.
+    pub answered: u32,
 }
 
 /// The place of one instance among all that may be alive. Dropped after its store.

@@ -38,6 +38,8 @@ pub(super) struct Begun {
     /// Of an instance that was ready.
     pub exports: Option<Exports>,
     pub room: Option<Room>,
+    /// How many requests it has answered before.
+    pub answered: u32,
     pub log: GuestLog,
     pub watch: Stopwatch,
 }
@@ -59,6 +61,7 @@ impl Engine {
             exports,
             log,
             watch,
+            ..
         } = self
             .begin(
                 function,
@@ -134,21 +137,23 @@ impl Engine {
         let (journal, clock) = (Arc::clone(&self.journal), self.clock.clone());
         let log = GuestLog::new(scope, journal, clock, function.limits.log.0);
         let context = self.context(function, messages, log.clone());
-        let (store, exports, room) = match ready {
+        let (store, exports, room, answered) = match ready {
             Some(Instance {
                 mut store,
                 exports,
                 room,
+                answered,
             }) => {
-                store.data_mut().context = context;
-                (store, Some(exports), Some(room))
+                store.data_mut().begin(context);
+                (store, Some(exports), Some(room), answered)
             }
-            None => (store(entry, function, context), None, room),
+            None => (store(entry, function, context), None, room, 0),
         };
         Begun {
             store,
             exports,
             room,
+            answered,
             log,
             watch,
         }
@@ -185,9 +190,17 @@ impl Engine {
                     store,
                     exports,
                     room,
+                    answered: 0,
                 };
                 self.ready.put(function, instance);
             }
+        }
+    }
+
+    /// Has an instance wait for the next request.
+    pub(super) fn reuse(&self, function: &Arc<LoadedFunction>, mut instance: Instance) {
+        if arm(&mut instance.store, function).is_ok() {
+            self.ready.put(function, instance);
         }
     }
 

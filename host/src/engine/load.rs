@@ -135,6 +135,8 @@ pub struct LoadedFunction {
     pub limits: Limits,
     /// What it may reach.
     pub reach: Arc<Reach>,
+    /// How many requests one of its instances answers.
+    pub reuse: u32,
     /// Whether it had to be compiled.
     pub cache: CacheUse,
     /// What it exports and imports, for people.
@@ -321,6 +323,7 @@ impl Engine {
             name: name.clone(),
             limits: function.limits.clone(),
             reach: Arc::new(reach),
+            reuse: function.on.reuse.unwrap_or(1),
             cache,
             handlers,
             kind,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task;
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ const PRINT_BYTES: usize = 64 << 10;
 pub(super) struct State {
     /// Made when the guest first asks: most events need no more of WASI than what is linked.
     wasi: Option<Box<WasiCtx>>,
+    /// Where it prints to, once it has WASI.
+    printed: Option<SharedLog>,
     table: ResourceTable,
     pub context: Context,
     http: WasiHttpCtx,
@@ -48,6 +51,7 @@ impl State {
         table.set_max_capacity(MAX_HANDLES);
         Self {
             wasi: None,
+            printed: None,
             table,
             context,
             http: http_context(),
@@ -55,6 +59,14 @@ impl State {
             asked: false,
             limiter,
         }
+    }
+
+    /// Takes up what comes.
+    pub fn begin(&mut self, context: Context) {
+        if let Some(printed) = &self.printed {
+            printed.set(context.log.clone());
+        }
+        self.context = context;
     }
 
     /// Whether the guest, or the host for it, holds any handle.
@@ -66,8 +78,9 @@ impl State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.asked = true;
-        let log = &self.context.log;
+        let (log, printed) = (&self.context.log, &mut self.printed);
         let ctx = self.wasi.get_or_insert_with(|| {
+            let log = printed.insert(SharedLog::new(log.clone()));
             Box::new(
                 WasiCtx::builder()
                     // What one call may ask for, so that no call takes long.
@@ -146,10 +159,29 @@ impl CapabilitiesView for State {
     }
 }
 
+/// The log of what an instance has at the time: the guest keeps its streams from one request to the next.
+#[derive(Clone)]
+struct SharedLog(Arc<Mutex<GuestLog>>);
+
+impl SharedLog {
+    fn new(log: GuestLog) -> Self {
+        Self(Arc::new(Mutex::new(log)))
+    }
+
+    fn set(&self, log: GuestLog) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    }
+
+    fn get(&self) -> GuestLog {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.clone()
+    }
+}
+
 /// What a guest prints goes to its log.
 #[derive(Clone)]
 struct Printed {
-    log: GuestLog,
+    log: SharedLog,
     stream: Stream,
 }
 
@@ -171,7 +203,7 @@ impl StdoutStream for Printed {
 
 impl OutputStream for Printed {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.log.print(self.stream, &bytes);
+        self.log.get().print(self.stream, &bytes);
         Ok(())
     }
 
@@ -195,7 +227,7 @@ impl AsyncWrite for Printed {
         _: &mut task::Context<'_>,
         bytes: &[u8],
     ) -> task::Poll<io::Result<usize>> {
-        self.log.print(self.stream, bytes);
+        self.log.get().print(self.stream, bytes);
         task::Poll::Ready(Ok(bytes.len()))
     }
 

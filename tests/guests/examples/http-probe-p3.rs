@@ -35,6 +35,10 @@ impl wasip3::exports::http::handler::Guest for Probe {
                 answer(200, seen.to_string())
             }
             "/teapot" => answer(418, "short and stout".to_owned()),
+            printed if printed.starts_with("/print/") => {
+                println!("{printed}");
+                answer(200, path)
+            }
             "/empty" => {
                 let (_, trailers) = wit_future::new(|| Ok(None));
                 let (response, _) = Response::new(Fields::new(), None, trailers);

@@ -34,6 +34,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 answer(out, 200, seen.to_string().as_bytes());
             }
             "/teapot" => answer(out, 418, b"short and stout"),
+            printed if printed.starts_with("/print/") => {
+                println!("{printed}");
+                answer(out, 200, printed.as_bytes());
+            }
             "/empty" => {
                 let response = OutgoingResponse::new(Fields::new());
                 response.set_status_code(204).unwrap();
