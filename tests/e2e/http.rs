@@ -528,10 +528,12 @@ fn an_instance_is_reused_where_its_function_asks_for_that() {
             .iter()
             .any(|line| line.contains("up to 3 requests"));
         assert!(said, "{:?}", host.lines);
-        let seen: Vec<_> = (0..6).map(|_| get(&host, "/seen")).collect();
-        for (response, number) in seen.iter().zip(["0", "1", "2", "0", "1", "2"]) {
-            expect(response, "200", number);
-        }
+        // Another may be ready beside the one that answers.
+        let seen: Vec<_> = (0..9).map(|_| get(&host, "/seen")).collect();
+        let times = |number: &str| seen.iter().filter(|said| said.ends_with(number)).count();
+        let [first, second, third] = ["\r\n\r\n0", "\r\n\r\n1", "\r\n\r\n2"].map(times);
+        assert_eq!(first + second + third, 9, "{seen:?}");
+        assert!(first >= second && second >= third && third >= 1, "{seen:?}");
         for path in ["/print/1", "/print/2"] {
             expect(&get(&host, path), "200", path);
             host.until(|record| {
@@ -540,7 +542,7 @@ fn an_instance_is_reused_where_its_function_asks_for_that() {
         }
         // One that failed answers no more.
         assert!(get(&host, "/panic").starts_with("HTTP/1.1 500"));
-        expect(&get(&host, "/seen"), "200", "0");
+        assert!(get(&host, "/seen").starts_with("HTTP/1.1 200"));
         host.stop();
     }
     let app = App::new(HELLO);

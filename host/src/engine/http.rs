@@ -46,6 +46,10 @@ impl HttpHandler for Engine {
             let text = format!("function {function:?} isn't loaded");
             return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
         };
+        if self.sweep.is_of_another(&afterwards) {
+            // Others come at the same time: all their heads are read before the first guest runs.
+            tokio::task::yield_now().await;
+        }
         let line = request_line(&request);
         let bodyless = request.method() == Method::HEAD;
         let (sender, head) = oneshot::channel();
@@ -170,8 +174,6 @@ impl Engine {
         head: oneshot::Sender<Head>,
         afterwards: Weak<Afterwards>,
     ) -> Result<(), Outcome> {
-        // The heads of requests that came together are read together, before the first guest runs: see `sweep`.
-        tokio::task::yield_now().await;
         let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
         // The semaphore is never closed.
         let Ok(Ok(permit)) = waiting.await else {

@@ -3,6 +3,7 @@
 //! All of it that came up in one turn of the executor is done together. Each step finds its code and tables in the
 //! processor's caches then; in turn with the network's code, request by request, it takes twice as long.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::task::yield_now;
@@ -28,7 +29,11 @@ pub(super) struct Used {
 
 /// Instances that have answered.
 #[derive(Default)]
-pub(super) struct Sweep(Mutex<Waiting>);
+pub(super) struct Sweep {
+    waiting: Mutex<Waiting>,
+    /// The connection that the last request came by.
+    last: AtomicUsize,
+}
 
 #[derive(Default)]
 struct Waiting {
@@ -39,7 +44,13 @@ struct Waiting {
 
 impl Sweep {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a request came by another connection than the one before, so that connections share the time.
+    pub fn is_of_another(&self, connection: &Arc<Afterwards>) -> bool {
+        let own = Arc::as_ptr(connection).addr();
+        self.last.swap(own, Ordering::Relaxed) != own
     }
 }
 
