@@ -540,6 +540,11 @@ fn an_instance_is_reused_where_its_function_asks_for_that() {
                 record["text"] == path && record["subject"] == format!("GET {path}")
             });
         }
+        // One that holds on to a request answers no more: that one's connection would wait for it.
+        let request = "POST /keep HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhalf";
+        for _ in 0..4 {
+            assert!(send(&host, request).starts_with("HTTP/1.1 200"));
+        }
         // One that failed answers no more.
         assert!(get(&host, "/panic").starts_with("HTTP/1.1 500"));
         assert!(get(&host, "/seen").starts_with("HTTP/1.1 200"));

@@ -251,8 +251,12 @@ impl Engine {
         }
         drop(permit);
         let answered = answered.saturating_add(1);
+        // A handle that is left may be that of the request's body, which its connection would wait for.
+        let reusable = answered < function.reuse
+            && !store.data().holds_handles()
+            && self.ready.wants(&function);
         match (answer, room) {
-            (Ok(exports), Some(room)) if answered < function.reuse => {
+            (Ok(exports), Some(room)) if reusable => {
                 let instance = Instance {
                     store,
                     exports,

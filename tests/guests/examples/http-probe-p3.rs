@@ -34,6 +34,11 @@ impl wasip3::exports::http::handler::Guest for Probe {
                 let seen = REQUESTS.fetch_add(1, Ordering::SeqCst);
                 answer(200, seen.to_string())
             }
+            "/keep" => {
+                std::mem::forget(request);
+                let seen = REQUESTS.fetch_add(1, Ordering::SeqCst);
+                answer(200, seen.to_string())
+            }
             "/teapot" => answer(418, "short and stout".to_owned()),
             printed if printed.starts_with("/print/") => {
                 println!("{printed}");

@@ -33,6 +33,11 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 let seen = REQUESTS.fetch_add(1, Ordering::SeqCst);
                 answer(out, 200, seen.to_string().as_bytes());
             }
+            "/keep" => {
+                std::mem::forget(request);
+                let seen = REQUESTS.fetch_add(1, Ordering::SeqCst);
+                answer(out, 200, seen.to_string().as_bytes());
+            }
             "/teapot" => answer(out, 418, b"short and stout"),
             printed if printed.starts_with("/print/") => {
                 println!("{printed}");

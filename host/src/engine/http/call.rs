@@ -61,6 +61,8 @@ pub(super) async fn handler(
             Ok(response) => accessor.with(|store| response.into_http(store, received))?,
             Err(code) => {
                 let _ = head.send(Err(format!("{code:?}")));
+                // An instance with tasks left must not have another request.
+                poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
                 return Ok(());
             }
         };
