@@ -1,8 +1,9 @@
 //! A fresh instance in a store of its own, and those that are made before their events come.
 //!
-//! An instance is used once, but for requests to a function that asks for its instances to be reused. One that is ready has run its start function, with fuel and a deadline, and has asked
-//! the host for nothing yet: it knows no time, no random number and no event, so that it is as fresh as one that
-//! is made when its event comes. A component whose start asks for something gets none made ahead.
+//! An instance is used once, but for requests to a function that asks for its instances to be reused. One that is
+//! ready has run its start function, with fuel and a deadline, and has asked the host for nothing yet: it knows no
+//! time, no random number and no event, so that it is as fresh as one that is made when its event comes. A component
+//! whose start asks for something gets none made ahead.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
