@@ -21,7 +21,7 @@ use tempfile::TempDir;
 pub use self::functions::FunctionsArgs;
 use self::load::{Stats, Until, closed_loops};
 use self::nats::Nats;
-use self::ours::Ours;
+use self::ours::{Functions, Ours};
 use self::side::{Lane, Server, Side};
 use crate::report::{Better, Figure, Report};
 
@@ -104,7 +104,7 @@ impl QueueArgs {
             cache: root.join("cache"),
             concurrency: self.concurrency,
             batch_size: self.batch_size,
-            others: 0,
+            functions: Functions::Lanes,
         };
         let nats = Nats {
             program: self.nats_server,

@@ -27,27 +27,42 @@ use crate::process::{Process, size_mib};
 const FILL: u64 = 20_000;
 /// The backlog isn't due while the bench runs: thirty days.
 const LATER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
-/// The function `waiting` never comes to run: its messages are due too late.
-fn manifest(concurrency: usize, batch_size: usize) -> String {
+
+/// Which functions an application has.
+#[derive(Clone, Copy)]
+pub enum Functions {
+    /// One for each lane, and one that holds the backlog.
+    Lanes,
+    /// One that takes messages one by one, and so many others, each with a component of its own.
+    One { others: usize },
+}
+
+fn single(concurrency: usize) -> String {
     format!(
         r#"
-[app]
-name = "bench"
-[[function]]
-name = "waiting"
-component = "noop_message.wasm"
-on = {{ message = "waiting" }}
-limits = {{ concurrency = 1 }}
 [[function]]
 name = "single"
 component = "noop_message.wasm"
 on = {{ message = "single" }}
 limits = {{ concurrency = {concurrency} }}
+"#
+    )
+}
+
+/// The function `waiting` never comes to run: its messages are due too late.
+fn batch_and_waiting(batch_size: usize) -> String {
+    format!(
+        r#"
 [[function]]
 name = "batch"
 component = "noop_batch.wasm"
 on = {{ message = "batch", batch-size = {batch_size} }}
 limits = {{ concurrency = 2 }}
+[[function]]
+name = "waiting"
+component = "noop_message.wasm"
+on = {{ message = "waiting" }}
+limits = {{ concurrency = 1 }}
 "#
     )
 }
@@ -72,8 +87,7 @@ pub struct Ours {
     pub cache: PathBuf,
     pub concurrency: usize,
     pub batch_size: usize,
-    /// How many functions there are beside the three, each with a component of its own.
-    pub others: usize,
+    pub functions: Functions,
 }
 
 impl Ours {
@@ -86,15 +100,20 @@ impl Ours {
                 std::fs::copy(&built, dir.join(guest))
                     .with_context(|| format!("can't copy {}", built.display()))?;
             }
-            let mut text = manifest(self.concurrency, self.batch_size);
-            let wasm = std::fs::read(dir.join("noop_message.wasm"))?;
-            for number in 0..self.others {
-                let name = format!("other-{number}");
-                std::fs::write(dir.join(format!("{name}.wasm")), renamed(&wasm, &name))?;
-                text += &format!(
-                    "[[function]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\non = {{ message = \"{name}\" }}\n\
-                     limits = {{ concurrency = 1 }}\n"
-                );
+            let mut text = format!("[app]\nname = \"bench\"\n{}", single(self.concurrency));
+            match self.functions {
+                Functions::Lanes => text += &batch_and_waiting(self.batch_size),
+                Functions::One { others } => {
+                    let wasm = std::fs::read(dir.join("noop_message.wasm"))?;
+                    for number in 0..others {
+                        let name = format!("other-{number}");
+                        std::fs::write(dir.join(format!("{name}.wasm")), renamed(&wasm, &name))?;
+                        text += &format!(
+                            "[[function]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\n\
+                             on = {{ message = \"{name}\" }}\nlimits = {{ concurrency = 1 }}\n"
+                        );
+                    }
+                }
             }
             std::fs::write(&path, text)?;
         }
