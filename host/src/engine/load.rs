@@ -410,19 +410,23 @@ impl Loader {
     fn load_needed(&self, function: &LoadedFunction) -> Result<Entry, LoadError> {
         let concurrent = function.concurrent;
         let engine = &self.runtime(concurrent)?.engine;
-        let compiled = match self.cache.compiled(engine, &function.digest) {
-            Some(component) => Compiled {
-                component,
-                cache: CacheUse::Hit,
-                concurrent,
-            },
-            // Somebody emptied the cache.
+        let component = match self.cache.compiled(engine, &function.digest) {
+            Some(component) => component,
+            // Somebody emptied the cache, or altered it.
             None => match std::fs::read(&function.path) {
                 Ok(wasm) if digest(&wasm) == function.digest => {
-                    self.compile(&function.name, &wasm, concurrent)?
+                    let compiled = self
+                        .cache
+                        .compile((engine, concurrent), &wasm, &self.compile);
+                    compiled.map_err(|error| self.refused(&function.name, &wasm, &error))?
                 }
                 _ => return Err(function.changed()),
             },
+        };
+        let compiled = Compiled {
+            component,
+            cache: CacheUse::Hit,
+            concurrent,
         };
         self.entry(&function.name, function.kind, &compiled)
     }
@@ -440,30 +444,46 @@ impl Loader {
             self.runtime(true)?;
             found = self.compile_for(wasm, true);
         }
-        let (memory, timeout) = (self.compile.memory, self.compile.timeout);
-        let function = function.to_owned();
-        found.map_err(|error| match error {
-            CompileError::Time => LoadError::CompileTime { function, timeout },
-            CompileError::Memory => LoadError::CompileMemory { function, memory },
-            error => LoadError::Component {
-                function,
-                hint: hint(wasm),
-                reason: error.to_string(),
-            },
-        })
+        found.map_err(|error| self.refused(function, wasm, &error))
     }
 
     fn compile_for(&self, wasm: &[u8], concurrent: bool) -> Result<Compiled, CompileError> {
-        let engine = self.runtime(concurrent);
-        let engine = &engine.map_err(|error| CompileError::Refused(error.to_string()))?.engine;
-        let (component, cache) =
-            self.cache
-                .component((engine, concurrent), wasm, &self.compile)?;
+        let runtime = self.runtime(concurrent);
+        let runtime = runtime.map_err(|error| CompileError::Refused(error.to_string()))?;
+        let engine = &runtime.engine;
+        let (component, cache) = match self.cache.compiled(engine, &digest(wasm)) {
+            Some(component) => (component, CacheUse::Hit),
+            None => {
+                let compiled = self
+                    .cache
+                    .compile((engine, concurrent), wasm, &self.compile);
+                (compiled?, CacheUse::Compiled)
+            }
+        };
         Ok(Compiled {
             component,
             cache,
             concurrent,
         })
+    }
+
+    fn refused(&self, function: &str, wasm: &[u8], error: &CompileError) -> LoadError {
+        let function = function.to_owned();
+        match error {
+            CompileError::Time => LoadError::CompileTime {
+                function,
+                timeout: self.compile.timeout,
+            },
+            CompileError::Memory => LoadError::CompileMemory {
+                function,
+                memory: self.compile.memory,
+            },
+            error => LoadError::Component {
+                function,
+                hint: hint(wasm),
+                reason: error.to_string(),
+            },
+        }
     }
 
     fn entry(&self, function: &str, kind: Kind, compiled: &Compiled) -> Result<Entry, LoadError> {
