@@ -8,6 +8,7 @@ mod instance;
 mod invoke;
 mod limiter;
 mod load;
+mod random;
 mod settings;
 mod snapshot;
 mod state;
