@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::output::{print_json, print_line, table};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
-use crate::app::{load_function, new_engine, staging_room};
+use crate::app::{Rooms, load_function, new_engine};
 use crate::clock::Clock;
 use crate::engine::When;
 use crate::ports::{Journal, KeyValue, Record};
@@ -73,7 +73,7 @@ impl Check {
             self.cache.cache(),
             Arc::new(Nowhere),
             clock,
-            staging_room(&manifest),
+            Rooms::of(&manifest),
         )?;
         let buckets = Arc::new(HashMap::new());
         let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);

@@ -43,6 +43,9 @@ pub struct Manifest {
     /// How much the store of events holds, and for how long.
     #[serde(default)]
     pub queue: QueueLimits,
+    /// What the host takes of its machine.
+    #[serde(default)]
+    pub host: HostLimits,
     /// The functions.
     #[serde(default, rename = "function")]
     pub functions: Vec<Function>,
@@ -126,6 +129,15 @@ impl Default for QueueLimits {
             dead_letter_age: None,
         }
     }
+}
+
+/// What the host takes of its machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct HostLimits {
+    /// Memory of all instances, of what they stage there and of loaded components together; by default half of the
+    /// machine's, or of what the host's control group may have.
+    pub memory: Option<ByteSize>,
 }
 
 /// A function: what it is, what wakes it, what it may do.

@@ -8,6 +8,9 @@ use super::{Function, Manifest, OrderBy, SnapshotConfig, Source};
 /// can hold.
 pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, beginning with a letter";
 
+/// With less no instance of any use could run.
+const LEAST_MEMORY: u64 = 4 << 20;
+
 impl Manifest {
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -50,6 +53,15 @@ impl Manifest {
                     "queue.{name} = 0: nothing could ever be accepted; use more"
                 ));
             }
+        }
+        if self
+            .host
+            .memory
+            .is_some_and(|memory| memory.0 < LEAST_MEMORY)
+        {
+            problems.push(format!(
+                "host.memory is too little for anything to run; use {LEAST_MEMORY} bytes or more"
+            ));
         }
         for (name, bucket) in &self.buckets {
             if let Some(url) = &bucket.url {
@@ -184,6 +196,13 @@ impl Manifest {
                 "limits.staging = \"{}\" is more than all functions have together; lower it, or raise \
                  `queue.max-staging`, which is \"{}\"",
                 limits.staging, self.queue.max_staging
+            ));
+        }
+        if let Some(memory) = self.host.memory.filter(|memory| limits.memory > *memory) {
+            say(format!(
+                "limits.memory = \"{}\" is more than all functions have together; lower it, or raise \
+                 `host.memory`, which is \"{memory}\"",
+                limits.memory
             ));
         }
         if limits.timeout.0.is_zero() {
@@ -419,6 +438,17 @@ mod tests {
                 r#"keyvalue = ["a b"]"#,
                 "keyvalue bucket \"a b\"",
             ),
+            (
+                "[buckets.photos]",
+                "[host]\nmemory = \"32MiB\"\n[buckets.photos]",
+                "`host.memory`, which is \"32MiB\"",
+            ),
+            (
+                "[buckets.photos]",
+                "[host]\nmemory = \"1MiB\"\n[buckets.photos]",
+                "too little",
+            ),
+            (r#"memory = "64MiB""#, "host-calls = 0", "limits.host-calls"),
             ("200ms..30s", "30s..200ms", "swap"),
             ("200ms..30s", "soon", "200ms..30s"),
             (

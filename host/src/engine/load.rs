@@ -2,7 +2,7 @@
 //! it, and what it imports must be known.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
@@ -21,6 +21,7 @@ use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, Function, Limits, Source};
+use crate::ports::Budget;
 
 /// What wasmtime names where a component doesn't fit.
 const POOL: &str = "exceeds the";
@@ -157,6 +158,10 @@ pub struct LoadedFunction {
     /// What it exports and imports, for people.
     pub handlers: Handlers,
     kind: Kind,
+    /// What each instance begins with, in bytes.
+    initial_memory: u64,
+    /// The most memory that any instance has wanted.
+    pub(super) most_memory: Arc<AtomicU64>,
     /// What the arguments of one host call may take, in bytes.
     pub(super) arguments: usize,
     /// Whether it runs in the engine for concurrent tasks.
@@ -210,6 +215,17 @@ impl LoadedFunction {
         matches!(self.kind, Kind::Batch)
     }
 
+    /// What each instance begins with, in bytes.
+    pub(super) fn initial_memory(&self) -> u64 {
+        self.initial_memory
+    }
+
+    /// The memory that an instance is likely to take: as much as the largest by now.
+    pub(super) fn likely_memory(&self) -> u64 {
+        let most = self.most_memory.load(Ordering::Relaxed);
+        most.max(self.initial_memory).min(self.limits.memory.0)
+    }
+
     pub(super) fn asks_at_start(&self) -> bool {
         self.asks_at_start.load(Ordering::Relaxed)
     }
@@ -235,6 +251,7 @@ pub(super) struct Loader {
     concurrent: OnceLock<Runtime>,
     instances: u32,
     cache: Cache,
+    budget: Arc<Budget>,
 }
 
 /// A component that was read and compiled.
@@ -300,7 +317,7 @@ impl Engine {
             When::Now => None,
         };
         let entry = OnceCell::new();
-        let (digest, handlers, cache, kind, concurrent) = match known {
+        let (digest, handlers, cache, kind, concurrent, initial_memory) = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
                 check_memory(function, known.initial_memory)?;
@@ -308,9 +325,17 @@ impl Engine {
                     digest,
                     handlers,
                     concurrent,
+                    initial_memory,
                     ..
                 } = known;
-                (digest, handlers, CacheUse::Hit, kind, concurrent)
+                (
+                    digest,
+                    handlers,
+                    CacheUse::Hit,
+                    kind,
+                    concurrent,
+                    initial_memory,
+                )
             }
             None => {
                 let version = FileVersion::of(path);
@@ -332,7 +357,14 @@ impl Engine {
                     };
                     self.loader.note(path, &known);
                 }
-                (digest(&wasm), handlers, compiled.cache, kind, concurrent)
+                (
+                    digest(&wasm),
+                    handlers,
+                    compiled.cache,
+                    kind,
+                    concurrent,
+                    initial_memory,
+                )
             }
         };
         let name = function.name.clone();
@@ -342,6 +374,8 @@ impl Engine {
             reach: Arc::new(reach),
             reuse: function.on.reuse.unwrap_or(1),
             cache,
+            initial_memory,
+            most_memory: Arc::default(),
             arguments: arguments(&function.limits, &handlers),
             handlers,
             kind,
@@ -385,12 +419,13 @@ fn read(function: &Function, path: &Path) -> Result<Vec<u8>, LoadError> {
 
 impl Loader {
     /// For so many instances at once.
-    pub fn new(instances: u32, cache: Cache) -> Result<Self, LoadError> {
+    pub fn new(instances: u32, cache: Cache, budget: Arc<Budget>) -> Result<Self, LoadError> {
         Ok(Self {
             plain: Runtime::new(instances, false)?,
             concurrent: OnceLock::new(),
             instances,
             cache,
+            budget,
         })
     }
 
@@ -477,6 +512,9 @@ impl Loader {
     }
 
     fn entry(&self, function: &str, kind: Kind, compiled: &Compiled) -> Result<Entry, LoadError> {
+        let image = compiled.component.image_range();
+        let mapped = image.end.addr().saturating_sub(image.start.addr());
+        self.budget.keep(mapped as u64);
         let runtime = self.runtime(compiled.concurrent)?;
         let pre = runtime.link(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {
