@@ -1,0 +1,185 @@
+//! An attack, and how it must end.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::raw;
+use crate::harness::{App, text};
+
+/// One way to attack, by a function of its own, whose name is also its topic.
+#[derive(Clone, Copy)]
+pub struct Attack {
+    pub name: &'static str,
+    from: Source,
+    /// Lines of the function's manifest.
+    settings: &'static str,
+    pub ends: End,
+    /// What stops it, and can be switched off.
+    pub guard: Option<&'static str>,
+    also: Option<Check>,
+}
+
+/// What must hold beside the outcome: given the application and what the attack's function said.
+type Check = fn(&App, &[&Value]) -> Result<(), String>;
+
+/// Where its component comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The guest `hostile`, with this for the message.
+    Guest(&'static str),
+    /// The module of its name in this text.
+    Raw(&'static str),
+}
+
+/// How an attack ends.
+#[derive(Clone, Copy)]
+pub enum End {
+    Done,
+    Fuel(u64),
+    Deadline(u64),
+    Memory(u64),
+    Stack(u64),
+    /// With these words in the reason.
+    Trap(&'static str),
+    Failed(&'static str),
+}
+
+/// By a guest that the message tells what to do.
+pub const fn guest(name: &'static str, settings: &'static str, ends: End) -> Attack {
+    Attack {
+        name,
+        from: Source::Guest(name),
+        settings,
+        ends,
+        guard: None,
+        also: None,
+    }
+}
+
+/// By the module of this name in `text`.
+pub const fn raw(text: &'static str, name: &'static str, ends: End) -> Attack {
+    Attack {
+        name,
+        from: Source::Raw(text),
+        settings: "",
+        ends,
+        guard: None,
+        also: None,
+    }
+}
+
+impl Attack {
+    pub const fn with(mut self, settings: &'static str) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Has the guest do what another attack does.
+    pub const fn doing(mut self, what: &'static str) -> Self {
+        self.from = Source::Guest(what);
+        self
+    }
+
+    pub const fn stopped_by(mut self, guard: &'static str) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    pub const fn also(mut self, check: Check) -> Self {
+        self.also = Some(check);
+        self
+    }
+
+    /// The function that attacks.
+    pub fn manifest(&self, app: &App) -> String {
+        let Self { name, settings, .. } = self;
+        let component = match self.from {
+            Source::Guest(_) => "guest:hostile".to_owned(),
+            Source::Raw(text) => {
+                let file = format!("{name}.wasm");
+                app.put(&file, raw::component(text, name));
+                file
+            }
+        };
+        format!(
+            r#"
+            [[function]]
+            name = "{name}"
+            component = "{component}"
+            on = {{ message = "{name}" }}
+            retry = {{ attempts = 1 }}
+            grants = {{ read = ["out"], write = ["out"], publish = ["out"], keyvalue = ["out"] }}
+            limits.concurrency = 1
+            {settings}
+            "#
+        )
+    }
+
+    /// What its event says.
+    pub fn message(&self) -> &'static str {
+        match self.from {
+            Source::Guest(what) => what,
+            Source::Raw(_) => self.name,
+        }
+    }
+
+    /// Whether it goes on for so long that a neighbour's events must be done before it ends.
+    pub fn lasts(&self) -> bool {
+        matches!(self.ends, End::Deadline(_))
+    }
+
+    /// Whether it ended so, and changed nothing that it shouldn't.
+    pub fn check(&self, app: &App, outcome: &Value, said: &[&Value]) -> Result<(), String> {
+        self.ends
+            .is(outcome)
+            .then_some(())
+            .ok_or_else(|| format!("{} in place of {}", shown(outcome), self.ends))?;
+        self.also.map_or(Ok(()), |check| check(app, said))
+    }
+}
+
+impl End {
+    fn is(&self, outcome: &Value) -> bool {
+        let cost = &outcome["cost"];
+        let limit = |of: &str, member: &str, limit: u64| {
+            outcome["outcome"] == "limit" && outcome["of"] == of && outcome[member] == limit
+        };
+        let says = |kind: &str, words: &str| {
+            outcome["outcome"] == kind && text(outcome, "reason").contains(words)
+        };
+        match *self {
+            Self::Done => outcome["outcome"] == "done",
+            Self::Fuel(units) => limit("fuel", "limit", units) && cost["fuel"] == units,
+            Self::Deadline(ms) => limit("deadline", "limit_ms", ms),
+            Self::Memory(bytes) => {
+                let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX);
+                limit("memory", "limit", bytes)
+                    && number(&outcome["wanted"]) > bytes
+                    && number(&cost["peak_memory"]) <= bytes
+            }
+            Self::Stack(bytes) => limit("stack", "limit", bytes),
+            Self::Trap(words) => says("trap", words),
+            Self::Failed(words) => says("failed", words),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => write!(f, "done"),
+            Self::Fuel(units) => write!(f, "limit: fuel, {units}"),
+            Self::Deadline(ms) => write!(f, "limit: deadline, {ms} ms"),
+            Self::Memory(bytes) => write!(f, "limit: memory, {bytes} bytes"),
+            Self::Stack(bytes) => write!(f, "limit: stack, {bytes} bytes"),
+            Self::Trap(words) => write!(f, "trap: {words}"),
+            Self::Failed(words) => write!(f, "failed: {words}"),
+        }
+    }
+}
+
+/// An outcome for people.
+pub fn shown(outcome: &Value) -> String {
+    text(outcome, "text").chars().take(160).collect()
+}

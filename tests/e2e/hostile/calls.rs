@@ -1,0 +1,65 @@
+//! Attacks by what the host is asked for.
+
+use serde_json::Value;
+
+use super::attack::{Attack, End, guest};
+use crate::harness::{App, text};
+
+/// The log's limit, and what its records may have beside: what is escaped gets longer.
+const LOGGED: &str = "limits.log = 20_000";
+const LOG: usize = 20_000 + 2_000;
+
+pub const ATTACKS: &[Attack] = &[
+    guest("ask-the-time", "", End::Trap("host-calls")).stopped_by("host-calls"),
+    guest("huge-line", LOGGED, End::Done)
+        .stopped_by("log-bytes")
+        .also(log_is_bounded),
+    guest("log-flood", LOGGED, End::Done)
+        .stopped_by("log-bytes")
+        .also(log_is_bounded),
+    guest("log-escapes", LOGGED, End::Done)
+        .doing("log-flood")
+        .stopped_by("log-characters")
+        .also(log_is_plain),
+    guest("print-flood", LOGGED, End::Done)
+        .stopped_by("log-bytes")
+        .also(log_is_bounded),
+    guest("print-escapes", LOGGED, End::Done)
+        .doing("print-flood")
+        .stopped_by("log-characters")
+        .also(log_is_plain),
+    guest("panic-at-length", LOGGED, End::Trap("at length"))
+        .stopped_by("log-bytes")
+        .also(log_is_bounded),
+    guest("random-at-once", "", End::Trap("random")).stopped_by("random"),
+    guest("random-by-pieces", "limits.fuel = 100_000_000", End::Trap("host-calls"))
+        .stopped_by("host-calls"),
+    guest("huge-header", "", End::Done).stopped_by("headers"),
+    guest("many-headers", "", End::Failed("the headers are full")).stopped_by("headers"),
+    guest("connect", "", End::Done).stopped_by("files-and-sockets"),
+    guest("request", "", End::Done).stopped_by("outgoing"),
+    guest("open-ungranted", "", End::Done).stopped_by("grants"),
+    guest("exit", "", End::Trap("exit status 0")),
+];
+
+fn texts<'a>(said: &[&'a Value]) -> Vec<&'a str> {
+    let logged = said.iter().filter(|r| r["kind"] == "log" || r["kind"] == "output");
+    logged.map(|record| text(record, "text")).collect()
+}
+
+fn log_is_bounded(_: &App, said: &[&Value]) -> Result<(), String> {
+    let bytes: usize = texts(said).iter().map(|text| text.len()).sum();
+    match bytes {
+        0..=LOG => Ok(()),
+        _ => Err(format!("{bytes} bytes of log")),
+    }
+}
+
+/// No control character, and no line that begins as the guest likes.
+fn log_is_plain(_: &App, said: &[&Value]) -> Result<(), String> {
+    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}');
+    match texts(said).into_iter().find(|text| text.contains(hostile)) {
+        None => Ok(()),
+        Some(text) => Err(format!("logged {text:.40?}")),
+    }
+}

@@ -1,0 +1,93 @@
+//! Hostile guests: each attacks in one way, ends as it must, and leaves the host as it was and its neighbour unhurt.
+//! Without its guard the same attack isn't stopped so.
+
+mod arena;
+mod attack;
+mod calls;
+mod compute;
+mod effects;
+mod handles;
+mod memory;
+mod raw;
+mod values;
+
+use std::time::Duration;
+
+use arena::Arena;
+use attack::{Attack, shown};
+
+use crate::host::PATIENCE;
+
+const ATTACKS: [&[Attack]; 6] = [
+    compute::ATTACKS,
+    memory::ATTACKS,
+    handles::ATTACKS,
+    calls::ATTACKS,
+    effects::ATTACKS,
+    values::ATTACKS,
+];
+
+/// What an attack without its guard may take: its own seconds, and the machine's.
+const UNGUARDED: Duration = Duration::from_secs(20);
+
+/// Runs each of the attacks on one host, and shows its end.
+fn withstand(attacks: &[Attack]) {
+    let mut arena = Arena::new(attacks, None, PATIENCE);
+    let before = arena.held();
+    for attack in attacks {
+        let outcome = arena
+            .suffer(attack)
+            .unwrap_or_else(|problem| panic!("{}: {problem}", attack.name));
+        println!(
+            "{:<22} {:<16} {}",
+            attack.name,
+            attack.guard.unwrap_or("-"),
+            shown(&outcome)
+        );
+        arena.rest(before, attack.name);
+    }
+    arena.stop();
+}
+
+#[test]
+fn who_takes_time_is_ended() {
+    withstand(compute::ATTACKS);
+}
+
+#[test]
+fn who_takes_memory_is_ended() {
+    withstand(memory::ATTACKS);
+}
+
+#[test]
+fn who_takes_handles_is_ended() {
+    withstand(handles::ATTACKS);
+}
+
+#[test]
+fn who_asks_for_too_much_gets_less() {
+    withstand(calls::ATTACKS);
+}
+
+#[test]
+fn who_stages_too_much_stages_nothing() {
+    withstand(effects::ATTACKS);
+}
+
+#[test]
+fn who_hands_over_what_isnt_there_traps() {
+    withstand(values::ATTACKS);
+}
+
+/// So that each of the tests above shows what it says: that the guard is what ends the attack.
+#[test]
+fn without_its_guard_an_attack_isnt_stopped() {
+    for attack in ATTACKS.into_iter().flatten() {
+        let Some(guard) = attack.guard else {
+            continue;
+        };
+        let mut arena = Arena::new(&[*attack], Some(guard), UNGUARDED);
+        let problem = arena.suffer(attack).expect_err(attack.name);
+        println!("{:<22} without {guard:<16} {problem}", attack.name);
+    }
+}
