@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod events;
+pub mod guard;
 pub mod ports;
 pub mod stores;
 pub mod triggers;

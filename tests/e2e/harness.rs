@@ -182,6 +182,15 @@ impl App {
         host
     }
 
+    /// Starts a host that has the guard of this name off, and waits until it is ready.
+    pub fn up_without(&self, guard: &str) -> Host {
+        let mut command = self.command(&["up", "--json"]);
+        command.env("KINGLET_TEST_WITHOUT", guard);
+        let mut host = Host::start(command);
+        host.said("ready");
+        host
+    }
+
     /// Starts the host, and waits until it is ready.
     pub fn up(&self) -> Host {
         let mut host = Host::start(self.command(&["up", "--json"]));

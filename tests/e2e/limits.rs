@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{App, Host, settled, text, waits};
+use crate::harness::{App, Host, Output, settled, text, waits};
 use crate::objects::COPY;
 
 /// A function `name` on the topic `name`, that isn't retried.
@@ -227,6 +227,27 @@ fn staging_is_bounded() {
     assert_eq!(app.keys("out"), ["fits"]);
     assert_eq!(app.staged("out"), 0);
     host.stop();
+}
+
+/// What each test of a limit stands on: without the guard the guest gets over it.
+#[test]
+fn a_guard_can_be_off_in_a_test_and_that_is_said() {
+    let staging = COPY.replace(
+        "grants",
+        "limits = { staging = 10_000 }\nretry = { attempts = 1 }\ngrants",
+    );
+    let app = App::new(&staging);
+    let mut host = app.up_without("staging");
+    let warned = |line: &String| line.starts_with("WARNING") && line.contains("`staging` is OFF");
+    assert!(host.lines.iter().any(warned), "{:?}", host.lines);
+    app.put("in/large", [0; 20_000]);
+    assert_eq!(host.outcome_of("copy", "large")["outcome"], "done");
+    host.stop();
+
+    let mut check = app.command(&["check"]);
+    check.env("KINGLET_TEST_WITHOUT", "gravity");
+    let refused = Output::of(check).expect(2);
+    refused.says(&["KINGLET_TEST_WITHOUT", "gravity", "fuel", "object-keys"]);
 }
 
 #[test]

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
+use super::staging::keeping;
 use super::{Context, View};
 use crate::bindings::keyvalue::atomics::{self, CasError};
 use crate::bindings::keyvalue::batch;
 use crate::bindings::keyvalue::store::{self, Error, KeyResponse};
 use crate::bindings::{OpenCas, OpenKeys, Seen};
+use crate::guard::{self, Guard};
 use crate::ports::{Expected, StagedKey};
 
 /// What a staged value takes beside its bytes.
@@ -27,7 +29,8 @@ type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl store::Host for View<'_> {
     async fn open(&mut self, identifier: String) -> Answer<Resource<OpenKeys>> {
-        if !self.context.reach.grants.keyvalue.contains(&identifier) {
+        let granted = self.context.reach.grants.keyvalue.contains(&identifier);
+        if !granted && guard::holds(Guard::Grants) {
             return Ok(Err(Error::AccessDenied));
         }
         let bucket = Arc::from(identifier);
@@ -151,7 +154,7 @@ impl batch::Host for View<'_> {
                 Err(error) => return Ok(Err(error)),
             };
             bytes = bytes.saturating_add(value.as_ref().map_or(0, Vec::len));
-            if bytes as u64 > self.context.room {
+            if !self.context.fits(bytes as u64) {
                 return Ok(Err(too_large(bytes as u64)));
             }
             values.push(value.map(|value| (key, value)));
@@ -214,7 +217,7 @@ impl Context {
     /// What a compare-and-swap's handle holds for the guest takes of the guest's memory, as if it had it.
     fn hold(&mut self, seen: &Seen) -> Result<(), Error> {
         let held = self.held.saturating_add(seen.size());
-        if held > self.room {
+        if !self.fits(held) {
             return Err(too_large(held));
         }
         self.held = held;
@@ -228,7 +231,7 @@ impl Context {
     pub(super) async fn value_of(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, Error> {
         let value = self.seen(bucket, key).await?.value;
         match &value {
-            Some(bytes) if bytes.len() as u64 > self.room => Err(too_large(bytes.len() as u64)),
+            Some(bytes) if !self.fits(bytes.len() as u64) => Err(too_large(bytes.len() as u64)),
             _ => Ok(value),
         }
     }
@@ -254,7 +257,7 @@ impl Context {
         value: Option<Vec<u8>>,
         expected: Expected,
     ) -> Result<(), Error> {
-        let bytes = value.as_ref().map_or(0, Vec::len) + key.len() + KEEPING;
+        let bytes = value.as_ref().map_or(0, Vec::len) + key.len() + keeping(KEEPING);
         self.staging
             .charge(bytes)
             .map_err(|full| self.trouble.key_staging(full))?;
@@ -320,7 +323,8 @@ impl Context {
 }
 
 fn check_key(key: &str) -> Result<(), Error> {
-    if key.is_empty() || key.len() > MAX_KEY {
+    let fits = !key.is_empty() && key.len() <= MAX_KEY;
+    if !fits && guard::holds(Guard::KeyvalueSizes) {
         return Err(Error::Other(format!(
             "a key of {} bytes: use 1 to {MAX_KEY}",
             key.len()

@@ -59,7 +59,7 @@ impl store::HostBucket for View<'_> {
             };
             keys.append(&mut page);
             let bytes: usize = keys.iter().map(String::len).sum();
-            if bytes as u64 > self.context.room {
+            if !self.context.fits(bytes as u64) {
                 let text = "the keys don't fit the function's memory; raise `limits.memory`";
                 return Ok(Err(Error::Other(text.to_owned())));
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::View;
 use crate::bindings::logging::{Host, Level as WitLevel};
 use crate::clock::Clock;
+use crate::guard::{self, Guard};
 use crate::ports::{Delivery, Journal, Level, Record, RecordKind, Stream, visible};
 
 /// How many lines of an attempt go into its dead letter.
@@ -225,6 +226,9 @@ impl State {
     /// How many of so many bytes still fit. Once one doesn't, none does.
     fn take(&mut self, bytes: usize) -> usize {
         let bytes = bytes as u64;
+        if !guard::holds(Guard::LogBytes) {
+            return usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
         if bytes > self.room {
             let taken = std::mem::take(&mut self.room);
             return usize::try_from(taken).unwrap_or(0);

@@ -26,6 +26,7 @@ pub use wire::{failure_from, message_event, object_event};
 
 use crate::bindings;
 use crate::config::Grants;
+use crate::guard::{self, Guard};
 use crate::ports::{Bucket, KeyValue};
 
 /// All the buckets of an application, by name.
@@ -57,6 +58,13 @@ pub struct Context {
     pub room: u64,
     /// Bytes that handles hold for the guest.
     pub held: u64,
+}
+
+impl Context {
+    /// Whether the guest's memory has room for so many bytes at once.
+    fn fits(&self, bytes: u64) -> bool {
+        bytes <= self.room || !guard::holds(Guard::Reads)
+    }
 }
 
 /// The context and the table of an instance, as host functions see them.

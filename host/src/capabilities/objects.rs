@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
+use super::staging::keeping;
 use super::wire::object_info;
 use super::{Context, View};
 use crate::bindings::objects as wit;
 use crate::bindings::types::{Error, ObjectInfo};
 use crate::bindings::{OpenBucket, OpenWriter};
+use crate::guard::{self, Guard};
 use crate::ports::{
     Bucket, Change, Condition, ObjectDraft, ObjectError, StagedWriter, validate_key,
 };
@@ -35,6 +37,7 @@ impl wit::HostBucket for View<'_> {
             .iter()
             .chain(&grants.write)
             .any(|grant| grant.bucket == name);
+        let granted = granted || !guard::holds(Guard::Grants);
         if !granted || !self.context.reach.buckets.contains_key(&name) {
             return Ok(Err(Error::Denied(format!(
                 "bucket {name:?} isn't granted to this function; add it to `grants`"
@@ -95,7 +98,7 @@ impl wit::HostBucket for View<'_> {
         options: wit::WriteOptions,
     ) -> Answer<Resource<OpenWriter>> {
         let bucket = self.bucket(&bucket)?;
-        if self.context.staging.open_writers() >= WRITERS {
+        if self.context.staging.open_writers() >= WRITERS && guard::holds(Guard::StagedCount) {
             return Ok(Err(Error::Limit(format!(
                 "{WRITERS} writers are open at once; finish or drop some"
             ))));
@@ -179,6 +182,7 @@ impl View<'_> {
 impl Context {
     fn check_read(&self, bucket: &str, key: &str) -> Result<(), Error> {
         let granted = self.reach.grants.read.iter().any(|g| g.covers(bucket, key));
+        let granted = granted || !guard::holds(Guard::Grants);
         granted.then_some(()).ok_or_else(|| {
             Error::Denied(format!(
                 "reading {key:?} of bucket {bucket:?} isn't granted"
@@ -194,6 +198,7 @@ impl Context {
             .write
             .iter()
             .any(|g| g.covers(bucket, key));
+        let granted = granted || !guard::holds(Guard::Grants);
         granted.then_some(()).ok_or_else(|| {
             Error::Denied(format!(
                 "writing {key:?} of bucket {bucket:?} isn't granted"
@@ -204,7 +209,7 @@ impl Context {
     /// Lists live in the guest's memory: one that can't fit isn't read at all.
     fn check_room(&self, key: &str, size: u64, offset: u64, length: u64) -> Result<(), Error> {
         let wanted = size.saturating_sub(offset).min(length);
-        if wanted <= self.room {
+        if self.fits(wanted) {
             return Ok(());
         }
         Err(Error::Limit(format!(
@@ -272,7 +277,7 @@ impl Context {
     fn remove_of(&mut self, bucket: &str, key: &str) -> Result<(), Error> {
         self.check_write(bucket, key)?;
         self.staging
-            .charge(key.len() + KEEPING_REMOVAL)
+            .charge(key.len() + keeping(KEEPING_REMOVAL))
             .map_err(|full| self.trouble.staging(full))?;
         self.staging.remove(bucket, key);
         Ok(())
@@ -289,7 +294,7 @@ impl Context {
         let metadata: usize = metadata.map(|(name, value)| name.len() + value.len()).sum();
         let content_type = options.content_type.as_ref().map_or(0, String::len);
         self.staging
-            .charge(key.len() + content_type + metadata + KEEPING)
+            .charge(key.len() + content_type + metadata + keeping(KEEPING))
             .map_err(|full| self.trouble.staging(full))?;
         let condition = self
             .checked_condition(bucket, &key, options.condition)

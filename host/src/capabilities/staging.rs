@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::guard::{self, Guard};
 use crate::ports::{
     Change, Draft, ObjectInfo, Reserved, StagedKey, StagedObject, StagedWriter, Transaction,
 };
@@ -33,6 +34,15 @@ pub struct NoSuchMessage {
     pub index: u32,
     /// How many there are.
     pub messages: usize,
+}
+
+/// What an effect takes beside its bytes.
+pub(super) fn keeping(bytes: usize) -> usize {
+    if guard::holds(Guard::StagedCount) {
+        bytes
+    } else {
+        0
+    }
 }
 
 /// Effects that wait for the end of the handler.
@@ -79,14 +89,17 @@ impl Staging {
         let entered = usize::try_from(index)
             .ok()
             .filter(|entered| *entered < messages);
-        self.entered = Some(entered.ok_or(NoSuchMessage { index, messages })?);
+        if entered.is_none() && guard::holds(Guard::BatchShape) {
+            return Err(NoSuchMessage { index, messages });
+        }
+        self.entered = entered;
         Ok(())
     }
 
     /// Counts bytes against the limit before they are staged.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), StagingFull> {
         let total = self.reserved.bytes().saturating_add(bytes as u64);
-        if total > self.limit {
+        if total > self.limit && guard::holds(Guard::Staging) {
             return Err(StagingFull::Event { limit: self.limit });
         }
         if self.reserved.take(bytes as u64) {

@@ -1,6 +1,7 @@
 //! Between the contract's types and the ports'.
 
 use crate::bindings::types as wit;
+use crate::guard::{self, Guard};
 use crate::ports::{Delivery, Failure, Message, ObjectInfo, visible};
 
 /// A longer reason is cut: it is kept with each attempt.
@@ -55,7 +56,7 @@ pub fn failure_from(failure: wit::Failure) -> Failure {
 
 /// What a guest says of its failure, so much of it as a person reads.
 fn said(reason: &str) -> String {
-    if reason.len() <= MAX_REASON_BYTES {
+    if reason.len() <= MAX_REASON_BYTES || !guard::holds(Guard::Reasons) {
         return visible(reason);
     }
     let kept = reason.floor_char_boundary(MAX_REASON_BYTES);

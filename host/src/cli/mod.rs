@@ -88,6 +88,11 @@ impl Cli {
     /// no error.
     pub fn run(self) -> ExitCode {
         init_diagnostics();
+        #[cfg(debug_assertions)]
+        if let Err(error) = switch_off_guard() {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(2);
+        }
         let result = match self.command {
             Command::New(command) => command.execute(),
             Command::Build(command) => on_runtime(command.execute()),
@@ -278,6 +283,18 @@ fn init_diagnostics() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+}
+
+/// Tests see by this that they fail where the guard is off that they are about.
+#[cfg(debug_assertions)]
+fn switch_off_guard() -> anyhow::Result<()> {
+    const WITHOUT: &str = "KINGLET_TEST_WITHOUT";
+    let Some(name) = std::env::var_os(WITHOUT) else {
+        return Ok(());
+    };
+    let guard = name.to_string_lossy().parse();
+    crate::guard::switch_off(guard.map_err(anyhow::Error::msg).context(WITHOUT)?);
+    Ok(())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

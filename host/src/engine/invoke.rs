@@ -12,13 +12,14 @@ use super::explain::{Cut, explain};
 use super::instance::{Exports, Instance, Room};
 use super::limiter::Limiter;
 use super::load::{Entry, LoadedFunction};
-use super::state::{MAX_HANDLES, State};
+use super::state::{State, max_handles};
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
     Context, GuestLog, LogScope, Staged, Staging, Trouble, failure_from, message_event,
     object_event,
 };
 use crate::clock::Stopwatch;
+use crate::guard::{self, Guard};
 use crate::ports::{
     Cost, Delivery, Failure, Handled, HostFault, Outcome, Payload, Reserved, Spent, Transaction,
 };
@@ -236,9 +237,9 @@ fn store(entry: &Entry, function: &LoadedFunction, context: Context) -> Store<St
     let limiter = Limiter::new(function.limits.memory.0);
     let mut store = Store::new(entry.engine(), State::new(context, limiter));
     store.limiter(|state| &mut state.limiter);
-    store.set_max_component_handles(MAX_HANDLES);
+    store.set_max_component_handles(max_handles());
     if let Some(tasks) = store.concurrent_resource_table() {
-        tasks.set_max_capacity(MAX_HANDLES);
+        tasks.set_max_capacity(max_handles());
     }
     store
 }
@@ -252,6 +253,9 @@ pub(super) async fn within<T>(
     let first = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
     if let Poll::Ready(value) = first {
         return Some(value);
+    }
+    if !guard::holds(Guard::Deadline) {
+        return Some(call.await);
     }
     let left = limit.saturating_sub(watch.elapsed());
     tokio::time::timeout(left, call).await.ok()
@@ -271,8 +275,13 @@ fn excuse(end: &mut (Outcome, Transaction), reason: &str) {
 
 /// Gives a new store what its guest may use, for its start and for the call together.
 pub(super) fn arm(store: &mut Store<State>, function: &LoadedFunction) -> wasmtime::Result<()> {
-    store.set_fuel(function.limits.fuel)?;
-    store.fuel_async_yield_interval(Some(YIELD_EVERY_FUEL))
+    let bounded = guard::holds(Guard::Fuel);
+    store.set_fuel(if bounded {
+        function.limits.fuel
+    } else {
+        u64::MAX
+    })?;
+    store.fuel_async_yield_interval(Some(YIELD_EVERY_FUEL).filter(|_| guard::holds(Guard::Yields)))
 }
 
 async fn call(
@@ -349,7 +358,7 @@ fn outcomes_of_batch(
     scoped: Vec<Transaction>,
 ) -> Vec<(Outcome, Transaction)> {
     let results = match results {
-        Ok(results) if results.len() == batch.len() => results,
+        Ok(results) if results.len() == batch.len() || !guard::holds(Guard::BatchShape) => results,
         Ok(results) => {
             let reason = format!(
                 "the handler returned {} results for {} messages; return one each",

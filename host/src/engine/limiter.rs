@@ -2,6 +2,8 @@
 
 use wasmtime::ResourceLimiter;
 
+use crate::guard::{self, Guard};
+
 /// What one table element takes in the host.
 const TABLE_ELEMENT_BYTES: u64 = 8;
 
@@ -39,9 +41,9 @@ impl Limiter {
         self.limit = u64::MAX;
     }
 
-    fn grow(&mut self, by: u64) -> Result<bool, MemoryExceeded> {
+    fn grow(&mut self, by: u64, guard: Guard) -> Result<bool, MemoryExceeded> {
         let wanted = self.used.saturating_add(by);
-        if wanted > self.limit {
+        if wanted > self.limit && guard::holds(guard) {
             return Err(MemoryExceeded {
                 limit: self.limit,
                 wanted,
@@ -64,7 +66,7 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        Ok(self.grow(desired.saturating_sub(current) as u64)?)
+        Ok(self.grow(desired.saturating_sub(current) as u64, Guard::Memory)?)
     }
 
     fn table_growing(
@@ -77,7 +79,7 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         let elements = desired.saturating_sub(current) as u64;
-        Ok(self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES))?)
+        Ok(self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES), Guard::Tables)?)
     }
 }
 

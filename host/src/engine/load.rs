@@ -440,8 +440,8 @@ impl Loader {
     }
 
     fn entry(&self, function: &str, kind: Kind, compiled: &Compiled) -> Result<Entry, LoadError> {
-        let linker = &self.runtime(compiled.concurrent)?.linker;
-        let pre = linker.instantiate_pre(&compiled.component);
+        let runtime = self.runtime(compiled.concurrent)?;
+        let pre = runtime.link(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {
             function: function.to_owned(),
             reason: format!("{error:#}"),

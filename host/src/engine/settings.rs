@@ -2,12 +2,15 @@
 //! engines: one without support for concurrent component tasks, which makes its cycle half as long, and one with
 //! it, for components of WASI 0.3, which can't do without.
 
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, InstancePre, Linker};
+#[cfg(debug_assertions)]
+use wasmtime::component::{LinkerInstance, types::ComponentItem};
 use wasmtime::{Config, Enabled, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::load::LoadError;
 use super::state::State;
 use crate::capabilities;
+use crate::guard::{self, Guard};
 
 /// A component built by cargo has three core instances, one of `cargo component` four; composed ones
 /// have more.
@@ -23,6 +26,12 @@ const KEEP_RESIDENT: usize = 64 << 10;
 const MAPPED_IMAGE: u64 = 128 << 20;
 /// The native stack of a guest.
 pub(super) const MAX_WASM_STACK: usize = 512 << 10;
+/// And what of it the host may take beside the guest, while it calls the host.
+const HOST_STACK: usize = 1536 << 10;
+/// So many times more is there where the guard of the stack is off.
+const STACK_BEYOND: usize = 16;
+/// Stands for no bound at what one component has, where its guard is off.
+const UNBOUNDED: u32 = 1_000;
 
 /// An engine, and what the host links to each component that it runs.
 pub(super) struct Runtime {
@@ -42,18 +51,68 @@ impl Runtime {
         })?;
         Ok(Self { engine, linker })
     }
+
+    /// Links a component.
+    pub fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<State>> {
+        #[cfg(debug_assertions)]
+        if !guard::holds(Guard::Imports) {
+            let mut linker = self.linker.clone();
+            link_unknown(&mut linker, component)?;
+            return linker.instantiate_pre(component);
+        }
+        self.linker.instantiate_pre(component)
+    }
+}
+
+/// Links a function that traps for each import of a package that no host has.
+#[cfg(debug_assertions)]
+fn link_unknown(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<()> {
+    let engine = component.engine();
+    for (name, import) in component.component_type().imports(engine) {
+        let missing = format!("`{name}` isn't there");
+        match import.ty {
+            _ if name.starts_with("wasi:") || name.starts_with("kinglet:") => {}
+            ComponentItem::ComponentFunc(_) => {
+                trap(&mut linker.root(), name, missing)?;
+            }
+            ComponentItem::ComponentInstance(instance) => {
+                let mut linked = linker.instance(name)?;
+                for (item, ty) in instance.exports(engine) {
+                    if let ComponentItem::ComponentFunc(_) = ty.ty {
+                        trap(&mut linked, item, missing.clone())?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(debug_assertions)]
+fn trap(linker: &mut LinkerInstance<'_, State>, item: &str, text: String) -> wasmtime::Result<()> {
+    linker.func_new(item, move |_, _, _, _| {
+        Err(wasmtime::Error::msg(text.clone()))
+    })
 }
 
 fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<wasmtime::Engine> {
+    let bound = |most: u32| {
+        if guard::holds(Guard::Instances) {
+            most
+        } else {
+            UNBOUNDED
+        }
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
         .total_memories(instances.saturating_mul(MEMORIES_EACH))
         .total_tables(instances.saturating_mul(TABLES_EACH))
         .total_stacks(instances.saturating_mul(if concurrent { STACKS_EACH } else { 1 }))
-        .max_core_instances_per_component(CORE_INSTANCES_EACH)
-        .max_memories_per_component(MEMORIES_EACH)
-        .max_tables_per_component(TABLES_EACH)
+        .max_core_instances_per_component(bound(CORE_INSTANCES_EACH))
+        .max_memories_per_component(bound(MEMORIES_EACH))
+        .max_tables_per_component(bound(TABLES_EACH))
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);
@@ -68,13 +127,19 @@ pub(super) fn build_engine() -> wasmtime::Result<wasmtime::Engine> {
 }
 
 fn config(concurrent: bool) -> Config {
+    let stack = if guard::holds(Guard::Stack) {
+        MAX_WASM_STACK
+    } else {
+        MAX_WASM_STACK * STACK_BEYOND
+    };
     let mut config = Config::new();
     config
         .concurrency_support(concurrent)
         // Fuel carries the deadline too: a guest yields every so many units, and a timer ends it.
         // Epochs beside it would cost as much again.
         .consume_fuel(true)
-        .max_wasm_stack(MAX_WASM_STACK)
+        .max_wasm_stack(stack)
+        .async_stack_size(stack + HOST_STACK)
         .wasm_memory64(false)
         // What an init leaves may be mostly zero, and is to be mapped all the same.
         .memory_guaranteed_dense_image_size(MAPPED_IMAGE)

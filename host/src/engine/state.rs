@@ -18,12 +18,13 @@ use wasmtime_wasi_http::{
 
 use super::limiter::Limiter;
 use crate::capabilities::{CapabilitiesView, Context, GuestLog, View};
+use crate::guard::{self, Guard};
 use crate::ports::Stream;
 
 /// The most handles that an instance may hold at once.
-pub(super) const MAX_HANDLES: usize = 4_096;
+const MAX_HANDLES: usize = 4_096;
 /// How many random bytes a guest may have in one call.
-pub(super) const RANDOM_BYTES: u64 = 64 << 10;
+pub(super) const RANDOM_BYTES: usize = 64 << 10;
 /// How much the headers of one request or response may take.
 const FIELD_BYTES: usize = 64 << 10;
 /// How much of a body a guest may write in one call; two such pieces may wait to be sent.
@@ -48,7 +49,7 @@ pub(super) struct State {
 impl State {
     pub fn new(context: Context, limiter: Limiter) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(max_handles());
         Self {
             wasi: None,
             printed: None,
@@ -75,26 +76,33 @@ impl State {
     }
 }
 
+/// The most handles that an instance may hold at once.
+pub(super) fn max_handles() -> usize {
+    guard::bound(Guard::Handles, MAX_HANDLES)
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.asked = true;
         let (log, printed) = (&self.context.log, &mut self.printed);
         let ctx = self.wasi.get_or_insert_with(|| {
             let log = printed.insert(SharedLog::new(log.clone()));
-            Box::new(
-                WasiCtx::builder()
-                    // What one call may ask for, so that no call takes long.
-                    .max_random_size(RANDOM_BYTES)
-                    .stdout(Printed {
-                        log: log.clone(),
-                        stream: Stream::Stdout,
-                    })
-                    .stderr(Printed {
-                        log: log.clone(),
-                        stream: Stream::Stderr,
-                    })
-                    .build(),
-            )
+            let mut wasi = WasiCtx::builder();
+            // What one call may ask for, so that no call takes long.
+            wasi.max_random_size(guard::bound(Guard::Random, RANDOM_BYTES) as u64)
+                .stdout(Printed {
+                    log: log.clone(),
+                    stream: Stream::Stdout,
+                })
+                .stderr(Printed {
+                    log: log.clone(),
+                    stream: Stream::Stderr,
+                });
+            #[cfg(debug_assertions)]
+            if !guard::holds(Guard::FilesAndSockets) {
+                open_machine(&mut wasi);
+            }
+            Box::new(wasi.build())
         });
         WasiCtxView {
             ctx,
@@ -103,9 +111,18 @@ impl WasiView for State {
     }
 }
 
+/// Lets a guest read all files and connect to all addresses.
+#[cfg(debug_assertions)]
+fn open_machine(wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
+    wasi.inherit_network().allow_ip_name_lookup(true);
+    if let Err(error) = wasi.preopened_dir("/", "/", wasmtime_wasi::FsPerms::ReadOnly) {
+        eprintln!("the root folder can't be opened for guests: {error:#}");
+    }
+}
+
 fn http_context() -> WasiHttpCtx {
     let mut context = WasiHttpCtx::new();
-    context.set_field_size_limit(FIELD_BYTES);
+    context.set_field_size_limit(guard::bound(Guard::Headers, FIELD_BYTES));
     context
 }
 
@@ -133,10 +150,14 @@ impl WasiHttpHooks for Hooks {
     /// Outgoing requests aren't granted to anybody by now.
     fn send_request(
         &mut self,
-        _: http::Request<WasiBody>,
+        _request: http::Request<WasiBody>,
         _: Option<RequestOptions>,
         _: Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        #[cfg(debug_assertions)]
+        if !guard::holds(Guard::Outgoing) {
+            return Box::new(connect(_request));
+        }
         Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
     }
 
@@ -147,6 +168,16 @@ impl WasiHttpHooks for Hooks {
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK
     }
+}
+
+/// Connects to where a request would go to, and says no word.
+#[cfg(debug_assertions)]
+async fn connect(request: http::Request<WasiBody>) -> Sent {
+    let authority = request.uri().authority();
+    let authority = authority.map(ToString::to_string).unwrap_or_default();
+    let connected = tokio::net::TcpStream::connect(&authority).await;
+    eprintln!("a guest connected to {authority}: {connected:?}");
+    Err(HttpError::ConnectionTerminated)
 }
 
 impl CapabilitiesView for State {

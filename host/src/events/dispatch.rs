@@ -10,6 +10,7 @@ use super::Events;
 use super::idle::{Given, Idle};
 use crate::clock::{Stopwatch, Timestamp, millis};
 use crate::config::{Function, Source};
+use crate::guard::{self, Guard};
 use crate::ports::{
     Cost, Delivery, Handled, Handler, Level, ObjectError, Outcome, Payload, QueueError, Taken,
     Transaction,
@@ -345,7 +346,7 @@ impl<H: Handler> Attempt<H> {
         for delivery in deliveries {
             let hops = delivery.event.hops;
             let age = now.saturating_sub(delivery.since());
-            let reason = if hops > most {
+            let reason = if hops > most && guard::holds(Guard::Hops) {
                 format!(
                     "it came here over {hops} functions, and {most} are allowed: {}; see `allow-loop`",
                     delivery.event.id

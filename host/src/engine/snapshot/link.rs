@@ -198,7 +198,7 @@ fn random(
             Ok(((numbers.word(), numbers.word()),))
         }),
         _ => instance.func_wrap(item, move |_, (length,): (u64,)| {
-            if length > RANDOM_BYTES {
+            if length > RANDOM_BYTES as u64 {
                 wasmtime::bail!("{length} random bytes at once are more than {RANDOM_BYTES}");
             }
             Ok((numbers.bytes(length as usize),))
