@@ -57,6 +57,7 @@ impl FunctionsArgs {
             concurrency: 64,
             batch_size: 64,
             others,
+            attack: None,
         };
         let sides = [
             (ours(0), tempfile::tempdir_in(&root)?),

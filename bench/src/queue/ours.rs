@@ -27,6 +27,9 @@ use crate::process::{Process, size_mib};
 const FILL: u64 = 20_000;
 /// The backlog isn't due while the bench runs: thirty days.
 const LATER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// Nobody waits for this function's outcomes.
+const ATTACK: &str = "attack";
+
 /// The function `waiting` never comes to run: its messages are due too late.
 fn manifest(concurrency: usize, batch_size: usize) -> String {
     format!(
@@ -48,6 +51,22 @@ name = "batch"
 component = "noop_batch.wasm"
 on = {{ message = "batch", batch-size = {batch_size} }}
 limits = {{ concurrency = 2 }}
+"#
+    )
+}
+
+/// The function that attacks, which may have effects to attack with.
+fn attack(settings: &str) -> String {
+    format!(
+        r#"
+[[function]]
+name = "{ATTACK}"
+component = "hostile.wasm"
+on = {{ message = "attack" }}
+retry = {{ attempts = 1 }}
+grants = {{ write = ["out"], publish = ["out"] }}
+{settings}
+[buckets.out]
 "#
     )
 }
@@ -74,6 +93,8 @@ pub struct Ours {
     pub batch_size: usize,
     /// How many functions there are beside the three, each with a component of its own.
     pub others: usize,
+    /// Lines of the function `attack`, where there is one: the guest `hostile`, whose outcomes nobody waits for.
+    pub attack: Option<&'static str>,
 }
 
 impl Ours {
@@ -95,6 +116,12 @@ impl Ours {
                     "[[function]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\non = {{ message = \"{name}\" }}\n\
                      limits = {{ concurrency = 1 }}\n"
                 );
+            }
+            if let Some(settings) = self.attack {
+                let hostile = self.guests.join("hostile.wasm");
+                std::fs::copy(&hostile, dir.join("hostile.wasm"))
+                    .with_context(|| format!("can't copy {}", hostile.display()))?;
+                text += &attack(settings);
             }
             std::fs::write(&path, text)?;
         }
@@ -247,6 +274,9 @@ async fn follow(
                 ..
             } = record.kind
             {
+                if record.function.as_deref() == Some(ATTACK) {
+                    continue;
+                }
                 ensure!(end && outcome.is_success(), "a message ended as {outcome}");
                 settled.note(record.event.context("an outcome without its event")?);
             }

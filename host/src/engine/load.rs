@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, InstancePre, InstanceType};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -19,6 +19,7 @@ use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
+use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, Function, Limits, Source};
 
@@ -446,7 +447,9 @@ impl Loader {
             function: function.to_owned(),
             reason: format!("{error:#}"),
         })?;
-        kind.entry(pre).map_err(|error| LoadError::Component {
+        let checked = kind.check(&compiled.component);
+        let entry = checked.and_then(|()| kind.entry(pre));
+        entry.map_err(|error| LoadError::Component {
             function: function.to_owned(),
             hint: "its handler doesn't have the contract's types; build it with this version's SDK",
             reason: format!("{error:#}"),
@@ -500,6 +503,37 @@ enum Kind {
 }
 
 impl Kind {
+    /// Whether a handler of events has the contract's types. wasmtime's own look comes with each instance, when the
+    /// event that it would fail has long been accepted.
+    fn check(self, component: &Component) -> wasmtime::Result<()> {
+        type Returned<T> = (Result<T, types::Failure>,);
+        let (interface, check): (_, fn(&ComponentFunc, &InstanceType<'_>) -> _) = match self {
+            Self::Object => (OBJECT_CREATED, |handle, ty| {
+                handle.typecheck::<(&types::ObjectCreatedEvent,), Returned<()>>(ty)
+            }),
+            Self::Message => (MESSAGE, |handle, ty| {
+                handle.typecheck::<(&types::MessageEvent,), Returned<()>>(ty)
+            }),
+            Self::Batch => (MESSAGE_BATCH, |handle, ty| {
+                type Each = Vec<Result<(), types::Failure>>;
+                handle.typecheck::<(&[types::MessageEvent],), Returned<Each>>(ty)
+            }),
+            Self::Http | Self::Service => return Ok(()),
+        };
+        let (ty, engine) = (component.component_type(), component.engine());
+        let Some(ComponentItem::ComponentInstance(handler)) =
+            ty.get_export(engine, interface).map(|export| export.ty)
+        else {
+            wasmtime::bail!("`{interface}` isn't exported");
+        };
+        let Some(ComponentItem::ComponentFunc(handle)) =
+            handler.get_export(engine, "handle").map(|export| export.ty)
+        else {
+            wasmtime::bail!("`{interface}` has no function `handle`");
+        };
+        check(&handle, &ty.instance_type())
+    }
+
     fn entry(self, pre: InstancePre<State>) -> wasmtime::Result<Entry> {
         Ok(match self {
             Self::Object => Entry::Object(ObjectFunctionPre::new(pre)?),

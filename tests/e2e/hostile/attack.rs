@@ -26,8 +26,8 @@ type Check = fn(&App, &[&Value]) -> Result<(), String>;
 /// Where its component comes from.
 #[derive(Clone, Copy)]
 enum Source {
-    /// The guest `hostile`, with this for the message.
-    Guest(&'static str),
+    /// A guest, and what its message tells it to do.
+    Guest(&'static str, &'static str),
     /// The module of its name in this text.
     Raw(&'static str),
 }
@@ -39,17 +39,18 @@ pub enum End {
     Fuel(u64),
     Deadline(u64),
     Memory(u64),
-    Stack(u64),
+    /// Another limit, of this figure.
+    Limit(&'static str, u64),
     /// With these words in the reason.
     Trap(&'static str),
     Failed(&'static str),
 }
 
-/// By a guest that the message tells what to do.
+/// By the guest `hostile`.
 pub const fn guest(name: &'static str, settings: &'static str, ends: End) -> Attack {
     Attack {
         name,
-        from: Source::Guest(name),
+        from: Source::Guest("hostile", name),
         settings,
         ends,
         guard: None,
@@ -77,7 +78,13 @@ impl Attack {
 
     /// Has the guest do what another attack does.
     pub const fn doing(mut self, what: &'static str) -> Self {
-        self.from = Source::Guest(what);
+        self.from = Source::Guest("hostile", what);
+        self
+    }
+
+    /// Has the guest `hostile-network` do it.
+    pub const fn by_network(mut self) -> Self {
+        self.from = Source::Guest("hostile-network", self.name);
         self
     }
 
@@ -95,7 +102,7 @@ impl Attack {
     pub fn manifest(&self, app: &App) -> String {
         let Self { name, settings, .. } = self;
         let component = match self.from {
-            Source::Guest(_) => "guest:hostile".to_owned(),
+            Source::Guest(guest, _) => format!("guest:{guest}"),
             Source::Raw(text) => {
                 let file = format!("{name}.wasm");
                 app.put(&file, raw::component(text, name));
@@ -119,7 +126,7 @@ impl Attack {
     /// What its event says.
     pub fn message(&self) -> &'static str {
         match self.from {
-            Source::Guest(what) => what,
+            Source::Guest(_, what) => what,
             Source::Raw(_) => self.name,
         }
     }
@@ -158,7 +165,7 @@ impl End {
                     && number(&outcome["wanted"]) > bytes
                     && number(&cost["peak_memory"]) <= bytes
             }
-            Self::Stack(bytes) => limit("stack", "limit", bytes),
+            Self::Limit(of, figure) => limit(of, "limit", figure),
             Self::Trap(words) => says("trap", words),
             Self::Failed(words) => says("failed", words),
         }
@@ -172,7 +179,7 @@ impl fmt::Display for End {
             Self::Fuel(units) => write!(f, "limit: fuel, {units}"),
             Self::Deadline(ms) => write!(f, "limit: deadline, {ms} ms"),
             Self::Memory(bytes) => write!(f, "limit: memory, {bytes} bytes"),
-            Self::Stack(bytes) => write!(f, "limit: stack, {bytes} bytes"),
+            Self::Limit(of, figure) => write!(f, "limit: {of}, {figure}"),
             Self::Trap(words) => write!(f, "trap: {words}"),
             Self::Failed(words) => write!(f, "failed: {words}"),
         }

@@ -10,7 +10,12 @@ const LOGGED: &str = "limits.log = 20_000";
 const LOG: usize = 20_000 + 2_000;
 
 pub const ATTACKS: &[Attack] = &[
-    guest("ask-the-time", "", End::Trap("host-calls")).stopped_by("host-calls"),
+    guest(
+        "ask-the-time",
+        "limits.fuel = 50_000_000",
+        End::Fuel(50_000_000),
+    )
+    .stopped_by("fuel"),
     guest("huge-line", LOGGED, End::Done)
         .stopped_by("log-bytes")
         .also(log_is_bounded),
@@ -32,18 +37,26 @@ pub const ATTACKS: &[Attack] = &[
         .stopped_by("log-bytes")
         .also(log_is_bounded),
     guest("random-at-once", "", End::Trap("random")).stopped_by("random"),
-    guest("random-by-pieces", "limits.fuel = 100_000_000", End::Trap("host-calls"))
-        .stopped_by("host-calls"),
-    guest("huge-header", "", End::Done).stopped_by("headers"),
-    guest("many-headers", "", End::Failed("the headers are full")).stopped_by("headers"),
-    guest("connect", "", End::Done).stopped_by("files-and-sockets"),
-    guest("request", "", End::Done).stopped_by("outgoing"),
+    guest("huge-header", "", End::Done)
+        .by_network()
+        .stopped_by("headers"),
+    guest("many-headers", "", End::Failed("the headers are full"))
+        .by_network()
+        .stopped_by("headers"),
+    guest("reach-the-machine", "", End::Done)
+        .by_network()
+        .stopped_by("files-and-sockets"),
+    guest("send-a-request", "", End::Done)
+        .by_network()
+        .stopped_by("outgoing"),
     guest("open-ungranted", "", End::Done).stopped_by("grants"),
     guest("exit", "", End::Trap("exit status 0")),
 ];
 
 fn texts<'a>(said: &[&'a Value]) -> Vec<&'a str> {
-    let logged = said.iter().filter(|r| r["kind"] == "log" || r["kind"] == "output");
+    let logged = said
+        .iter()
+        .filter(|r| r["kind"] == "log" || r["kind"] == "output");
     logged.map(|record| text(record, "text")).collect()
 }
 

@@ -9,7 +9,7 @@ const FUELLED: &str = "limits.fuel = 50_000_000";
 /// More than any of them burns.
 const TIMED: &str = "limits.fuel = 9_000_000_000_000_000_000\nlimits.timeout = \"2s\"";
 const TIMEOUT: u64 = 2_000;
-const STACK: u64 = 512 << 10;
+const STACK: End = End::Limit("stack", 512 << 10);
 
 pub const ATTACKS: &[Attack] = &[
     guest("spin", FUELLED, End::Fuel(FUEL)).stopped_by("fuel"),
@@ -17,7 +17,7 @@ pub const ATTACKS: &[Attack] = &[
         .doing("spin")
         .stopped_by("deadline"),
     guest("copy", FUELLED, End::Fuel(FUEL)).stopped_by("fuel"),
-    guest("recurse", "", End::Trap("calling itself again and again")),
+    guest("recurse", "", STACK).stopped_by("stack"),
     guest("sleep", TIMED, End::Deadline(TIMEOUT)).stopped_by("deadline"),
     guest("doze", TIMED, End::Deadline(TIMEOUT)).stopped_by("deadline"),
     guest("block", TIMED, End::Deadline(TIMEOUT)).stopped_by("deadline"),
@@ -37,14 +37,26 @@ pub const ATTACKS: &[Attack] = &[
     raw(RAW, "fill", End::Fuel(FUEL))
         .with(FUELLED)
         .stopped_by("fuel"),
-    raw(RAW, "recurse-natively", End::Stack(STACK)).stopped_by("stack"),
-    raw(RAW, "recurse-with-calls", End::Stack(STACK)).stopped_by("stack"),
-    raw(RAW, "recurse-in-realloc", End::Stack(STACK)).stopped_by("stack"),
-    raw(RAW, "call-from-realloc", End::Trap("cannot leave component")),
+    raw(RAW, "recurse-natively", STACK).stopped_by("stack"),
+    raw(RAW, "recurse-with-calls", STACK).stopped_by("stack"),
+    raw(RAW, "recurse-in-realloc", STACK).stopped_by("stack"),
+    raw(
+        RAW,
+        "call-from-realloc",
+        End::Trap("cannot leave component"),
+    ),
     raw(RAW, "floats", End::Done),
     raw(RAW, "vectors", End::Done),
     raw(RAW, "divide-by-zero", End::Trap("divide by zero")),
     raw(RAW, "overflow", End::Trap("integer overflow")),
-    raw(RAW, "convert-nan", End::Trap("invalid conversion to integer")),
-    raw(RAW, "call-the-wrong-type", End::Trap("indirect call type mismatch")),
+    raw(
+        RAW,
+        "convert-nan",
+        End::Trap("invalid conversion to integer"),
+    ),
+    raw(
+        RAW,
+        "call-the-wrong-type",
+        End::Trap("indirect call type mismatch"),
+    ),
 ];

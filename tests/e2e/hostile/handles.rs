@@ -7,11 +7,17 @@ const RAW: &str = include_str!("../../guests/hostile/raw/handles.wat");
 pub const ATTACKS: &[Attack] = &[
     guest("open-topics", "", End::Trap("handles")).stopped_by("handles"),
     guest("open-pollables", "", End::Trap("handles")).stopped_by("handles"),
-    guest("open-fields", "", End::Trap("handles")).stopped_by("handles"),
+    guest("open-fields", "", End::Trap("handles"))
+        .by_network()
+        .stopped_by("handles"),
     guest("open-writers", "", End::Failed("64 writers are open")).stopped_by("staged-count"),
     guest("leak", "", End::Done),
     raw(RAW, "make-resources", End::Trap("handles")).stopped_by("handles"),
-    raw(RAW, "guess-a-handle", End::Trap("unknown handle index 12345")),
+    raw(
+        RAW,
+        "guess-a-handle",
+        End::Trap("unknown handle index 12345"),
+    ),
     raw(RAW, "use-after-drop", End::Trap("unknown handle index")),
     raw(RAW, "drop-twice", End::Trap("unknown handle index")),
     raw(RAW, "take-one-for-another", End::Trap("handle index")),

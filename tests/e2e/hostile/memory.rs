@@ -17,7 +17,11 @@ pub const ATTACKS: &[Attack] = &[
     raw(RAW, "grow-a-table", End::Memory(320 << 10))
         .with("limits.memory = \"320KiB\"")
         .stopped_by("tables"),
-    raw(RAW, "touch-beyond", End::Trap("out of bounds memory access")),
+    raw(
+        RAW,
+        "touch-beyond",
+        End::Trap("out of bounds memory access"),
+    ),
     raw(RAW, "fill-beyond", End::Trap("out of bounds memory access")),
     guest("read-back", LIMITED, End::Failed("limits.memory")).stopped_by("reads"),
 ];

@@ -15,6 +15,12 @@ pub fn component(text: &str, name: &str) -> Vec<u8> {
 
 /// The frame with this module in it.
 pub fn compose(module: &str, beside: &str) -> Vec<u8> {
+    let component = text(module, beside);
+    wat::parse_str(&component).unwrap_or_else(|error| panic!("{error}\n{component}"))
+}
+
+/// The same as text.
+pub fn text(module: &str, beside: &str) -> String {
     let of = |function: &str| {
         let exported = module.contains(&format!("(export \"{function}\")"));
         if exported { "$attack" } else { "$libc" }
@@ -29,10 +35,9 @@ pub fn compose(module: &str, beside: &str) -> Vec<u8> {
     } else {
         ""
     };
-    let component = FRAME
+    FRAME
         .replace("(;beside;)", beside)
         .replace("(;module;)", module)
         .replace("(;with;)", with)
-        .replace("(;lift;)", &lift);
-    wat::parse_str(&component).unwrap_or_else(|error| panic!("{error}\n{component}"))
+        .replace("(;lift;)", &lift)
 }

@@ -13,7 +13,11 @@ pub const ATTACKS: &[Attack] = &[
     raw(RAW, "trap-in-start", UNREACHABLE),
     raw(RAW, "trap-after-return", UNREACHABLE),
     raw(RAW, "trap-half-lowered", UNREACHABLE),
-    raw(RAW, "realloc-beyond", End::Trap("realloc return: beyond end of memory")),
+    raw(
+        RAW,
+        "realloc-beyond",
+        End::Trap("realloc return: beyond end of memory"),
+    ),
     raw(RAW, "realloc-askew", ASKEW),
     raw(RAW, "return-beyond", BEYOND),
     raw(RAW, "return-askew", ASKEW),
@@ -25,6 +29,6 @@ pub const ATTACKS: &[Attack] = &[
     raw(RAW, "no-such-case", NO_CASE),
     raw(RAW, "list-beyond", BEYOND),
     raw(RAW, "list-askew", ASKEW),
-    raw(RAW, "list-of-one-text", End::Trap("host-calls")).stopped_by("host-calls"),
+    raw(RAW, "list-of-one-text", End::Trap("hostcalls")),
     raw(RAW, "draft-no-such-case", NO_CASE),
 ];

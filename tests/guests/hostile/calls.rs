@@ -1,12 +1,9 @@
 //! Asks the host for too much, or for what isn't granted.
 
 use std::hint::black_box;
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 
-use kinglet_sdk::{Bucket, Failure, KeyValue, Level, Topic};
+use kinglet_sdk::{Bucket, KeyValue, Level, Topic};
 use wasip2::clocks::monotonic_clock;
-use wasip2::http::outgoing_handler;
-use wasip2::http::types::{Fields, OutgoingRequest};
 use wasip2::random::random::get_random_bytes;
 
 use crate::{Ended, must_fail};
@@ -59,48 +56,6 @@ pub fn random_by_pieces() -> Ended {
         black_box(get_random_bytes(64 << 10));
     }
     Ok(())
-}
-
-pub fn huge_header() -> Ended {
-    let fields = Fields::new();
-    must_fail("a header of a megabyte", fields.append("x-large", &vec![b'x'; 1 << 20]))
-}
-
-pub fn many_headers() -> Ended {
-    let fields = Fields::new();
-    for number in 0..100_000 {
-        let name = format!("x-{number}");
-        if fields.append(&name, b"value").is_err() {
-            return Err(Failure::reject("the headers are full"));
-        }
-    }
-    Ok(())
-}
-
-/// Files, sockets, names.
-pub fn connect() -> Ended {
-    must_fail("a folder", std::fs::read_dir("/"))?;
-    must_fail("a file", std::fs::read("/proc/self/environ"))?;
-    must_fail("a new file", std::fs::write("/tmp/hostile", "x"))?;
-    must_fail("a socket", TcpStream::connect("127.0.0.1:80"))?;
-    must_fail("a listener", std::net::TcpListener::bind("127.0.0.1:0"))?;
-    must_fail("a datagram", UdpSocket::bind("127.0.0.1:0"))?;
-    must_fail("a name", "localhost:80".to_socket_addrs())?;
-    must_fail("a variable", std::env::vars().next().ok_or(()))
-}
-
-pub fn request() -> Ended {
-    let request = OutgoingRequest::new(Fields::new());
-    let authority = request.set_authority(Some("127.0.0.1:80"));
-    authority.map_err(|()| Failure::reject("no authority"))?;
-    let answer = outgoing_handler::handle(request, None).map(|answer| {
-        answer.subscribe().block();
-        answer.get()
-    });
-    match answer {
-        Ok(Some(Ok(Ok(_)))) => Err(Failure::reject("got through: a request")),
-        _ => Ok(()),
-    }
 }
 
 pub fn open_ungranted() -> Ended {

@@ -90,5 +90,8 @@ pub fn huge_reason() -> Ended {
 }
 
 pub fn retry_in_ages() -> Ended {
-    Err(Failure::retry_after("later", Duration::from_millis(u64::MAX)))
+    Err(Failure::retry_after(
+        "later",
+        Duration::from_millis(u64::MAX),
+    ))
 }

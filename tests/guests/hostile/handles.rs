@@ -4,7 +4,6 @@ use std::mem::forget;
 
 use kinglet_sdk::{Bucket, Topic};
 use wasip2::clocks::monotonic_clock::subscribe_duration;
-use wasip2::http::types::Fields;
 
 use crate::Ended;
 
@@ -20,13 +19,6 @@ pub fn open_topics() -> Ended {
 pub fn open_pollables() -> Ended {
     for _ in 0..MANY {
         forget(subscribe_duration(u64::MAX));
-    }
-    Ok(())
-}
-
-pub fn open_fields() -> Ended {
-    for _ in 0..MANY {
-        forget(Fields::new());
     }
     Ok(())
 }

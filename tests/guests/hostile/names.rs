@@ -69,7 +69,7 @@ const ODD: &[&str] = &[
     "txt.\u{202e}gpj",
     "zero\u{200b}width",
     "back\\slash",
-    "..\\escaped",
+    "up\\..\\escaped",
     "%2e%2e%2fescaped",
     "~root",
     "-rf",

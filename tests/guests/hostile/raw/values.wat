@@ -26,7 +26,7 @@
 (func (export "handle") (param i32) (result i32) (i32.const 0))
 
 ;;; return-beyond
-(func (export "handle") (param i32) (result i32) (i32.const -4))
+(func (export "handle") (param i32) (result i32) (i32.const -8))
 
 ;;; return-askew
 (func (export "handle") (param i32) (result i32) (i32.const 1025))

@@ -1,0 +1,164 @@
+//! Files that are no component, or none that may run.
+
+use std::fs;
+
+use super::raw;
+use crate::harness::{App, Output, guest, text};
+
+/// A file, and what must be said of it.
+struct Refused {
+    name: &'static str,
+    bytes: fn() -> Vec<u8>,
+    says: &'static str,
+    /// Without this it is taken.
+    guard: Option<&'static str>,
+}
+
+const REFUSED: &[Refused] = &[
+    refused("empty", Vec::new, "isn't WebAssembly"),
+    refused(
+        "text",
+        || b"#!/bin/sh\necho hostile\n".to_vec(),
+        "isn't WebAssembly",
+    ),
+    refused(
+        "truncated",
+        || half(fs::read(guest("hostile")).unwrap()),
+        "can't run here",
+    ),
+    refused(
+        "header-alone",
+        || b"\0asm\x0d\0\x01\0".to_vec(),
+        "no handler at all",
+    ),
+    refused("core-module", || wat("(module)"), "core module"),
+    refused("no-handler", || wat("(component)"), "no handler at all"),
+    refused("other-types", other_types, "the contract's types"),
+    refused("deep", || nested(2_000), "can't run here"),
+    Refused {
+        guard: Some("imports"),
+        ..refused("unknown-import", unknown_import, "evil:host/shell")
+    },
+    Refused {
+        guard: Some("instances"),
+        ..refused("many-instances", || many("", 30), "core instances")
+    },
+    Refused {
+        guard: Some("instances"),
+        ..refused("many-memories", || many("(memory 1)", 4), "memories")
+    },
+    Refused {
+        guard: Some("instances"),
+        ..refused(
+            "many-tables",
+            || many("(table 1 funcref) (table 1 funcref)", 5),
+            "tables",
+        )
+    },
+    refused("large-memory", || many("(memory 4096)", 1), "limits.memory"),
+];
+
+/// That does nothing.
+const HANDLER: &str = "(func (export \"handle\") (param i32) (result i32) (i32.const 0))";
+
+const fn refused(name: &'static str, bytes: fn() -> Vec<u8>, says: &'static str) -> Refused {
+    Refused {
+        name,
+        bytes,
+        says,
+        guard: None,
+    }
+}
+
+fn check(file: &Refused, without: Option<&str>) -> Output {
+    let app = App::bare();
+    app.put("hostile.wasm", (file.bytes)());
+    app.manifest(
+        "[[function]]\nname = \"hostile\"\ncomponent = \"hostile.wasm\"\non = { message = \"in\" }\n",
+    );
+    let mut command = app.command(&["check", "--json"]);
+    if let Some(guard) = without {
+        command.env("KINGLET_TEST_WITHOUT", guard);
+    }
+    Output::of(command)
+}
+
+#[test]
+fn what_cant_run_is_refused() {
+    for file in REFUSED {
+        let output = check(file, None).expect(1);
+        let problem = output.json().swap_remove(0);
+        let problem = text(&problem, "problem").to_owned();
+        assert!(problem.contains(file.says), "{}: {problem}", file.name);
+        println!(
+            "{:<22} {:<16} {problem:.160}",
+            file.name,
+            file.guard.unwrap_or("-")
+        );
+    }
+}
+
+#[test]
+fn without_its_guard_a_file_isnt_refused() {
+    for file in REFUSED {
+        if let Some(guard) = file.guard {
+            check(file, Some(guard)).expect(0);
+        }
+    }
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+fn half(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len() / 2);
+    bytes
+}
+
+/// A handler of no event.
+fn other_types() -> Vec<u8> {
+    wat(r#"(component
+        (core module $m (func (export "handle") (param i32)))
+        (core instance $i (instantiate $m))
+        (func $handle (param "event" u32) (canon lift (core func $i "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "kinglet:events/message@0.1.0" (instance $handler)))"#)
+}
+
+fn unknown_import() -> Vec<u8> {
+    wat(&raw::text(HANDLER, "").replacen(
+        "(component",
+        r#"(component (import "evil:host/shell" (instance (export "run" (func (param "line" string)))))"#,
+        1,
+    ))
+}
+
+/// A component with so many instances of a module beside the handler's.
+fn many(fields: &str, count: usize) -> Vec<u8> {
+    let beside: String = (0..count)
+        .map(|number| {
+            format!("(core module $m{number} {fields}) (core instance (instantiate $m{number}))\n")
+        })
+        .collect();
+    raw::compose(HANDLER, &beside)
+}
+
+/// Components, one in the other.
+fn nested(depth: usize) -> Vec<u8> {
+    const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+    let mut inner = HEADER.to_vec();
+    for _ in 0..depth {
+        let mut outer = HEADER.to_vec();
+        outer.push(4);
+        let mut length = inner.len();
+        while length > 0x7f {
+            outer.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+            length >>= 7;
+        }
+        outer.push(u8::try_from(length).unwrap());
+        outer.extend(inner);
+        inner = outer;
+    }
+    inner
+}
