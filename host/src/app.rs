@@ -13,7 +13,7 @@ use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
 use crate::config::{Function, Manifest, QueueLimits, Source};
 use crate::control::{Control, ControlError, Restore};
-use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction, When};
+use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
 use crate::events::{Events, EventsConfig, Stop, stopped};
 use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom};
 use crate::stores::journal::FileJournal;
@@ -322,6 +322,7 @@ impl App {
             Arc::clone(&self.staging),
         )?;
         let keyvalue: Arc<dyn KeyValue> = Arc::clone(&self.queue) as _;
+        let mut notes = engine.notes(&manifest.root);
         for function in &manifest.functions {
             load_function(
                 &mut engine,
@@ -329,9 +330,10 @@ impl App {
                 function,
                 &self.buckets.buckets,
                 &keyvalue,
-                When::Needed,
+                Some(&mut notes),
             )?;
         }
+        engine.keep(notes);
         Ok(engine)
     }
 
@@ -489,6 +491,7 @@ pub fn new_engine(
     Ok(Engine::new(EngineConfig {
         instances: instances.saturating_add(Engine::ready_for(functions)),
         cache,
+        compile: manifest.compile,
         journal,
         clock,
         staging,
@@ -505,7 +508,7 @@ pub fn load_function(
     function: &Function,
     buckets: &Buckets,
     keyvalue: &Arc<dyn KeyValue>,
-    when: When,
+    notes: Option<&mut Notes>,
 ) -> Result<Arc<LoadedFunction>, AppError> {
     let path = manifest.root.join(&function.component);
     let reach = Reach {
@@ -514,5 +517,5 @@ pub fn load_function(
         grants: Arc::new(function.grants.clone()),
         config: Arc::new(function.config.clone()),
     };
-    Ok(engine.load(function, &path, reach, when)?)
+    Ok(engine.load(function, &path, reach, notes)?)
 }

@@ -78,6 +78,16 @@ impl Clock {
     }
 }
 
+/// Bytes that nobody can guess, for a key: from the system's own source, and never recorded.
+///
+/// # Errors
+/// Where the system has no such source.
+pub fn secret() -> std::io::Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+    Ok(secret)
+}
+
 /// A time as RFC 3339 has it, in UTC with milliseconds.
 pub fn rfc3339(time: Timestamp) -> String {
     let time = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(time));

@@ -113,6 +113,7 @@ impl App {
             .current_dir(self.dir.path())
             .env_remove("KINGLET_MANIFEST")
             .env("KINGLET_CACHE_DIR", tmp().join("cache"))
+            .env("KINGLET_CACHE_KEY", tmp().join("cache-key"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -12,6 +12,7 @@
 )]
 
 mod batches;
+mod cache;
 mod chains;
 mod checks;
 mod crashes;

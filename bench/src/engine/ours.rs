@@ -8,7 +8,7 @@ use kinglet::app::App;
 use kinglet::capabilities::{Buckets, Reach};
 use kinglet::clock::Clock;
 use kinglet::config::Manifest;
-use kinglet::engine::{Cache, Engine, InitContext, Snapshot, snapshot};
+use kinglet::engine::{Cache, Compiler, Engine, InitContext, Snapshot, snapshot};
 use kinglet::events::NewMessage;
 use kinglet::ports::{Delivery, Draft};
 use kinglet::stores::keyvalue::EmptyKeyValue;
@@ -91,7 +91,7 @@ impl Ours {
         app.events().publish(vec![message]).await?;
         let taken = app.events().queue().take("noop", 1, clock.now()).await?;
         let delivery = taken.deliveries.into_iter().next();
-        let cache = Cache::new(dir.join("cache"));
+        let cache = Cache::new(dir.join("cache"), dir.join("cache-key"), Compiler::Here);
         Ok(Self {
             engine: app.load(cache.clone())?,
             delivery: delivery.context("the message isn't there")?,

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use kinglet::app::App;
 use kinglet::clock::Clock;
 use kinglet::config::Manifest;
-use kinglet::engine::{Cache, Engine};
+use kinglet::engine::{Cache, Compiler, Engine};
 use kinglet::ports::{Afterwards, HttpHandler};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -38,7 +38,8 @@ pub struct InProcess {
 pub async fn in_process(dir: &Path, span: Duration) -> Result<InProcess> {
     let manifest = Manifest::load(&dir.join("kinglet.toml"))?;
     let app = App::open(Arc::new(manifest), Clock::system()).await?;
-    let engine = Arc::new(app.load(Cache::new(dir.join("cache")))?);
+    let cache = Cache::new(dir.join("cache"), dir.join("cache-key"), Compiler::Here);
+    let engine = Arc::new(app.load(cache)?);
     let mut best = InProcess {
         ours: f64::MAX,
         plain: f64::MAX,

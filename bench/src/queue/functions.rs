@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::load::{Stats, Until, closed_loops};
-use super::ours::Ours;
+use super::ours::{Functions, Ours};
 use super::side::{Lane, Side};
 use crate::report::{Better, Figure, Report};
 
-/// Compare an application of many functions with one of three.
+/// Compare an application of many functions with one of a single function.
 #[derive(clap::Args)]
 pub struct FunctionsArgs {
     /// Print one JSON object a line.
@@ -56,8 +56,7 @@ impl FunctionsArgs {
             cache: root.join("cache"),
             concurrency: 64,
             batch_size: 64,
-            others,
-            attack: None,
+            functions: Functions::One { others },
         };
         let sides = [
             (ours(0), tempfile::tempdir_in(&root)?),
@@ -85,22 +84,22 @@ impl FunctionsArgs {
                 });
             }
         }
-        if let [Some(few), Some(many)] = best {
-            self.report(&few, &many);
+        if let [Some(one), Some(many)] = best {
+            self.report(&one, &many);
         }
         Ok(())
     }
 
-    fn report(&self, few: &Best, many: &Best) {
+    fn report(&self, one: &Best, many: &Best) {
         let mut report = Report {
             bench: "functions",
             ours_name: "many",
-            rival_name: "few",
+            rival_name: "one",
             json: self.json,
         };
         report.note(&format!(
-            "many: {} functions and the three that both have, each with a component of its own, from the cache; \
-             events: published and settled one after the other; the best of {} rounds",
+            "many: {} functions beside the one that both have, each with a component of its own, from the cache; \
+             start: from the command to its word that it is ready; events: published and settled one after the other; the best of {} rounds",
             self.functions, self.rounds
         ));
         report.header();
@@ -116,10 +115,10 @@ impl FunctionsArgs {
             });
         };
         let less = Better::Less;
-        figure("few", "start", many.start_ms, few.start_ms, "ms", less, 0.1);
-        let rates = [many.events.per_second, few.events.per_second];
+        figure("one", "start", many.start_ms, one.start_ms, "ms", less, 0.1);
+        let rates = [many.events.per_second, one.events.per_second];
         figure(
-            "few",
+            "one",
             "events",
             rates[0],
             rates[1],
@@ -127,21 +126,21 @@ impl FunctionsArgs {
             Better::More,
             1.0 / 1.1,
         );
-        let p50 = [many.events.p50_us, few.events.p50_us];
-        figure("few", "event, p50", p50[0], p50[1], "us", less, 1.0 / 1.1);
+        let p50 = [many.events.p50_us, one.events.p50_us];
+        figure("one", "event, p50", p50[0], p50[1], "us", less, 1.0 / 1.1);
         figure(
-            "few",
+            "one",
             "memory, idle",
             many.idle_mib,
-            few.idle_mib,
+            one.idle_mib,
             "MiB",
             less,
             0.0,
         );
         figure(
             "goal",
-            "memory of few, idle",
-            few.idle_mib,
+            "memory of one, idle",
+            one.idle_mib,
             30.0,
             "MiB",
             less,

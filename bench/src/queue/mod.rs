@@ -23,7 +23,7 @@ pub use self::functions::FunctionsArgs;
 use self::load::{Stats, Until, closed_loops};
 use self::nats::Nats;
 pub use self::neighbours::NeighboursArgs;
-use self::ours::Ours;
+use self::ours::{Functions, Ours};
 use self::side::{Lane, Server, Side};
 use crate::report::{Better, Figure, Report};
 
@@ -106,8 +106,7 @@ impl QueueArgs {
             cache: root.join("cache"),
             concurrency: self.concurrency,
             batch_size: self.batch_size,
-            others: 0,
-            attack: None,
+            functions: Functions::Lanes,
         };
         let nats = Nats {
             program: self.nats_server,

@@ -12,7 +12,7 @@ use kinglet::ports::Draft;
 use tokio::task::JoinSet;
 
 use super::load::{Until, closed_loops};
-use super::ours::Ours;
+use super::ours::{Functions, Ours};
 use super::side::{Lane, Server, Side};
 use crate::report::{Better, Figure, Report};
 
@@ -119,8 +119,9 @@ impl NeighboursArgs {
                 cache: root.join("cache"),
                 concurrency: 64,
                 batch_size: 64,
-                others: 0,
-                attack: Some(attack.settings),
+                functions: Functions::Attacked {
+                    settings: attack.settings,
+                },
             };
             let (mut attacked, mut in_peace) = (Vec::new(), Vec::new());
             for _ in 0..self.rounds {

@@ -30,27 +30,43 @@ const LATER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Nobody waits for this function's outcomes.
 const ATTACK: &str = "attack";
 
-/// The function `waiting` never comes to run: its messages are due too late.
-fn manifest(concurrency: usize, batch_size: usize) -> String {
+/// Which functions an application has.
+#[derive(Clone, Copy)]
+pub enum Functions {
+    /// One for each lane, and one that holds the backlog.
+    Lanes,
+    /// One that takes messages one by one, and so many others, each with a component of its own.
+    One { others: usize },
+    /// The same one, and the guest `hostile` with these lines of a manifest, whose outcomes nobody waits for.
+    Attacked { settings: &'static str },
+}
+
+fn single(concurrency: usize) -> String {
     format!(
         r#"
-[app]
-name = "bench"
-[[function]]
-name = "waiting"
-component = "noop_message.wasm"
-on = {{ message = "waiting" }}
-limits = {{ concurrency = 1 }}
 [[function]]
 name = "single"
 component = "noop_message.wasm"
 on = {{ message = "single" }}
 limits = {{ concurrency = {concurrency} }}
+"#
+    )
+}
+
+/// The function `waiting` never comes to run: its messages are due too late.
+fn batch_and_waiting(batch_size: usize) -> String {
+    format!(
+        r#"
 [[function]]
 name = "batch"
 component = "noop_batch.wasm"
 on = {{ message = "batch", batch-size = {batch_size} }}
 limits = {{ concurrency = 2 }}
+[[function]]
+name = "waiting"
+component = "noop_message.wasm"
+on = {{ message = "waiting" }}
+limits = {{ concurrency = 1 }}
 "#
     )
 }
@@ -91,10 +107,7 @@ pub struct Ours {
     pub cache: PathBuf,
     pub concurrency: usize,
     pub batch_size: usize,
-    /// How many functions there are beside the three, each with a component of its own.
-    pub others: usize,
-    /// Lines of the function `attack`, where there is one: the guest `hostile`, whose outcomes nobody waits for.
-    pub attack: Option<&'static str>,
+    pub functions: Functions,
 }
 
 impl Ours {
@@ -107,21 +120,26 @@ impl Ours {
                 std::fs::copy(&built, dir.join(guest))
                     .with_context(|| format!("can't copy {}", built.display()))?;
             }
-            let mut text = manifest(self.concurrency, self.batch_size);
-            let wasm = std::fs::read(dir.join("noop_message.wasm"))?;
-            for number in 0..self.others {
-                let name = format!("other-{number}");
-                std::fs::write(dir.join(format!("{name}.wasm")), renamed(&wasm, &name))?;
-                text += &format!(
-                    "[[function]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\non = {{ message = \"{name}\" }}\n\
-                     limits = {{ concurrency = 1 }}\n"
-                );
-            }
-            if let Some(settings) = self.attack {
-                let hostile = self.guests.join("hostile.wasm");
-                std::fs::copy(&hostile, dir.join("hostile.wasm"))
-                    .with_context(|| format!("can't copy {}", hostile.display()))?;
-                text += &attack(settings);
+            let mut text = format!("[app]\nname = \"bench\"\n{}", single(self.concurrency));
+            match self.functions {
+                Functions::Lanes => text += &batch_and_waiting(self.batch_size),
+                Functions::One { others } => {
+                    let wasm = std::fs::read(dir.join("noop_message.wasm"))?;
+                    for number in 0..others {
+                        let name = format!("other-{number}");
+                        std::fs::write(dir.join(format!("{name}.wasm")), renamed(&wasm, &name))?;
+                        text += &format!(
+                            "[[function]]\nname = \"{name}\"\ncomponent = \"{name}.wasm\"\n\
+                             on = {{ message = \"{name}\" }}\nlimits = {{ concurrency = 1 }}\n"
+                        );
+                    }
+                }
+                Functions::Attacked { settings } => {
+                    let hostile = self.guests.join("hostile.wasm");
+                    std::fs::copy(&hostile, dir.join("hostile.wasm"))
+                        .with_context(|| format!("can't copy {}", hostile.display()))?;
+                    text += &attack(settings);
+                }
             }
             std::fs::write(&path, text)?;
         }

@@ -10,7 +10,6 @@ use super::output::{print_json, print_line, table};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
 use crate::app::{load_function, new_engine, staging_room};
 use crate::clock::Clock;
-use crate::engine::When;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
@@ -88,7 +87,7 @@ impl Check {
                     function,
                     &buckets,
                     &keyvalue,
-                    When::Now,
+                    None,
                 ) {
                     Ok(loaded) => Finding {
                         function: name,

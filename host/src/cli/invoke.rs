@@ -15,7 +15,6 @@ use crate::app::{load_function, new_engine, open_buckets, staging_room};
 use crate::capabilities::Buckets;
 use crate::clock::{Clock, rfc3339};
 use crate::config::{Manifest, Source};
-use crate::engine::When;
 use crate::ports::{
     Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
     ObjectInfo, Outcome, Payload, Record, SCHEDULE_TOPIC, Transaction,
@@ -164,7 +163,7 @@ impl Invoke {
                 function,
                 &buckets,
                 &keyvalue,
-                When::Needed,
+                None,
             )
         })?;
         let delivery = Delivery {

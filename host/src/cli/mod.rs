@@ -4,6 +4,7 @@
 mod backup;
 mod build;
 mod check;
+mod compile;
 mod dlq;
 mod events;
 mod invoke;
@@ -28,7 +29,7 @@ use crate::app::{App, AppError, state_dir};
 use crate::clock::Clock;
 use crate::config::{Function, Manifest};
 use crate::control::{Client, Request, Response, answer};
-use crate::engine::Cache;
+use crate::engine::{Cache, Compiler};
 use crate::ports::QueueError;
 use crate::stores::queue;
 
@@ -65,6 +66,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Check(check::Check),
+    Compile(compile::Compile),
 }
 
 const MANIFEST: &str = "kinglet.toml";
@@ -109,6 +111,7 @@ impl Cli {
             Command::Backup(command) => on_runtime(command.execute()),
             Command::Restore(command) => on_runtime(command.execute()),
             Command::Check(command) => command.execute(),
+            Command::Compile(command) => command.execute(),
         };
         match result {
             Ok(Verdict::Good) => ExitCode::SUCCESS,
@@ -137,6 +140,10 @@ struct CacheArgs {
     /// Where compiled components are kept [default: `kinglet/components` in the user's cache folder].
     #[arg(long, value_name = "DIR", env = "KINGLET_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
+    /// The key by which this machine's hosts know what they compiled; made where there is none [default:
+    /// `kinglet/cache-key` in the user's folder for state].
+    #[arg(long, value_name = "FILE", env = "KINGLET_CACHE_KEY")]
+    cache_key: Option<PathBuf>,
 }
 
 impl AppArgs {
@@ -166,15 +173,32 @@ fn nearest_manifest() -> PathBuf {
 impl CacheArgs {
     fn cache(&self) -> Cache {
         let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let dir = self.cache_dir.clone().or_else(|| {
-            let user = from("XDG_CACHE_HOME")
-                .map(PathBuf::from)
-                .or_else(|| from("HOME").map(|home| Path::new(&home).join(".cache")))?;
-            Some(user.join("kinglet").join("components"))
-        });
+        let user = |named: &str, below: &str| {
+            let home = || from("HOME").map(|home| Path::new(&home).join(below));
+            let folder = from(named).map(PathBuf::from).or_else(home)?;
+            Some(folder.join("kinglet"))
+        };
         // Not the folder for temporary files: others could put native code there.
-        Cache::new(dir.unwrap_or_else(|| PathBuf::from(".kinglet").join("components")))
+        let here = || PathBuf::from(".kinglet");
+        let dir = self.cache_dir.clone().unwrap_or_else(|| {
+            let user = user("XDG_CACHE_HOME", ".cache");
+            user.unwrap_or_else(here).join("components")
+        });
+        // Not with what it seals: who brings a cache here mustn't bring its key.
+        let key = self.cache_key.clone().unwrap_or_else(|| {
+            let user = user("XDG_STATE_HOME", ".local/state");
+            user.unwrap_or_else(here).join("cache-key")
+        });
+        Cache::new(dir, key, compiler())
     }
+}
+
+/// Components are compiled by this very program, whatever has been put in its file's place since.
+fn compiler() -> Compiler {
+    const RUNNING: &str = "/proc/self/exe";
+    let path = std::env::current_exe().ok();
+    let path = Some(PathBuf::from(RUNNING)).filter(|path| path.exists()).or(path);
+    path.map_or(Compiler::Here, Compiler::Apart)
 }
 
 /// Who has the application's store.

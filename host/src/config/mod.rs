@@ -43,6 +43,9 @@ pub struct Manifest {
     /// How much the store of events holds, and for how long.
     #[serde(default)]
     pub queue: QueueLimits,
+    /// How far compiling a component may go.
+    #[serde(default)]
+    pub compile: CompileLimits,
     /// The functions.
     #[serde(default, rename = "function")]
     pub functions: Vec<Function>,
@@ -124,6 +127,25 @@ impl Default for QueueLimits {
             max_staging: ByteSize(16 << 30),
             max_dead_letters: 100_000,
             dead_letter_age: None,
+        }
+    }
+}
+
+/// How far compiling one component may go. It is done in a process of its own.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct CompileLimits {
+    /// Wall-clock time.
+    pub timeout: Period,
+    /// Memory of that process. No larger file is read as a component.
+    pub memory: ByteSize,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Period::from_secs(60),
+            memory: ByteSize(2 << 30),
         }
     }
 }

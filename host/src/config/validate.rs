@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Function, Manifest, OrderBy, SnapshotConfig, Source};
+use super::{ByteSize, Function, Manifest, OrderBy, SnapshotConfig, Source};
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
 /// can hold.
 pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, beginning with a letter";
+
+/// What compiling the smallest component takes.
+const COMPILER: ByteSize = ByteSize(64 << 20);
 
 impl Manifest {
     pub(super) fn problems(&self) -> Vec<String> {
@@ -50,6 +53,15 @@ impl Manifest {
                     "queue.{name} = 0: nothing could ever be accepted; use more"
                 ));
             }
+        }
+        if self.compile.timeout.0.is_zero() {
+            problems.push("compile.timeout = \"0s\": nothing could be compiled; use more".to_owned());
+        }
+        if self.compile.memory < COMPILER {
+            problems.push(format!(
+                "compile.memory = \"{}\": the compiler itself takes \"{COMPILER}\"; use more",
+                self.compile.memory
+            ));
         }
         for (name, bucket) in &self.buckets {
             if let Some(url) = &bucket.url {

@@ -1,29 +1,31 @@
 //! Compiled components on disk, so that the second start compiles nothing.
 //!
 //! An artifact's name says what it was made from: the component's digest, and wasmtime's own hash of
-//! its version and every setting that shapes code. Native code is trusted as far as the folder is, so
-//! the folder is private to its owner, and a digest beside each artifact shows damage, which the
-//! loader itself wouldn't.
-//!
-//! What a component's file was found to be is noted as well, by its path, with its size, times and
-//! inode: where these are as they were, a start needn't read the file, nor load what was compiled from it.
+//! its version and every setting that shapes code. Native code is trusted as far as its file is, so the folder is
+//! private to its owner, and a seal beside each artifact says that a host of this machine wrote it, under that name:
+//! what was changed, damaged or brought from elsewhere is compiled anew.
 
 use std::fs;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use super::load::Handlers;
+use super::compile::{CompileError, Compiler};
+use super::seal::{Seal, beside};
+use crate::config::CompileLimits;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: PathBuf,
+    key: PathBuf,
+    compiler: Compiler,
+    /// None where the folder or the key can't be used.
+    seal: Arc<OnceLock<Option<Seal>>>,
 }
 
 /// Whether a component had to be compiled.
@@ -36,114 +38,130 @@ pub enum CacheUse {
     Compiled,
 }
 
-/// What a component's file was found to be.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Known {
-    pub version: FileVersion,
-    pub digest: String,
-    pub handlers: Handlers,
-    /// Bytes.
-    pub initial_memory: u64,
-    /// Whether it runs in the engine for concurrent tasks.
-    #[serde(default)]
-    pub concurrent: bool,
-}
-
-/// What tells versions of a file apart without reading it.
-#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct FileVersion {
-    size: u64,
-    modified: (i64, i64),
-    /// Moves with every write, also of who sets the time of modification back.
-    changed: (i64, i64),
-    device: u64,
-    inode: u64,
-}
-
-impl FileVersion {
-    pub fn of(path: &Path) -> io::Result<Self> {
-        let found = fs::metadata(path)?;
-        Ok(Self {
-            size: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-            device: found.dev(),
-            inode: found.ino(),
-        })
-    }
-}
-
 impl Cache {
-    /// A cache in `dir`, which is made when first needed.
-    pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    /// A cache in `dir` whose files are sealed with the key in the file `key`: both are made when first needed. What
+    /// isn't there is compiled by `compiler`.
+    pub fn new(dir: PathBuf, key: PathBuf, compiler: Compiler) -> Self {
+        Self {
+            dir,
+            key,
+            compiler,
+            seal: Arc::default(),
+        }
     }
 
-    /// The compiled form of `wasm`.
-    ///
-    /// # Errors
-    /// Where it isn't a component that this engine can run.
-    pub fn component(
+    /// The compiled form of `wasm`, which is for an engine of that kind.
+    pub(super) fn component(
         &self,
-        engine: &wasmtime::Engine,
+        (engine, concurrent): (&wasmtime::Engine, bool),
         wasm: &[u8],
-    ) -> wasmtime::Result<(Component, CacheUse)> {
-        if let Err(problem) = self.check_private() {
-            tracing::warn!(
-                folder = %self.dir.display(),
-                problem,
-                "compiled components aren't kept there; pass `--cache-dir`"
-            );
-            return Ok((Component::new(engine, wasm)?, CacheUse::Compiled));
-        }
+        limits: &CompileLimits,
+    ) -> Result<(Component, CacheUse), CompileError> {
         let digest = digest(wasm);
         if let Some(component) = self.compiled(engine, &digest) {
             return Ok((component, CacheUse::Hit));
         }
-        let path = self.dir.join(artifact_name(engine, &digest));
-        let artifact = engine.precompile_component(wasm)?;
-        if let Err(error) = self.store(&path, &artifact) {
-            tracing::warn!(
-                folder = %self.dir.display(),
-                %error,
-                "compiled components can't be kept, so each start compiles again; pass `--cache-dir`"
-            );
-            return Ok((Component::new(engine, wasm)?, CacheUse::Compiled));
-        }
-        Ok((load(engine, &path)?, CacheUse::Compiled))
+        let artifact = self.compiler.compile(wasm, concurrent, limits)?;
+        let component = self.keep(engine, &digest, &artifact);
+        let component = component.map_err(|error| CompileError::Refused(format!("{error:#}")))?;
+        Ok((component, CacheUse::Compiled))
     }
 
-    /// What was compiled from the component of that digest, if it is there and intact.
-    pub fn compiled(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
-        let path = self.dir.join(artifact_name(engine, digest));
-        if self.check_private().is_err() || !is_intact(&path) {
+    /// What was compiled from the component of that digest, if it is there and sealed.
+    pub(super) fn compiled(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+        let name = artifact_name(engine, digest);
+        let path = self.dir.join(&name);
+        let artifact = fs::File::open(&path).ok()?;
+        let seal = fs::read(seal_path(&path)).unwrap_or_default();
+        if !self.open()?.holds(&seal, &name, artifact) {
+            tracing::warn!(
+                artifact = %path.display(),
+                "a compiled component isn't as a host of this machine wrote it; compiling again"
+            );
             return None;
         }
         load(engine, &path).ok()
     }
 
-    /// What the file at `path` was found to be, where it is the same still.
-    pub(super) fn known(&self, engine: &wasmtime::Engine, path: &Path) -> Option<Known> {
-        self.check_private().ok()?;
-        let note = fs::read(self.dir.join(note_name(engine, path)?)).ok()?;
-        let known: Known = serde_json::from_slice(&note).ok()?;
-        (known.version == FileVersion::of(path).ok()?).then_some(known)
-    }
-
-    /// Whether what was compiled from the component of that digest is there.
-    pub(super) fn has(&self, engine: &wasmtime::Engine, digest: &str) -> bool {
-        self.dir.join(artifact_name(engine, digest)).exists()
-    }
-
-    /// Notes what the file at `path` was found to be. Without the note the next start takes longer, and that is all.
-    pub(super) fn note(&self, engine: &wasmtime::Engine, path: &Path, known: &Known) {
-        if self.check_private().is_ok()
-            && let Some(name) = note_name(engine, path)
-            && let Ok(text) = serde_json::to_vec(known)
-            && let Err(error) = replace(&self.dir.join(name), &text)
-        {
-            tracing::debug!(%error, "what a component is can't be noted");
+    /// Keeps what was compiled from the component of that digest, and loads it.
+    fn keep(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: &str,
+        artifact: &[u8],
+    ) -> wasmtime::Result<Component> {
+        let name = artifact_name(engine, digest);
+        let Some(seal) = self.open() else {
+            return load_bytes(engine, artifact);
+        };
+        let path = self.dir.join(&name);
+        let write = || {
+            // The seal goes last: without it, a half-written artifact counts as absent.
+            self.replace(&path, artifact)?;
+            let seal = seal.of(&name, artifact)?;
+            self.replace(&seal_path(&path), seal.to_hex().as_bytes())
+        };
+        match write() {
+            Ok(()) => load(engine, &path),
+            Err(error) => {
+                tracing::warn!(
+                    folder = %self.dir.display(),
+                    %error,
+                    "compiled components can't be kept, so each start compiles again; pass `--cache-dir`"
+                );
+                load_bytes(engine, artifact)
+            }
         }
+    }
+
+    /// The content of the sealed file of that name.
+    pub(super) fn sealed(&self, name: &str) -> Option<Vec<u8>> {
+        let seal = self.open()?;
+        let file = fs::read(self.dir.join(name)).ok()?;
+        let (found, content) = file.split_at_checked(2 * blake3::OUT_LEN)?;
+        seal.holds(found, name, content).then(|| content.to_owned())
+    }
+
+    /// Writes a sealed file.
+    pub(super) fn seal(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let Some(seal) = self.open() else {
+            return Ok(());
+        };
+        let mut file = seal.of(name, content)?.to_hex().as_bytes().to_owned();
+        file.extend_from_slice(content);
+        self.replace(&self.dir.join(name), &file)
+    }
+
+    /// The name of what is noted of the components of the application in that folder. Another Kinglet may link other
+    /// interfaces, so that what one could run the other can't.
+    pub(super) fn notes_name(engine: &wasmtime::Engine, application: &Path) -> String {
+        use std::os::unix::ffi::OsStrExt;
+        let application = application.canonicalize();
+        let application = application.as_deref().unwrap_or(Path::new(""));
+        let digest = digest(application.as_os_str().as_bytes());
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{digest}-{version}-{:016x}.notes", settings(engine))
+    }
+
+    /// The seal, where the cache can be used.
+    fn open(&self) -> Option<&Seal> {
+        let seal = self.seal.get_or_init(|| {
+            let unusable = |path: &Path, problem: &str, option: &str| {
+                tracing::warn!(
+                    path = %path.display(),
+                    problem,
+                    "compiled components aren't kept; pass `{option}`"
+                );
+            };
+            if let Err(problem) = self.check_private() {
+                unusable(&self.dir, problem, "--cache-dir");
+                return None;
+            }
+            let key = Seal::open(&self.key);
+            key.inspect_err(|error| unusable(&self.key, &error.to_string(), "--cache-key"))
+                .ok()
+        });
+        seal.as_ref()
     }
 
     /// Native code is loaded from the folder, so nobody else may write there.
@@ -159,45 +177,29 @@ impl Cache {
         }
     }
 
-    fn store(&self, path: &Path, artifact: &[u8]) -> io::Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)?;
-        // The digest goes last: without it, a half-written artifact counts as absent.
-        replace(path, artifact)?;
-        replace(
-            &digest_path(path),
-            hex(&Sha256::digest(artifact)).as_bytes(),
-        )
+    /// Writes under another name and renames: a host may have the old file mapped.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(&self.dir)?;
+        let temporary = beside(path)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        let written = file
+            .write_all(content)
+            .and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // A full disk isn't to be filled further.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
     }
-}
-
-/// Writes under another name and renames: a host may have the old file mapped.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // Others may write the same at once, in containers with the same process number.
-    let random = RandomState::new().build_hasher().finish();
-    let temporary = path.with_extension(format!("{random:016x}.tmp"));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(content)?;
-    fs::rename(&temporary, path)
 }
 
 fn artifact_name(engine: &wasmtime::Engine, digest: &str) -> String {
     format!("{digest}-{:016x}.cwasm", settings(engine))
-}
-
-/// Another Kinglet may link other interfaces, so that what one could run the other can't.
-fn note_name(engine: &wasmtime::Engine, path: &Path) -> Option<String> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = path.canonicalize().ok()?;
-    let version = env!("CARGO_PKG_VERSION");
-    let path = digest(path.as_os_str().as_bytes());
-    Some(format!("{path}-{version}-{:016x}.json", settings(engine)))
 }
 
 fn settings(engine: &wasmtime::Engine) -> u64 {
@@ -208,22 +210,11 @@ fn settings(engine: &wasmtime::Engine) -> u64 {
 
 /// The digest of a component, by which what was compiled from it is found.
 pub(super) fn digest(wasm: &[u8]) -> String {
-    hex(&Sha256::digest(wasm))
+    blake3::hash(wasm).to_hex().to_string()
 }
 
-fn digest_path(artifact: &Path) -> PathBuf {
-    artifact.with_extension("sha256")
-}
-
-fn is_intact(path: &Path) -> bool {
-    let (Ok(artifact), Ok(digest)) = (fs::read(path), fs::read_to_string(digest_path(path))) else {
-        return false;
-    };
-    let intact = hex(&Sha256::digest(&artifact)) == digest;
-    if !intact {
-        tracing::warn!(artifact = %path.display(), "a compiled component is damaged; compiling again");
-    }
-    intact
+fn seal_path(artifact: &Path) -> PathBuf {
+    artifact.with_extension("seal")
 }
 
 #[expect(
@@ -232,16 +223,14 @@ fn is_intact(path: &Path) -> bool {
 )]
 fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the artifact must be one that `precompile_component` made, unchanged. It was written by
-    // `store` into a folder that only its owner can write, its digest was compared since, and files in
-    // it are replaced by renames, never changed while mapped. An owner who forges both files already
-    // runs code as this user.
+    // `keep` into a folder that only its owner can write, its seal was checked since, and files in
+    // it are replaced by renames, never changed while mapped. An owner who changes it between the two
+    // already runs code as this user.
     unsafe { Component::deserialize_file(engine, path) }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+#[expect(unsafe_code, reason = "as `load`, without a file")]
+fn load_bytes(engine: &wasmtime::Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: these are the bytes that the compiler gave, in this process' own memory.
+    unsafe { Component::deserialize(engine, artifact) }
 }

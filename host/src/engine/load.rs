@@ -13,7 +13,9 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::Engine;
-use super::cache::{Cache, CacheUse, FileVersion, Known, digest};
+use super::cache::{Cache, CacheUse, digest};
+use super::compile::CompileError;
+use super::notes::{FileVersion, Known, Notes};
 use super::settings::Runtime;
 use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
@@ -21,7 +23,7 @@ use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
 use crate::bindings::types;
 use crate::capabilities::Reach;
-use crate::config::{ByteSize, Function, Limits, Source};
+use crate::config::{ByteSize, CompileLimits, Function, Limits, Period, Source};
 
 const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
@@ -85,6 +87,28 @@ pub enum LoadError {
         hint: &'static str,
         /// What the engine says.
         reason: String,
+    },
+    /// It takes too long.
+    #[error(
+        "function {function:?}: compiling its component takes longer than {timeout}; raise `compile.timeout`, or make \
+         the component smaller"
+    )]
+    CompileTime {
+        /// The function's name.
+        function: String,
+        /// What the manifest gives.
+        timeout: Period,
+    },
+    /// It takes too much.
+    #[error(
+        "function {function:?}: compiling its component takes more than {memory} of memory; raise `compile.memory`, \
+         or make the component smaller"
+    )]
+    CompileMemory {
+        /// The function's name.
+        function: String,
+        /// What the manifest gives.
+        memory: ByteSize,
     },
     /// The component lacks the handler for its trigger.
     #[error(
@@ -203,15 +227,6 @@ impl LoadedFunction {
     }
 }
 
-/// Whether a function's code is loaded with it, or when it is first needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// With it: every problem that it has is found.
-    Now,
-    /// When it is first needed, where the cache knows the component.
-    Needed,
-}
-
 /// Makes functions of components.
 pub(super) struct Loader {
     plain: Runtime,
@@ -219,6 +234,7 @@ pub(super) struct Loader {
     concurrent: OnceLock<Runtime>,
     instances: u32,
     cache: Cache,
+    compile: CompileLimits,
 }
 
 /// A component that was read and compiled.
@@ -262,8 +278,20 @@ impl LoadedFunction {
 }
 
 impl Engine {
+    /// What is noted of the components of the application in that folder.
+    pub fn notes(&self, application: &Path) -> Notes {
+        let loader = &self.loader;
+        Notes::read(&loader.cache, &loader.plain.engine, application)
+    }
+
+    /// Keeps the notes for the next start.
+    pub fn keep(&self, notes: Notes) {
+        notes.keep(&self.loader.cache);
+    }
+
     /// Adds a function whose component is at `path`, compiling it or taking it from the cache, and checks it
-    /// against what wakes the function. Long work: call it off the async threads.
+    /// against what wakes the function. With notes that know the component its code is loaded when it is first
+    /// needed; without them every problem that it has is found now. Long work: call it off the async threads.
     ///
     /// # Errors
     /// Where the component can't be read, or can't serve the function.
@@ -272,33 +300,25 @@ impl Engine {
         function: &Function,
         path: &Path,
         reach: Reach,
-        when: When,
+        mut notes: Option<&mut Notes>,
     ) -> Result<Arc<LoadedFunction>, LoadError> {
         let answers = matches!(function.on.source(), Source::Http(_));
-        let known = match when {
-            // Who answers no requests never runs in the engine for concurrent tasks.
-            When::Needed => self
-                .loader
-                .known(path)?
-                .filter(|known| answers || !known.concurrent),
-            When::Now => None,
-        };
+        // Before it is read: what is written meanwhile is another version.
+        let version = FileVersion::of(path).ok();
+        let known = version.and_then(|version| notes.as_mut()?.known(version));
+        // Who answers no requests never runs in the engine for concurrent tasks.
+        let known = known.filter(|known| answers || !known.concurrent);
         let entry = OnceCell::new();
         let (digest, handlers, cache, kind, concurrent) = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
                 check_memory(function, known.initial_memory)?;
-                let Known {
-                    digest,
-                    handlers,
-                    concurrent,
-                    ..
-                } = known;
-                (digest, handlers, CacheUse::Hit, kind, concurrent)
+                let (digest, handlers) = (known.digest.clone(), known.handlers.clone());
+                (digest, handlers, CacheUse::Hit, kind, known.concurrent)
             }
             None => {
-                let version = FileVersion::of(path);
-                let wasm = read(function, path)?;
+                let wasm = read(function, path, self.loader.compile.memory)?;
+                let digest = digest(&wasm);
                 let compiled = self.loader.compile(&function.name, &wasm, answers)?;
                 let handlers = describe(&compiled.component);
                 let kind = choose(function, &handlers)?;
@@ -306,17 +326,16 @@ impl Engine {
                 check_memory(function, initial_memory)?;
                 let concurrent = compiled.concurrent;
                 let _ = entry.set(self.loader.entry(&function.name, kind, &compiled)?);
-                if let Ok(version) = version {
+                if let (Some(version), Some(notes)) = (version, notes) {
                     let known = Known {
-                        version,
-                        digest: digest(&wasm),
+                        digest: digest.clone(),
                         handlers: handlers.clone(),
                         initial_memory,
                         concurrent,
                     };
-                    self.loader.note(path, &known);
+                    notes.note(version, known);
                 }
-                (digest(&wasm), handlers, compiled.cache, kind, concurrent)
+                (digest, handlers, compiled.cache, kind, concurrent)
             }
         };
         let name = function.name.clone();
@@ -341,26 +360,39 @@ impl Engine {
     }
 }
 
-fn read(function: &Function, path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(|error| LoadError::Read {
+fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, LoadError> {
+    let failed = |reason: String| LoadError::Read {
         function: function.name.clone(),
         path: path.display().to_string(),
-        reason: error.to_string(),
+        reason,
         next: match &function.source {
             Some(_) => "run `kinglet build` first",
             None => "build the component, or correct `component`",
         },
-    })
+    };
+    // A pipe or a device might never end, and opening one might not either.
+    let found = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    if !found.is_file() {
+        return Err(failed("it isn't a file".to_owned()));
+    }
+    if found.len() > most.0 {
+        return Err(LoadError::CompileMemory {
+            function: function.name.clone(),
+            memory: most,
+        });
+    }
+    std::fs::read(path).map_err(|error| failed(error.to_string()))
 }
 
 impl Loader {
     /// For so many instances at once.
-    pub fn new(instances: u32, cache: Cache) -> Result<Self, LoadError> {
+    pub fn new(instances: u32, cache: Cache, compile: CompileLimits) -> Result<Self, LoadError> {
         Ok(Self {
             plain: Runtime::new(instances, false)?,
             concurrent: OnceLock::new(),
             instances,
             cache,
+            compile,
         })
     }
 
@@ -373,20 +405,6 @@ impl Loader {
         }
         let runtime = Runtime::new(self.instances, true)?;
         Ok(self.concurrent.get_or_init(|| runtime))
-    }
-
-    /// What the file at `path` was found to be, where it and what was compiled from it are there still.
-    fn known(&self, path: &Path) -> Result<Option<Known>, LoadError> {
-        let Some(known) = self.cache.known(&self.plain.engine, path) else {
-            return Ok(None);
-        };
-        let engine = &self.runtime(known.concurrent)?.engine;
-        let there = self.cache.has(engine, &known.digest);
-        Ok(there.then_some(known))
-    }
-
-    fn note(&self, path: &Path, known: &Known) {
-        self.cache.note(&self.plain.engine, path, known);
     }
 
     /// Loads what a start left for later: what was compiled then.
@@ -419,20 +437,29 @@ impl Loader {
         concurrent: bool,
     ) -> Result<Compiled, LoadError> {
         let mut found = self.compile_for(wasm, false);
-        if concurrent && found.is_err() {
+        if concurrent && matches!(found, Err(CompileError::Refused(_))) {
             self.runtime(true)?;
             found = self.compile_for(wasm, true);
         }
-        found.map_err(|error| LoadError::Component {
-            function: function.to_owned(),
-            hint: hint(wasm),
-            reason: format!("{error:#}"),
+        let (memory, timeout) = (self.compile.memory, self.compile.timeout);
+        let function = function.to_owned();
+        found.map_err(|error| match error {
+            CompileError::Time => LoadError::CompileTime { function, timeout },
+            CompileError::Memory => LoadError::CompileMemory { function, memory },
+            error => LoadError::Component {
+                function,
+                hint: hint(wasm),
+                reason: error.to_string(),
+            },
         })
     }
 
-    fn compile_for(&self, wasm: &[u8], concurrent: bool) -> wasmtime::Result<Compiled> {
-        let engine = &self.runtime(concurrent)?.engine;
-        let (component, cache) = self.cache.component(engine, wasm)?;
+    fn compile_for(&self, wasm: &[u8], concurrent: bool) -> Result<Compiled, CompileError> {
+        let engine = self.runtime(concurrent);
+        let engine = &engine.map_err(|error| CompileError::Refused(error.to_string()))?.engine;
+        let (component, cache) =
+            self.cache
+                .component((engine, concurrent), wasm, &self.compile)?;
         Ok(Compiled {
             component,
             cache,

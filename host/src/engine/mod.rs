@@ -2,12 +2,15 @@
 //! limits of its own, gone when it returns.
 
 mod cache;
+mod compile;
 mod explain;
 mod http;
 mod instance;
 mod invoke;
 mod limiter;
 mod load;
+mod notes;
+mod seal;
 mod settings;
 mod snapshot;
 mod state;
@@ -19,10 +22,13 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 pub use cache::{Cache, CacheUse};
-pub use load::{Handlers, LoadError, LoadedFunction, When};
+pub use compile::{Compiler, compile, confine};
+pub use load::{Handlers, LoadError, LoadedFunction};
+pub use notes::Notes;
 pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
 
 use crate::clock::Clock;
+use crate::config::CompileLimits;
 use crate::ports::{Delivery, Handled, Handler, Journal, StagingRoom};
 use instance::Ready;
 use load::Loader;
@@ -48,6 +54,8 @@ pub struct EngineConfig {
     pub instances: u32,
     /// Where compiled components are kept.
     pub cache: Cache,
+    /// How far compiling one may go.
+    pub compile: CompileLimits,
     /// Where guests log to.
     pub journal: Arc<dyn Journal>,
     /// Times what runs.
@@ -63,7 +71,11 @@ impl Engine {
     /// Where the system can't give the address space for so many instances.
     pub fn new(config: EngineConfig) -> Result<Self, LoadError> {
         Ok(Self {
-            loader: Arc::new(Loader::new(config.instances, config.cache)?),
+            loader: Arc::new(Loader::new(
+                config.instances,
+                config.cache,
+                config.compile,
+            )?),
             functions: HashMap::new(),
             journal: config.journal,
             clock: config.clock,

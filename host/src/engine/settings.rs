@@ -121,9 +121,9 @@ fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<wasmtime::Engine
     wasmtime::Engine::new(&config)
 }
 
-/// For the one instance that an init runs in: the same components and the same limits, without a pool.
-pub(super) fn build_engine() -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config(false))
+/// To compile, and for the one instance that an init runs in: the same components, without a pool.
+pub(super) fn build_engine(concurrent: bool) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(concurrent))
 }
 
 fn config(concurrent: bool) -> Config {

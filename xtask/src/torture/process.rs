@@ -51,6 +51,7 @@ impl Tools {
             .arg(&app.root)
             .env_remove("KINGLET_MANIFEST")
             .env("KINGLET_CACHE_DIR", &self.cache)
+            .env("KINGLET_CACHE_KEY", self.cache.with_extension("key"))
             .env("LD_PRELOAD", &self.shim)
             .env(ENVIRONMENT, plan.to_text()?)
             .stdin(Stdio::null())

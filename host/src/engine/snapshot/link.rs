@@ -1,10 +1,8 @@
 //! What an init reaches: the streams, which are watched, and logs. All else that its component imports is
 //! there and ends it when called.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
@@ -206,31 +204,22 @@ fn random(
     }
 }
 
-/// SHA-256 of the component's digest and a counter, as NIST's Hash_DRBG makes its output: the same component
-/// has the same numbers with each build.
+/// BLAKE3's output, extended, of the component's bytes: the same component has the same numbers with each build.
 struct Numbers {
-    seed: [u8; 32],
-    block: AtomicU64,
+    output: Mutex<blake3::OutputReader>,
 }
 
 impl Numbers {
     fn of(wasm: &[u8]) -> Self {
         Self {
-            seed: Sha256::digest(wasm).into(),
-            block: AtomicU64::new(0),
+            output: Mutex::new(blake3::Hasher::new().update(wasm).finalize_xof()),
         }
     }
 
     fn bytes(&self, length: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(length.next_multiple_of(32));
-        while bytes.len() < length {
-            let block = self.block.fetch_add(1, Ordering::Relaxed);
-            let block = Sha256::new()
-                .chain_update(self.seed)
-                .chain_update(block.to_le_bytes());
-            bytes.extend(block.finalize());
-        }
-        bytes.truncate(length);
+        let mut bytes = vec![0; length];
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.fill(&mut bytes);
         bytes
     }
 

@@ -152,7 +152,7 @@ pub async fn snapshot(
 
 async fn take(wasm: &[u8], given: InitContext<'_>) -> Result<Option<Snapshot>, SnapshotError> {
     let watch = given.clock.stopwatch();
-    let engine = settings::build_engine().map_err(cannot_run)?;
+    let engine = settings::build_engine(false).map_err(cannot_run)?;
     let compiled = Component::new(&engine, wasm).map_err(cannot_run)?;
     if compiled.get_export_index(None, INIT).is_none() {
         return Ok(None);

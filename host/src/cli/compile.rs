@@ -1,0 +1,36 @@
+//! `kinglet compile`, which the other commands run for a component that isn't in the cache.
+
+use std::io::{Read, Write};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::Verdict;
+use crate::engine::{compile, confine};
+
+/// Compile a component from standard input to standard output, within limits.
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(super) struct Compile {
+    /// For the engine of WASI 0.3.
+    #[arg(long)]
+    concurrent: bool,
+    /// The most memory, in bytes.
+    #[arg(long)]
+    memory: u64,
+    /// The most time on each processor.
+    #[arg(long)]
+    seconds: u64,
+}
+
+impl Compile {
+    pub fn execute(self) -> anyhow::Result<Verdict> {
+        confine(self.memory, self.seconds).context("limits can't be set")?;
+        let mut wasm = Vec::new();
+        std::io::stdin().read_to_end(&mut wasm)?;
+        let artifact = compile(&wasm, self.concurrent);
+        let artifact = artifact.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        std::io::stdout().write_all(&artifact)?;
+        Ok(Verdict::Good)
+    }
+}

@@ -1,0 +1,208 @@
+//! Compiling a component: in a process of its own, since whatever a component's bytes do to the compiler, in time,
+//! memory or by a defect, is to happen there.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use thiserror::Error;
+
+use super::settings::build_engine;
+use crate::config::CompileLimits;
+
+/// Processes that compile are given time of this many processors at most.
+const PROCESSORS: u64 = 64;
+/// Of what a compiler says.
+const SAYS: u64 = 64 << 10;
+
+/// How components are compiled.
+#[derive(Clone, Debug)]
+pub enum Compiler {
+    /// In this process, without limits: for who trusts them.
+    Here,
+    /// In a process of this program, which is `kinglet`.
+    Apart(PathBuf),
+}
+
+/// How compiling fails.
+#[derive(Clone, Debug, Error)]
+pub(super) enum CompileError {
+    /// The component can't be compiled, in the compiler's words.
+    #[error("{0}")]
+    Refused(String),
+    #[error("compiling takes longer than `compile.timeout`")]
+    Time,
+    #[error("compiling takes more memory than `compile.memory`")]
+    Memory,
+    /// The compiler's process.
+    #[error("the compiler {0}")]
+    Broken(String),
+}
+
+impl Compiler {
+    /// Native code for the engine of that kind.
+    pub(super) fn compile(
+        &self,
+        wasm: &[u8],
+        concurrent: bool,
+        limits: &CompileLimits,
+    ) -> Result<Vec<u8>, CompileError> {
+        match self {
+            Self::Here => {
+                compile(wasm, concurrent).map_err(|error| CompileError::Refused(format!("{error:#}")))
+            }
+            Self::Apart(program) => {
+                let mut command = Command::new(program);
+                command.args(["compile", "--memory", &limits.memory.0.to_string()]);
+                command.args(["--seconds", &limits.timeout.0.as_secs().saturating_add(1).to_string()]);
+                command.args(concurrent.then_some("--concurrent"));
+                run(command, wasm, limits)
+            }
+        }
+    }
+}
+
+/// Compiles here and now.
+///
+/// # Errors
+/// Where it isn't a component that an engine of that kind can run.
+pub fn compile(wasm: &[u8], concurrent: bool) -> wasmtime::Result<Vec<u8>> {
+    build_engine(concurrent)?.precompile_component(wasm)
+}
+
+/// Limits this process to so many bytes of its own, to so many seconds on each processor, and to no files.
+///
+/// # Errors
+/// Where the system refuses a limit.
+pub fn confine(memory: u64, seconds: u64) -> io::Result<()> {
+    let processor_time = seconds.saturating_mul(PROCESSORS);
+    for (resource, most) in [
+        (Resource::Data, memory),
+        (Resource::Cpu, processor_time),
+        (Resource::Core, 0),
+        (Resource::Fsize, 0),
+    ] {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(resource, limit)?;
+    }
+    Ok(())
+}
+
+fn run(mut command: Command, wasm: &[u8], limits: &CompileLimits) -> Result<Vec<u8>, CompileError> {
+    let broken = |error: io::Error| CompileError::Broken(format!("can't be run: {error}"));
+    let mut child = command
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(broken)?;
+    let (Some(mut stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(CompileError::Broken("has no pipes".to_owned()));
+    };
+    thread::scope(|scope| {
+        // It may end before it has read everything: its own words tell why.
+        scope.spawn(move || stdin.write_all(wasm));
+        let says = scope.spawn(move || read(stderr, SAYS));
+        let (sender, artifact) = channel();
+        let memory = limits.memory.0;
+        scope.spawn(move || sender.send(read(stdout, memory)));
+        let artifact = artifact.recv_timeout(limits.timeout.0);
+        let status = end(&mut child, artifact.is_err()).map_err(broken)?;
+        let artifact = match artifact {
+            Ok(artifact) => artifact.map_err(broken)?,
+            Err(RecvTimeoutError::Timeout) => return Err(CompileError::Time),
+            Err(RecvTimeoutError::Disconnected) => Vec::new(),
+        };
+        let says = says.join().ok().and_then(Result::ok).unwrap_or_default();
+        match status.success() {
+            true => Ok(artifact),
+            false => Err(explain(status, &String::from_utf8_lossy(&says))),
+        }
+    })
+}
+
+fn read(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Waits for a process, which is killed first where it is late.
+fn end(child: &mut Child, late: bool) -> io::Result<ExitStatus> {
+    if late {
+        child.kill()?;
+    }
+    child.wait()
+}
+
+fn explain(status: ExitStatus, says: &str) -> CompileError {
+    // What Rust's allocator and the system say.
+    let out_of_memory = ["memory allocation of", "os error 12"];
+    if out_of_memory.iter().any(|words| says.contains(words)) {
+        return CompileError::Memory;
+    }
+    let says = says.trim();
+    match (status.code(), status.signal()) {
+        (Some(2), _) => {
+            CompileError::Refused(says.strip_prefix("error: ").unwrap_or(says).to_owned())
+        }
+        (_, Some(signal)) => CompileError::Broken(format!("was ended by signal {signal}: {says}")),
+        (code, None) => {
+            let code = code.unwrap_or_default();
+            CompileError::Broken(format!("ended with status {code}: {says}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ByteSize, Period};
+
+    fn limits() -> CompileLimits {
+        CompileLimits {
+            timeout: Period::from_secs(10),
+            memory: ByteSize(1 << 20),
+        }
+    }
+
+    fn shell(script: &str, limits: &CompileLimits) -> Result<Vec<u8>, CompileError> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        run(command, &[7; 300_000], limits)
+    }
+
+    #[test]
+    fn what_a_compiler_prints_is_the_artifact() {
+        assert_eq!(shell("printf code", &limits()).unwrap(), b"code");
+        assert_eq!(shell("wc -c", &limits()).unwrap().trim_ascii(), b"300000");
+    }
+
+    #[test]
+    fn each_end_of_a_compiler_is_told_apart() {
+        let says = |script| shell(script, &limits()).unwrap_err().to_string();
+        assert_eq!(says("echo 'error: no good' >&2; exit 2"), "no good");
+        assert_eq!(
+            says("echo 'memory allocation of 9 bytes failed' >&2; kill -6 $$"),
+            CompileError::Memory.to_string()
+        );
+        assert!(says("kill -11 $$").contains("signal 11"));
+        assert!(says("exit 3").contains("status 3"));
+        let short = CompileLimits {
+            timeout: Period::from_millis(50),
+            ..limits()
+        };
+        let error = shell("exec sleep 60", &short).unwrap_err();
+        assert!(matches!(error, CompileError::Time), "{error}");
+    }
+}
