@@ -23,7 +23,9 @@ fn app() -> App {
 fn run(app: &App, arguments: &[&str]) -> String {
     let cache = ["up", "--json", "--cache-dir", "cache", "--cache-key", "key"];
     let mut command = app.command(&[&cache[..], arguments].concat());
-    command.env_remove("KINGLET_CACHE_DIR").env_remove("KINGLET_CACHE_KEY");
+    command
+        .env_remove("KINGLET_CACHE_DIR")
+        .env_remove("KINGLET_CACHE_KEY");
     let mut host = crate::harness::Host::start(command);
     host.said("ready");
     for function in ["echo", "noop"] {
@@ -129,12 +131,18 @@ fn what_takes_too_long_to_compile_or_never_ends_is_refused() {
     };
     fs::copy(guest("echo"), app.path("function.wasm")).unwrap();
     let said = check("[compile]\ntimeout = \"1ms\"");
-    assert!(said.contains("longer than 1ms") && said.contains("compile.timeout"), "{said}");
+    assert!(
+        said.contains("longer than 1ms") && said.contains("compile.timeout"),
+        "{said}"
+    );
 
     let component = fs::File::create(app.path("function.wasm")).unwrap();
     component.set_len(3 << 30).unwrap();
     let said = check("");
-    assert!(said.contains("more than 2GiB") && said.contains("compile.memory"), "{said}");
+    assert!(
+        said.contains("more than 2GiB") && said.contains("compile.memory"),
+        "{said}"
+    );
 
     fs::remove_file(app.path("function.wasm")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", app.path("function.wasm")).unwrap();

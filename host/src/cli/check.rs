@@ -81,14 +81,7 @@ impl Check {
             .iter()
             .map(|function| {
                 let name = function.name.clone();
-                match load_function(
-                    &mut engine,
-                    &manifest,
-                    function,
-                    &buckets,
-                    &keyvalue,
-                    None,
-                ) {
+                match load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None) {
                     Ok(loaded) => Finding {
                         function: name,
                         problem: None,

@@ -157,14 +157,7 @@ impl Invoke {
             staging_room(&manifest),
         )?;
         tokio::task::block_in_place(|| {
-            load_function(
-                &mut engine,
-                &manifest,
-                function,
-                &buckets,
-                &keyvalue,
-                None,
-            )
+            load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None)
         })?;
         let delivery = Delivery {
             seq: 0,

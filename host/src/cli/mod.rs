@@ -197,7 +197,9 @@ impl CacheArgs {
 fn compiler() -> Compiler {
     const RUNNING: &str = "/proc/self/exe";
     let path = std::env::current_exe().ok();
-    let path = Some(PathBuf::from(RUNNING)).filter(|path| path.exists()).or(path);
+    let path = Some(PathBuf::from(RUNNING))
+        .filter(|path| path.exists())
+        .or(path);
     path.map_or(Compiler::Here, Compiler::Apart)
 }
 

@@ -55,7 +55,8 @@ impl Manifest {
             }
         }
         if self.compile.timeout.0.is_zero() {
-            problems.push("compile.timeout = \"0s\": nothing could be compiled; use more".to_owned());
+            problems
+                .push("compile.timeout = \"0s\": nothing could be compiled; use more".to_owned());
         }
         if self.compile.memory < COMPILER {
             problems.push(format!(

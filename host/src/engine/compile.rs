@@ -52,13 +52,15 @@ impl Compiler {
         limits: &CompileLimits,
     ) -> Result<Vec<u8>, CompileError> {
         match self {
-            Self::Here => {
-                compile(wasm, concurrent).map_err(|error| CompileError::Refused(format!("{error:#}")))
-            }
+            Self::Here => compile(wasm, concurrent)
+                .map_err(|error| CompileError::Refused(format!("{error:#}"))),
             Self::Apart(program) => {
                 let mut command = Command::new(program);
                 command.args(["compile", "--memory", &limits.memory.0.to_string()]);
-                command.args(["--seconds", &limits.timeout.0.as_secs().saturating_add(1).to_string()]);
+                command.args([
+                    "--seconds",
+                    &limits.timeout.0.as_secs().saturating_add(1).to_string(),
+                ]);
                 command.args(concurrent.then_some("--concurrent"));
                 run(command, wasm, limits)
             }

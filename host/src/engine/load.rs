@@ -456,10 +456,12 @@ impl Loader {
 
     fn compile_for(&self, wasm: &[u8], concurrent: bool) -> Result<Compiled, CompileError> {
         let engine = self.runtime(concurrent);
-        let engine = &engine.map_err(|error| CompileError::Refused(error.to_string()))?.engine;
-        let (component, cache) =
-            self.cache
-                .component((engine, concurrent), wasm, &self.compile)?;
+        let engine = &engine
+            .map_err(|error| CompileError::Refused(error.to_string()))?
+            .engine;
+        let (component, cache) = self
+            .cache
+            .component((engine, concurrent), wasm, &self.compile)?;
         Ok(Compiled {
             component,
             cache,

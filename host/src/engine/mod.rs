@@ -71,11 +71,7 @@ impl Engine {
     /// Where the system can't give the address space for so many instances.
     pub fn new(config: EngineConfig) -> Result<Self, LoadError> {
         Ok(Self {
-            loader: Arc::new(Loader::new(
-                config.instances,
-                config.cache,
-                config.compile,
-            )?),
+            loader: Arc::new(Loader::new(config.instances, config.cache, config.compile)?),
             functions: HashMap::new(),
             journal: config.journal,
             clock: config.clock,

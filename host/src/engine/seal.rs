@@ -88,12 +88,7 @@ fn make_key(path: &Path) -> io::Result<()> {
 /// A name beside a file's that nobody else uses: others may write the same at once, in containers with the same
 /// process number.
 pub(super) fn beside(path: &Path) -> io::Result<PathBuf> {
-    let random = u64::from_le_bytes(
-        secret()?
-            .first_chunk()
-            .copied()
-            .unwrap_or_default(),
-    );
+    let random = u64::from_le_bytes(secret()?.first_chunk().copied().unwrap_or_default());
     Ok(path.with_extension(format!("{random:016x}.tmp")))
 }
 

@@ -10,6 +10,8 @@ struct Refused {
     name: &'static str,
     bytes: fn() -> Vec<u8>,
     says: &'static str,
+    /// Lines of the manifest.
+    settings: &'static str,
     /// Without this it is taken.
     guard: Option<&'static str>,
 }
@@ -55,8 +57,31 @@ const REFUSED: &[Refused] = &[
             "tables",
         )
     },
+    Refused {
+        settings: "compile.timeout = \"1s\"",
+        ..refused("many-functions", || functions(100_000, 1), "longer than 1s")
+    },
+    Refused {
+        settings: "compile.timeout = \"1s\"",
+        ..refused("long-functions", || functions(100, 3_000), "longer than 1s")
+    },
+    Refused {
+        settings: "compile.memory = \"64MiB\"",
+        ..refused(
+            "much-to-compile",
+            || functions(100, 3_000),
+            "more than 64MiB of memory",
+        )
+    },
     refused("large-memory", || many("(memory 4096)", 1), "limits.memory"),
 ];
+
+const FUNCTION: &str = r#"
+[[function]]
+name = "hostile"
+component = "hostile.wasm"
+on = { message = "in" }
+"#;
 
 /// That does nothing.
 const HANDLER: &str = "(func (export \"handle\") (param i32) (result i32) (i32.const 0))";
@@ -66,6 +91,7 @@ const fn refused(name: &'static str, bytes: fn() -> Vec<u8>, says: &'static str)
         name,
         bytes,
         says,
+        settings: "",
         guard: None,
     }
 }
@@ -73,9 +99,7 @@ const fn refused(name: &'static str, bytes: fn() -> Vec<u8>, says: &'static str)
 fn check(file: &Refused, without: Option<&str>) -> Output {
     let app = App::bare();
     app.put("hostile.wasm", (file.bytes)());
-    app.manifest(
-        "[[function]]\nname = \"hostile\"\ncomponent = \"hostile.wasm\"\non = { message = \"in\" }\n",
-    );
+    app.manifest(&format!("{}\n{FUNCTION}", file.settings));
     let mut command = app.command(&["check", "--json"]);
     if let Some(guard) = without {
         command.env("KINGLET_TEST_WITHOUT", guard);
@@ -95,6 +119,17 @@ fn what_cant_run_is_refused() {
             file.name,
             file.guard.unwrap_or("-")
         );
+    }
+}
+
+/// A device has no end, and a pipe not even a beginning.
+#[test]
+fn what_is_no_file_isnt_read() {
+    for path in ["/dev/zero", "/dev/tty", ".", "pipe"] {
+        let app = App::new(&FUNCTION.replace("hostile.wasm", path));
+        rustix::fs::mkfifoat(rustix::fs::CWD, app.path("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        let problem = app.kinglet(&["check"]).expect(1).stdout;
+        assert!(problem.contains("it isn't a file"), "{path}: {problem}");
     }
 }
 
@@ -142,6 +177,13 @@ fn many(fields: &str, count: usize) -> Vec<u8> {
         })
         .collect();
     raw::compose(HANDLER, &beside)
+}
+
+/// So many functions, each with so much to compile.
+fn functions(count: usize, length: usize) -> Vec<u8> {
+    let step = "(local.set 0 (i32.mul (local.get 0) (local.get 1)))\n".repeat(length);
+    let function = format!("(func (param i32 i32) {step})\n");
+    raw::compose(&(HANDLER.to_owned() + &function.repeat(count)), "")
 }
 
 /// Components, one in the other.

@@ -8,6 +8,9 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("name", "\"test\"", Kind::Name),
     ("[http]", "", Kind::Table),
     ("listen", "\"127.0.0.1:0\"", Kind::Address),
+    ("[compile]", "", Kind::Table),
+    ("timeout", "\"60s\"", Kind::Positive),
+    ("memory", "\"2GiB\"", Kind::Compiler),
     ("[buckets.in]", "", Kind::Table),
     ("path", "\"here\"", Kind::Path),
     ("[buckets.out]", "", Kind::Table),
@@ -90,6 +93,8 @@ enum Kind {
     Positive,
     Bytes,
     Memory,
+    /// Enough bytes for the compiler.
+    Compiler,
     /// Bytes that may be none.
     Bound,
     Count,
@@ -175,6 +180,7 @@ impl Kind {
                 &["0", "\"0MiB\"", "\"99999999999GiB\"", "\"1mib\""],
             ],
             Self::Memory => &[NEVER_UNIT, &["0", "1", "\"5GiB\"", "\"99999999999GiB\""]],
+            Self::Compiler => &[NEVER_UNIT, &["0", "\"1MiB\"", "\"99999999999GiB\""]],
             Self::Bound => &[NEVER_UNIT, &["\"100GiB\"", "\"99999999999GiB\""]],
             Self::Count => &[NEVER_NUMBER, &["0"]],
             Self::Few => &[NEVER_NUMBER, &["0", "4294967296"]],

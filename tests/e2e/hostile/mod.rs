@@ -29,8 +29,8 @@ const ATTACKS: [&[Attack]; 6] = [
     values::ATTACKS,
 ];
 
-/// What an attack without its guard may take: its own seconds, and the machine's.
-const UNGUARDED: Duration = Duration::from_secs(20);
+/// So long an attack without its guard is waited for: one that goes on for ever isn't stopped, either.
+const UNGUARDED: Duration = Duration::from_secs(10);
 
 /// Runs each of the attacks on one host, and shows its end.
 fn withstand(attacks: &[Attack]) {
