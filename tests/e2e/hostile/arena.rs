@@ -60,7 +60,8 @@ impl Arena {
 
     /// Attacks, and gives the outcome: as it must be, with the neighbour's events done meanwhile.
     pub fn suffer(&mut self, attack: &Attack) -> Result<Value, String> {
-        self.app.publish(attack.name, attack.message());
+        let messages = std::iter::repeat_n(attack.message(), attack.events);
+        self.app.publish_lines(attack.name, messages);
         let neighbour = self.neighbour()?;
         let ended = |r: &Value| settled(r) && r["function"] == attack.name;
         let Some(end) = self.host.place_of(1, self.patience, ended) else {

@@ -14,6 +14,7 @@ pub struct Attack {
     from: Source,
     /// Lines of the function's manifest.
     settings: &'static str,
+    pub events: usize,
     pub ends: End,
     /// What stops it, and can be switched off.
     pub guard: Option<&'static str>,
@@ -52,6 +53,7 @@ pub const fn guest(name: &'static str, settings: &'static str, ends: End) -> Att
         name,
         from: Source::Guest("hostile", name),
         settings,
+        events: 1,
         ends,
         guard: None,
         also: None,
@@ -64,6 +66,7 @@ pub const fn raw(text: &'static str, name: &'static str, ends: End) -> Attack {
         name,
         from: Source::Raw(text),
         settings: "",
+        events: 1,
         ends,
         guard: None,
         also: None,
@@ -82,9 +85,15 @@ impl Attack {
         self
     }
 
-    /// Has the guest `hostile-network` do it.
-    pub const fn by_network(mut self) -> Self {
-        self.from = Source::Guest("hostile-network", self.name);
+    /// Has another guest do it.
+    pub const fn by(mut self, guest: &'static str) -> Self {
+        self.from = Source::Guest(guest, self.name);
+        self
+    }
+
+    /// By so many events at once.
+    pub const fn at_once(mut self, events: usize) -> Self {
+        self.events = events;
         self
     }
 
@@ -100,7 +109,12 @@ impl Attack {
 
     /// The function that attacks.
     pub fn manifest(&self, app: &App) -> String {
-        let Self { name, settings, .. } = self;
+        let Self {
+            name,
+            settings,
+            events,
+            ..
+        } = self;
         let component = match self.from {
             Source::Guest(guest, _) => format!("guest:{guest}"),
             Source::Raw(text) => {
@@ -117,7 +131,7 @@ impl Attack {
             on = {{ message = "{name}" }}
             retry = {{ attempts = 1 }}
             grants = {{ read = ["out"], write = ["out"], publish = ["out"], keyvalue = ["out"] }}
-            limits.concurrency = 1
+            limits.concurrency = {events}
             {settings}
             "#
         )

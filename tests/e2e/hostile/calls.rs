@@ -38,18 +38,25 @@ pub const ATTACKS: &[Attack] = &[
         .also(log_is_bounded),
     guest("random-at-once", "", End::Trap("random")).stopped_by("random"),
     guest("huge-header", "", End::Done)
-        .by_network()
+        .by("hostile-network")
         .stopped_by("headers"),
     guest("many-headers", "", End::Failed("the headers are full"))
-        .by_network()
+        .by("hostile-network")
         .stopped_by("headers"),
     guest("reach-the-machine", "", End::Done)
-        .by_network()
+        .by("hostile-network")
         .stopped_by("files-and-sockets"),
     guest("send-a-request", "", End::Done)
-        .by_network()
+        .by("hostile-network")
         .stopped_by("outgoing"),
     guest("open-ungranted", "", End::Done).stopped_by("grants"),
+    guest(
+        "answer-too-few",
+        "config = { how = \"short\" }",
+        End::Failed("0 results for 1 messages"),
+    )
+    .by("batch-whole")
+    .stopped_by("batch-shape"),
     guest("exit", "", End::Trap("exit status 0")),
 ];
 

@@ -16,6 +16,10 @@ pub const ATTACKS: &[Attack] = &[
     guest("spin-on", TIMED, End::Deadline(TIMEOUT))
         .doing("spin")
         .stopped_by("deadline"),
+    guest("spin-at-once", TIMED, End::Deadline(TIMEOUT))
+        .doing("spin")
+        .at_once(4)
+        .stopped_by("yields"),
     guest("copy", FUELLED, End::Fuel(FUEL)).stopped_by("fuel"),
     guest("recurse", "", STACK).stopped_by("stack"),
     guest("sleep", TIMED, End::Deadline(TIMEOUT)).stopped_by("deadline"),

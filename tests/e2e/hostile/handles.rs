@@ -8,7 +8,7 @@ pub const ATTACKS: &[Attack] = &[
     guest("open-topics", "", End::Trap("handles")).stopped_by("handles"),
     guest("open-pollables", "", End::Trap("handles")).stopped_by("handles"),
     guest("open-fields", "", End::Trap("handles"))
-        .by_network()
+        .by("hostile-network")
         .stopped_by("handles"),
     guest("open-writers", "", End::Failed("64 writers are open")).stopped_by("staged-count"),
     guest("leak", "", End::Done),
