@@ -536,7 +536,10 @@ impl Kind {
     /// event that it would fail has long been accepted.
     fn check(self, component: &Component) -> wasmtime::Result<()> {
         type Returned<T> = (Result<T, types::Failure>,);
-        let (interface, check): (_, fn(&ComponentFunc, &InstanceType<'_>) -> _) = match self {
+        let (interface, check): (
+            _,
+            fn(&ComponentFunc, &InstanceType<'_>) -> wasmtime::Result<()>,
+        ) = match self {
             Self::Object => (OBJECT_CREATED, |handle, ty| {
                 handle.typecheck::<(&types::ObjectCreatedEvent,), Returned<()>>(ty)
             }),
