@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
-use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, InstancePre, InstanceType};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -536,34 +536,30 @@ impl Kind {
     /// event that it would fail has long been accepted.
     fn check(self, component: &Component) -> wasmtime::Result<()> {
         type Returned<T> = (Result<T, types::Failure>,);
-        let (interface, check): (
-            _,
-            fn(&ComponentFunc, &InstanceType<'_>) -> wasmtime::Result<()>,
-        ) = match self {
-            Self::Object => (OBJECT_CREATED, |handle, ty| {
-                handle.typecheck::<(&types::ObjectCreatedEvent,), Returned<()>>(ty)
-            }),
-            Self::Message => (MESSAGE, |handle, ty| {
-                handle.typecheck::<(&types::MessageEvent,), Returned<()>>(ty)
-            }),
-            Self::Batch => (MESSAGE_BATCH, |handle, ty| {
-                type Each = Vec<Result<(), types::Failure>>;
-                handle.typecheck::<(&[types::MessageEvent],), Returned<Each>>(ty)
-            }),
+        let interface = match self {
+            Self::Object => OBJECT_CREATED,
+            Self::Message => MESSAGE,
+            Self::Batch => MESSAGE_BATCH,
             Self::Http | Self::Service => return Ok(()),
         };
         let (ty, engine) = (component.component_type(), component.engine());
-        let Some(ComponentItem::ComponentInstance(handler)) =
-            ty.get_export(engine, interface).map(|export| export.ty)
-        else {
+        let handler = ty.get_export(engine, interface).map(|export| export.ty);
+        let Some(ComponentItem::ComponentInstance(handler)) = handler else {
             wasmtime::bail!("`{interface}` isn't exported");
         };
-        let Some(ComponentItem::ComponentFunc(handle)) =
-            handler.get_export(engine, "handle").map(|export| export.ty)
-        else {
+        let handle = handler.get_export(engine, "handle");
+        let Some(ComponentItem::ComponentFunc(handle)) = handle.map(|export| export.ty) else {
             wasmtime::bail!("`{interface}` has no function `handle`");
         };
-        check(&handle, &ty.instance_type())
+        let of = ty.instance_type();
+        match self {
+            Self::Object => handle.typecheck::<(&types::ObjectCreatedEvent,), Returned<()>>(&of),
+            Self::Batch => handle
+                .typecheck::<(&[types::MessageEvent],), Returned<Vec<Result<(), types::Failure>>>>(
+                    &of,
+                ),
+            _ => handle.typecheck::<(&types::MessageEvent,), Returned<()>>(&of),
+        }
     }
 
     fn entry(self, pre: InstancePre<State>) -> wasmtime::Result<Entry> {
