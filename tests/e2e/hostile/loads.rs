@@ -50,14 +50,6 @@ const REFUSED: &[Refused] = &[
         ..refused("many-memories", || many("(memory 1)", 4), "memories")
     },
     Refused {
-        guard: Some("instances"),
-        ..refused(
-            "many-tables",
-            || many("(table 1 funcref) (table 1 funcref)", 5),
-            "tables",
-        )
-    },
-    Refused {
         settings: "compile.timeout = \"1s\"",
         ..refused("many-functions", || functions(100_000, 1), "longer than 1s")
     },
