@@ -66,11 +66,17 @@ pub enum Guard {
     Imports,
     /// How many functions one event comes over.
     Hops,
+    /// `compile.timeout`.
+    CompileTime,
+    /// `compile.memory`.
+    CompileMemory,
+    /// That no native code runs but what a host of this machine compiled.
+    CacheSeal,
 }
 
 impl Guard {
     /// Each of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::Fuel,
         Self::Deadline,
         Self::Yields,
@@ -99,6 +105,9 @@ impl Guard {
         Self::BatchShape,
         Self::Imports,
         Self::Hops,
+        Self::CompileTime,
+        Self::CompileMemory,
+        Self::CacheSeal,
     ];
 
     /// Its name, in kebab case.
@@ -132,6 +141,9 @@ impl Guard {
             Self::BatchShape => "batch-shape",
             Self::Imports => "imports",
             Self::Hops => "hops",
+            Self::CompileTime => "compile-time",
+            Self::CompileMemory => "compile-memory",
+            Self::CacheSeal => "cache-seal",
         }
     }
 }

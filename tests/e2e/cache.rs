@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crate::harness::{App, guest};
+use crate::harness::{App, Host, guest};
 
 /// Two functions that reply on their own topics, with a cache of their own.
 fn app() -> App {
@@ -20,13 +20,16 @@ fn app() -> App {
 
 /// Runs the host, has both functions answer, and gives what was said meanwhile.
 #[track_caller]
-fn run(app: &App, arguments: &[&str]) -> String {
-    let cache = ["up", "--json", "--cache-dir", "cache", "--cache-key", "key"];
-    let mut command = app.command(&[&cache[..], arguments].concat());
-    command
-        .env_remove("KINGLET_CACHE_DIR")
-        .env_remove("KINGLET_CACHE_KEY");
-    let mut host = crate::harness::Host::start(command);
+fn run(app: &App) -> String {
+    run_without(app, None)
+}
+
+/// The same, without a guard.
+#[track_caller]
+fn run_without(app: &App, guard: Option<&str>) -> String {
+    let mut command = app.command(&["up", "--json", "--cache-dir", "cache", "--cache-key", "key"]);
+    command.envs(guard.map(|guard| ("KINGLET_TEST_WITHOUT", guard)));
+    let mut host = Host::start(command);
     host.said("ready");
     for function in ["echo", "noop"] {
         app.publish(function, "x");
@@ -55,8 +58,8 @@ const ALTERED: &str = "isn't as a host of this machine wrote it";
 #[test]
 fn an_altered_artifact_is_compiled_again() {
     let app = app();
-    assert_eq!(run(&app, &[]).matches("(compiled").count(), 2);
-    let said = run(&app, &[]);
+    assert_eq!(run(&app).matches("(compiled").count(), 2);
+    let said = run(&app);
     assert_eq!(said.matches("from the cache").count(), 2, "{said}");
     assert!(!said.contains(ALTERED), "{said}");
 
@@ -66,35 +69,46 @@ fn an_altered_artifact_is_compiled_again() {
         artifact[middle] ^= 1;
         fs::write(&path, artifact).unwrap();
     }
-    assert_eq!(run(&app, &[]).matches(ALTERED).count(), 2);
-    assert!(!run(&app, &[]).contains(ALTERED));
+    assert_eq!(run(&app).matches(ALTERED).count(), 2);
+    assert!(!run(&app).contains(ALTERED));
+}
+
+#[test]
+fn an_artifact_whose_seal_is_altered_is_run_without_the_guard_alone() {
+    let app = app();
+    run(&app);
+    for path in files(&app, "seal") {
+        fs::write(&path, "0".repeat(64)).unwrap();
+    }
+    assert!(!run_without(&app, Some("cache-seal")).contains(ALTERED));
+    assert_eq!(run(&app).matches(ALTERED).count(), 2);
 }
 
 /// Each is as a host wrote it, and the one isn't the other.
 #[test]
 fn an_artifact_under_the_name_of_another_is_compiled_again() {
     let app = app();
-    run(&app, &[]);
+    run(&app);
     for end in ["cwasm", "seal"] {
         let [one, other] = files(&app, end).try_into().unwrap();
         fs::rename(&one, app.path("aside")).unwrap();
         fs::rename(&other, &one).unwrap();
         fs::rename(app.path("aside"), &other).unwrap();
     }
-    assert_eq!(run(&app, &[]).matches(ALTERED).count(), 2);
+    assert_eq!(run(&app).matches(ALTERED).count(), 2);
 }
 
 #[test]
 fn altered_notes_are_made_again() {
     let app = app();
-    run(&app, &[]);
+    run(&app);
     let [notes] = files(&app, "notes").try_into().unwrap();
     let written = fs::read(&notes).unwrap();
     let mut altered = written.clone();
     *altered.last_mut().unwrap() ^= 1;
     for content in [&altered[..], b"", &written[..40]] {
         fs::write(&notes, content).unwrap();
-        let said = run(&app, &[]);
+        let said = run(&app);
         assert_eq!(said.matches("from the cache").count(), 2, "{said}");
         assert_eq!(fs::read(&notes).unwrap(), written);
     }
@@ -103,18 +117,18 @@ fn altered_notes_are_made_again() {
 #[test]
 fn a_cache_of_another_machine_is_compiled_again() {
     let app = app();
-    run(&app, &[]);
+    run(&app);
     fs::remove_file(app.path("key")).unwrap();
-    assert_eq!(run(&app, &[]).matches(ALTERED).count(), 2);
-    assert_eq!(run(&app, &[]).matches("from the cache").count(), 2);
+    assert_eq!(run(&app).matches(ALTERED).count(), 2);
+    assert_eq!(run(&app).matches("from the cache").count(), 2);
 }
 
 #[test]
 fn a_key_that_others_could_read_is_not_used() {
     let app = app();
-    run(&app, &[]);
+    run(&app);
     fs::set_permissions(app.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
-    let said = run(&app, &[]);
+    let said = run(&app);
     assert!(said.contains("others may have read it"), "{said}");
     assert!(said.contains("--cache-key"), "{said}");
     assert_eq!(said.matches("(compiled").count(), 2, "{said}");
@@ -148,5 +162,5 @@ fn what_takes_too_long_to_compile_or_never_ends_is_refused() {
     std::os::unix::fs::symlink("/dev/zero", app.path("function.wasm")).unwrap();
     let said = check("");
     assert!(said.contains("it isn't a file"), "{said}");
-    assert!(files(&app, "cwasm").is_empty());
+    assert!(!app.path("cache").exists());
 }

@@ -97,17 +97,18 @@ impl Host {
         self.until_many(count, waits);
     }
 
-    /// Waits until so many records fit, and gives the place of the last of them; none where the host ends before, or
-    /// the patience does.
+    /// Waits until so many records from the one at `start` on fit, and gives the place of the last of them; none where
+    /// the host ends before, or the patience does.
     #[expect(clippy::disallowed_methods, reason = "bounds the wait")]
     pub fn place_of(
         &mut self,
+        start: usize,
         count: usize,
         patience: Duration,
         fits: impl Fn(&Value) -> bool,
     ) -> Option<usize> {
         let end = Instant::now() + patience;
-        let (mut found, mut seen) = (0, 0);
+        let (mut found, mut seen) = (0, start);
         loop {
             while let Some(record) = self.records.get(seen) {
                 found += usize::from(fits(record));

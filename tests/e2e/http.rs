@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::harness::App;
-use crate::host::{Host, PATIENCE, text};
+use crate::host::{Host, PATIENCE, settled, text};
 
 /// The fixtures that do what a request's path says, on any path: of `wasi:http` 0.2 and of 0.3.
 const PROBES: [&str; 2] = ["http-probe", "http-probe-p3"];
@@ -197,6 +197,48 @@ fn a_body_that_isnt_finished_is_broken() {
 }
 
 /// hyper asks for no more of a body than its client takes, and the guest waits for that to be asked for.
+#[test]
+fn an_answer_that_is_too_large_is_broken_off() {
+    for guest in PROBES {
+        let app = probe_within(guest, "memory = \"64MiB\", response = 1_000_000");
+        let mut host = up(&app);
+        let said = get(&host, "/large");
+        assert!(said.starts_with("HTTP/1.1 200"), "{said:.200}");
+        assert!(!said.ends_with("\r\n0\r\n\r\n"), "taken for whole");
+        assert!((900_000..1_100_000).contains(&said.len()), "{}", said.len());
+        let told = host.until(|r| r["of"] == "response");
+        assert_eq!(told["limit"], 1_000_000, "{told}");
+        assert!(text(&told, "text").contains("limits.response"), "{told}");
+        host.stop();
+
+        let mut without = app.command(&["up", "--json", "--listen", "127.0.0.1:0"]);
+        without.env("KINGLET_TEST_WITHOUT", "response");
+        let mut host = Host::start(without);
+        host.said("ready");
+        let said = get(&host, "/large");
+        assert!(said.ends_with("\r\n0\r\n\r\n"), "{}", said.len());
+        host.stop();
+    }
+}
+
+/// 0.2 has no error for it, and ends the call; 0.3 has one, which the guest is told.
+#[test]
+fn the_fields_of_an_answer_are_bounded() {
+    for guest in PROBES {
+        let app = probe(guest);
+        let mut host = up(&app);
+        expect(&get(&host, "/headers"), "500", "the function failed\n");
+        let told = host.until(|r| settled(r) && r["subject"] == "GET /headers");
+        if guest == "http-probe" {
+            assert_eq!(told["of"], "headers", "{told}");
+            assert_eq!(told["limit"], 64 << 10, "{told}");
+        } else {
+            assert!(text(&told, "text").contains("SizeExceeded"), "{told}");
+        }
+        host.stop();
+    }
+}
+
 #[test]
 fn a_client_that_doesnt_read_holds_no_instance_past_its_deadline() {
     let app = probe_within(PROBES[0], r#"timeout = "1s", concurrency = 1"#);

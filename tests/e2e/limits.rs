@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{App, Host, Output, settled, text, waits};
+use crate::harness::{App, Host, Output, guest, settled, text, waits};
 use crate::objects::COPY;
 
 /// A function `name` on the topic `name`, that isn't retried.
@@ -227,6 +227,139 @@ fn staging_is_bounded() {
     assert_eq!(app.keys("out"), ["fits"]);
     assert_eq!(app.staged("out"), 0);
     host.stop();
+}
+
+/// A function that goes on with one kind of host call for ever.
+fn carry(limits: &str) -> App {
+    let app = App::new(&format!(
+        r#"
+        [buckets.in]
+        [[function]]
+        name = "carry"
+        component = "guest:carry"
+        on = {{ message = "carry" }}
+        retry = {{ attempts = 1 }}
+        limits = {{ memory = "32MiB", {limits} }}
+        grants = {{ read = ["in"], write = ["in"], keyvalue = ["keys"] }}
+        allow-loop = 1
+        config = {{ text = "{}" }}
+        "#,
+        "y".repeat(4_000)
+    ));
+    app.put_old("in/object", "z".repeat(4_000));
+    app
+}
+
+#[track_caller]
+fn carried(app: &App, host: &mut Host, way: &str) -> Value {
+    app.ok(&["publish", "carry", "--body", way, "--id", way]);
+    host.until(|r| settled(r) && r["event"] == way)
+}
+
+#[test]
+fn what_host_calls_move_is_bounded_whatever_the_call() {
+    const LIMIT: u64 = 2_000_000;
+    let app = carry(&format!("host-calls = {LIMIT}"));
+    let mut host = app.up();
+    for way in [
+        "print", "log", "config", "random", "insecure", "read", "list", "key", "write",
+    ] {
+        let outcome = carried(&app, &mut host, way);
+        assert_eq!(outcome["outcome"], "limit", "{way}: {outcome}");
+        assert_eq!(outcome["of"], "host-calls", "{way}: {outcome}");
+        assert_eq!(outcome["limit"], LIMIT, "{way}: {outcome}");
+        let says = text(&outcome, "text");
+        assert!(says.contains("raise `limits.host-calls`"), "{says}");
+    }
+    let failed = app.ok(&["logs", "--failed"]);
+    assert!(failed.contains("limits.host-calls"), "{failed}");
+    let dead = app.ok(&["dlq", "list", "--json"]);
+    assert!(dead.contains("host-calls"), "{dead}");
+    host.stop();
+
+    let app = carry(&format!("host-calls = {LIMIT}, fuel = 100_000_000"));
+    let mut host = app.up_without("host-calls");
+    let outcome = carried(&app, &mut host, "config");
+    assert_eq!(outcome["of"], "fuel", "{outcome}");
+    host.stop();
+}
+
+#[test]
+fn one_call_takes_no_more_than_the_guest_can_have() {
+    let app = carry("concurrency = 1");
+    let mut host = app.up();
+    let outcome = carried(&app, &mut host, "arguments");
+    assert_eq!(outcome["of"], "arguments", "{outcome}");
+    assert_eq!(outcome["limit"], 32 << 20, "{outcome}");
+    host.stop();
+
+    let app = carry("fuel = 100_000_000, host-calls = \"200MiB\"");
+    let mut host = app.up_without("host-calls");
+    let outcome = carried(&app, &mut host, "arguments");
+    assert_ne!(outcome["of"], "arguments", "{outcome}");
+    host.stop();
+}
+
+#[test]
+fn handles_are_bounded() {
+    let app = carry("concurrency = 1");
+    let mut host = app.up();
+    let outcome = carried(&app, &mut host, "handles");
+    assert_eq!(outcome["of"], "handles", "{outcome}");
+    assert_eq!(outcome["limit"], 4_096, "{outcome}");
+    assert!(text(&outcome, "text").contains("close"), "{outcome}");
+    host.stop();
+
+    let app = carry("fuel = 100_000_000");
+    let mut host = app.up_without("handles");
+    let outcome = carried(&app, &mut host, "handles");
+    assert_ne!(outcome["of"], "handles", "{outcome}");
+    host.stop();
+}
+
+/// A component of so many core modules, each with what a section says, and an instance of each.
+fn of_modules(count: u8, section: &[u8]) -> Vec<u8> {
+    let module = [b"\0asm\x01\0\0\0", section].concat();
+    let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+    for _ in 0..count {
+        component.extend([1, u8::try_from(module.len()).unwrap()]);
+        component.extend(&module);
+    }
+    component.extend([2, 1 + 3 * count, count]);
+    (0..count).for_each(|module| component.extend([0, module, 0]));
+    component
+}
+
+#[test]
+fn a_component_with_too_much_in_it_is_refused_with_the_figures() {
+    let app = App::new(&function("large", "noop-message", ""));
+    let manifest = app.read("kinglet.toml");
+    let path = guest("noop-message").display().to_string();
+    std::fs::write(
+        app.path("kinglet.toml"),
+        manifest.replace(&path, "large.wasm"),
+    )
+    .unwrap();
+    for (count, section, figures) in [
+        (9, &[][..], ["9 core module instances", "maximum of 8"]),
+        (
+            3,
+            &[5, 3, 1, 0, 1],
+            ["3 Wasm linear memories", "maximum of 2"],
+        ),
+        (7, &[4, 4, 1, 0x70, 0, 1], ["7 tables", "maximum of 6"]),
+    ] {
+        app.put("large.wasm", of_modules(count, section));
+        let refused = app.kinglet(&["up"]).expect(2);
+        refused.says(&["function \"large\"", figures[0], figures[1], "fewer"]);
+        let checked = app.kinglet(&["check"]).expect(1);
+        assert!(checked.stdout.contains(figures[0]), "{checked:?}");
+    }
+    // Without the guard it goes on to what else is wrong with it.
+    let mut check = app.command(&["check"]);
+    check.env("KINGLET_TEST_WITHOUT", "instances");
+    let checked = Output::of(check).expect(1);
+    assert!(checked.stdout.contains("no handler at all"), "{checked:?}");
 }
 
 /// What each test of a limit stands on: without the guard the guest gets over it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
+use super::host_calls::bytes_of;
 use super::staging::keeping;
 use super::{Context, View};
 use crate::bindings::keyvalue::atomics::{self, CasError};
@@ -29,6 +30,7 @@ type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl store::Host for View<'_> {
     async fn open(&mut self, identifier: String) -> Answer<Resource<OpenKeys>> {
+        self.carry(identifier.len()).await?;
         let granted = self.context.reach.grants.keyvalue.contains(&identifier);
         if !granted && guard::holds(Guard::Grants) {
             return Ok(Err(Error::AccessDenied));
@@ -40,21 +42,28 @@ impl store::Host for View<'_> {
 
 impl store::HostBucket for View<'_> {
     async fn get(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<Option<Vec<u8>>> {
+        self.carry(key.len()).await?;
         let bucket = self.keys(&bucket)?;
-        Ok(self.context.value_of(&bucket, &key).await)
+        let value = self.context.value_of(&bucket, &key).await;
+        let bytes = value.as_ref().ok().and_then(Option::as_ref);
+        self.carry(bytes.map_or(0, Vec::len)).await?;
+        Ok(value)
     }
 
     async fn set(&mut self, bucket: Resource<OpenKeys>, key: String, value: Vec<u8>) -> Answer<()> {
+        self.carry(key.len() + value.len()).await?;
         let bucket = self.keys(&bucket)?;
         Ok(self.context.set(&bucket, &key, Some(value)))
     }
 
     async fn delete(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<()> {
+        self.carry(key.len()).await?;
         let bucket = self.keys(&bucket)?;
         Ok(self.context.set(&bucket, &key, None))
     }
 
     async fn exists(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<bool> {
+        self.carry(key.len()).await?;
         let bucket = self.keys(&bucket)?;
         let value = self.context.seen(&bucket, &key).await;
         Ok(value.map(|seen| seen.value.is_some()))
@@ -67,6 +76,9 @@ impl store::HostBucket for View<'_> {
     ) -> Answer<KeyResponse> {
         let bucket = self.keys(&bucket)?;
         let page = self.context.key_page(&bucket, cursor.as_deref()).await;
+        let keys = page.as_ref().map_or(0, |(keys, _)| bytes_of(keys));
+        self.carry(keys + cursor.map_or(0, |cursor| cursor.len()))
+            .await?;
         Ok(page.map(|(keys, cursor)| KeyResponse { keys, cursor }))
     }
 
@@ -83,6 +95,7 @@ impl atomics::Host for View<'_> {
         key: String,
         delta: i64,
     ) -> Answer<i64> {
+        self.carry(key.len()).await?;
         let bucket = self.keys(&bucket)?;
         Ok(self.context.increment(&bucket, &key, delta).await)
     }
@@ -92,6 +105,7 @@ impl atomics::Host for View<'_> {
         cas: Resource<OpenCas>,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), CasError>> {
+        self.carry(value.len()).await?;
         let OpenCas { bucket, key, seen } = self.table.delete(cas)?;
         self.context.let_go(&seen);
         let now = match self.context.seen(&bucket, &key).await {
@@ -117,6 +131,7 @@ impl atomics::Host for View<'_> {
 
 impl atomics::HostCas for View<'_> {
     async fn new(&mut self, bucket: Resource<OpenKeys>, key: String) -> Answer<Resource<OpenCas>> {
+        self.carry(key.len()).await?;
         let bucket = self.keys(&bucket)?;
         let seen = match self.context.seen(&bucket, &key).await {
             Ok(seen) => seen,
@@ -129,7 +144,9 @@ impl atomics::HostCas for View<'_> {
     }
 
     async fn current(&mut self, cas: Resource<OpenCas>) -> Answer<Option<Vec<u8>>> {
-        Ok(Ok(self.table.get(&cas)?.seen.value.clone()))
+        let value = self.table.get(&cas)?.seen.value.clone();
+        self.carry(value.as_ref().map_or(0, Vec::len)).await?;
+        Ok(Ok(value))
     }
 
     async fn drop(&mut self, cas: Resource<OpenCas>) -> wasmtime::Result<()> {
@@ -145,6 +162,7 @@ impl batch::Host for View<'_> {
         bucket: Resource<OpenKeys>,
         keys: Vec<String>,
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+        self.carry(bytes_of(&keys)).await?;
         let bucket = self.keys(&bucket)?;
         let mut values = Vec::with_capacity(keys.len());
         let mut bytes = 0_usize;
@@ -153,7 +171,9 @@ impl batch::Host for View<'_> {
                 Ok(value) => value,
                 Err(error) => return Ok(Err(error)),
             };
-            bytes = bytes.saturating_add(value.as_ref().map_or(0, Vec::len));
+            let found = value.as_ref().map_or(0, Vec::len);
+            self.carry(found).await?;
+            bytes = bytes.saturating_add(found);
             if !self.context.fits(bytes as u64) {
                 return Ok(Err(too_large(bytes as u64)));
             }
@@ -167,12 +187,17 @@ impl batch::Host for View<'_> {
         bucket: Resource<OpenKeys>,
         key_values: Vec<(String, Vec<u8>)>,
     ) -> Answer<()> {
+        let bytes = key_values
+            .iter()
+            .map(|(key, value)| key.len() + value.len());
+        self.carry(bytes.sum()).await?;
         let bucket = self.keys(&bucket)?;
         let mut values = key_values.into_iter();
         Ok(values.try_for_each(|(key, value)| self.context.set(&bucket, &key, Some(value))))
     }
 
     async fn delete_many(&mut self, bucket: Resource<OpenKeys>, keys: Vec<String>) -> Answer<()> {
+        self.carry(bytes_of(&keys)).await?;
         let bucket = self.keys(&bucket)?;
         Ok(keys
             .iter()

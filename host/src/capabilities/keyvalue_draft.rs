@@ -4,6 +4,7 @@
 use wasmtime::component::Resource;
 
 use super::View;
+use super::host_calls::bytes_of;
 use crate::bindings::OpenKeys;
 use crate::bindings::keyvalue::store as newer;
 use crate::bindings::keyvalue_draft::{atomics, batch, store};
@@ -49,16 +50,19 @@ impl store::HostBucket for View<'_> {
         _cursor: Option<u64>,
     ) -> Answer<KeyResponse> {
         let bucket = self.keys(&bucket)?;
-        let mut keys = Vec::new();
+        let mut keys: Vec<String> = Vec::new();
         let mut cursor = None;
+        let mut bytes = 0_usize;
         loop {
             let page = self.context.key_page(&bucket, cursor.as_deref()).await;
             let (mut page, next) = match page {
                 Ok(page) => page,
                 Err(error) => return Ok(Err(older(error))),
             };
+            let found = bytes_of(&page);
+            self.carry(found).await?;
             keys.append(&mut page);
-            let bytes: usize = keys.iter().map(String::len).sum();
+            bytes = bytes.saturating_add(found);
             if !self.context.fits(bytes as u64) {
                 let text = "the keys don't fit the function's memory; raise `limits.memory`";
                 return Ok(Err(Error::Other(text.to_owned())));
@@ -89,6 +93,7 @@ impl atomics::Host for View<'_> {
                 i64::MAX
             ))));
         };
+        self.carry(key.len()).await?;
         let sum = self.context.increment(&bucket, &key, signed).await;
         Ok(sum.map_err(older).and_then(|sum| {
             u64::try_from(sum)

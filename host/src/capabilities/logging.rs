@@ -260,6 +260,7 @@ impl Host for View<'_> {
             WitLevel::Error => Level::Error,
             WitLevel::Critical => Level::Critical,
         };
+        self.carry(context.len() + message.len()).await?;
         self.context.log.log(level, &context, &message);
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod batch_scope;
 mod config;
+mod host_calls;
 mod keyvalue;
 mod keyvalue_draft;
 mod logging;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
+pub use host_calls::{HostCalls, HostCallsExceeded};
 pub use logging::{GuestLog, LogScope};
 pub use staging::{Staged, Staging};
 pub use trouble::Trouble;
@@ -58,6 +60,8 @@ pub struct Context {
     pub room: u64,
     /// Bytes that handles hold for the guest.
     pub held: u64,
+    /// What moved between guest and host.
+    pub calls: Arc<HostCalls>,
 }
 
 impl Context {

@@ -31,6 +31,7 @@ impl wit::Host for View<'_> {}
 
 impl wit::HostBucket for View<'_> {
     async fn open(&mut self, name: String) -> Answer<Resource<OpenBucket>> {
+        self.carry(name.len()).await?;
         let grants = &self.context.reach.grants;
         let granted = grants
             .read
@@ -48,8 +49,11 @@ impl wit::HostBucket for View<'_> {
     }
 
     async fn head(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<ObjectInfo> {
+        self.carry(key.len()).await?;
         let bucket = self.bucket(&bucket)?;
-        Ok(self.context.head_of(&*bucket, &key).await.map(object_info))
+        let head = self.context.head_of(&*bucket, &key).await.map(object_info);
+        self.carry(head.as_ref().map_or(0, info_bytes)).await?;
+        Ok(head)
     }
 
     async fn read(
@@ -58,11 +62,7 @@ impl wit::HostBucket for View<'_> {
         key: String,
         etag: Option<String>,
     ) -> Answer<Vec<u8>> {
-        let bucket = self.bucket(&bucket)?;
-        Ok(self
-            .context
-            .read_of(&*bucket, &key, etag, 0, u64::MAX)
-            .await)
+        self.read_range(bucket, key, etag, 0, u64::MAX).await
     }
 
     async fn read_range(
@@ -73,11 +73,8 @@ impl wit::HostBucket for View<'_> {
         offset: u64,
         length: u32,
     ) -> Answer<Vec<u8>> {
-        let bucket = self.bucket(&bucket)?;
-        Ok(self
-            .context
-            .read_of(&*bucket, &key, etag, offset, length.into())
-            .await)
+        self.read_range(bucket, key, etag, offset, length.into())
+            .await
     }
 
     async fn write(
@@ -87,6 +84,8 @@ impl wit::HostBucket for View<'_> {
         body: Vec<u8>,
         options: wit::WriteOptions,
     ) -> Answer<()> {
+        self.carry(key.len() + body.len() + options_bytes(&options))
+            .await?;
         let bucket = self.bucket(&bucket)?;
         Ok(self.context.write_of(&*bucket, key, body, options).await)
     }
@@ -97,6 +96,7 @@ impl wit::HostBucket for View<'_> {
         key: String,
         options: wit::WriteOptions,
     ) -> Answer<Resource<OpenWriter>> {
+        self.carry(key.len() + options_bytes(&options)).await?;
         let bucket = self.bucket(&bucket)?;
         if self.context.staging.open_writers() >= WRITERS && guard::holds(Guard::StagedCount) {
             return Ok(Err(Error::Limit(format!(
@@ -113,6 +113,7 @@ impl wit::HostBucket for View<'_> {
     }
 
     async fn remove(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<()> {
+        self.carry(key.len()).await?;
         let bucket = self.bucket(&bucket)?;
         Ok(self.context.remove_of(bucket.name(), &key))
     }
@@ -123,8 +124,13 @@ impl wit::HostBucket for View<'_> {
         prefix: String,
         after: Option<String>,
     ) -> Answer<Vec<ObjectInfo>> {
+        self.carry(prefix.len() + after.as_ref().map_or(0, String::len))
+            .await?;
         let bucket = self.bucket(&bucket)?;
-        Ok(self.context.page_of(&*bucket, &prefix, after).await)
+        let page = self.context.page_of(&*bucket, &prefix, after).await;
+        let listed = page.as_deref().unwrap_or_default();
+        self.carry(listed.iter().map(info_bytes).sum()).await?;
+        Ok(page)
     }
 
     async fn drop(&mut self, bucket: Resource<OpenBucket>) -> wasmtime::Result<()> {
@@ -135,6 +141,7 @@ impl wit::HostBucket for View<'_> {
 
 impl wit::HostWriter for View<'_> {
     async fn append(&mut self, writer: Resource<OpenWriter>, chunk: Vec<u8>) -> Answer<()> {
+        self.carry(chunk.len()).await?;
         let id = self.table.get(&writer)?.id;
         if let Err(full) = self.context.staging.charge(chunk.len()) {
             return Ok(Err(self.context.trouble.staging(full)));
@@ -172,11 +179,51 @@ impl wit::HostWriter for View<'_> {
 }
 
 impl View<'_> {
+    async fn read_range(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        key: String,
+        etag: Option<String>,
+        offset: u64,
+        length: u64,
+    ) -> Answer<Vec<u8>> {
+        self.carry(key.len() + etag.as_ref().map_or(0, String::len))
+            .await?;
+        let bucket = self.bucket(&bucket)?;
+        let read = self
+            .context
+            .read_of(&*bucket, &key, etag, offset, length)
+            .await;
+        self.carry(read.as_ref().map_or(0, Vec::len)).await?;
+        Ok(read)
+    }
+
     fn bucket(&self, handle: &Resource<OpenBucket>) -> wasmtime::Result<Arc<dyn Bucket>> {
         let name = &self.table.get(handle)?.name;
         let bucket = self.context.reach.buckets.get(&**name).map(Arc::clone);
         bucket.ok_or_else(|| wasmtime::format_err!("bucket {name:?} was opened and is gone"))
     }
+}
+
+/// What the guest tells of an object beside its key and its body.
+fn options_bytes(options: &wit::WriteOptions) -> usize {
+    let condition = match &options.condition {
+        wit::Condition::Matches(etag) => etag.len(),
+        wit::Condition::None | wit::Condition::Absent => 0,
+    };
+    let content_type = options.content_type.as_ref().map_or(0, String::len);
+    condition + content_type + metadata_bytes(&options.metadata)
+}
+
+fn metadata_bytes(metadata: &[(String, String)]) -> usize {
+    let metadata = metadata.iter();
+    metadata.map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// What the host tells of an object.
+fn info_bytes(info: &ObjectInfo) -> usize {
+    let content_type = info.content_type.as_ref().map_or(0, String::len);
+    info.key.len() + info.etag.len() + content_type + metadata_bytes(&info.metadata)
 }
 
 impl Context {
@@ -290,8 +337,7 @@ impl Context {
         options: wit::WriteOptions,
     ) -> Result<Box<dyn StagedWriter>, Error> {
         self.check_write(bucket.name(), &key)?;
-        let metadata = options.metadata.iter();
-        let metadata: usize = metadata.map(|(name, value)| name.len() + value.len()).sum();
+        let metadata = metadata_bytes(&options.metadata);
         let content_type = options.content_type.as_ref().map_or(0, String::len);
         self.staging
             .charge(key.len() + content_type + metadata + keeping(KEEPING))

@@ -23,6 +23,7 @@ impl wit::Host for View<'_> {}
 
 impl wit::HostTopic for View<'_> {
     async fn open(&mut self, name: String) -> Answer<Resource<OpenTopic>> {
+        self.carry(name.len()).await?;
         let granted = self.context.reach.grants.publish.contains(&name);
         if !granted && guard::holds(Guard::Grants) {
             return Ok(Err(Error::Denied(format!(
@@ -38,8 +39,9 @@ impl wit::HostTopic for View<'_> {
         topic: Resource<OpenTopic>,
         messages: Vec<wit::Draft>,
     ) -> Answer<()> {
-        let topic = Arc::clone(&self.table.get(&topic)?.name);
         let bytes = messages.iter().map(bytes_of).sum();
+        self.carry(bytes).await?;
+        let topic = Arc::clone(&self.table.get(&topic)?.name);
         if let Err(full) = self.context.staging.charge(bytes) {
             return Ok(Err(self.context.trouble.staging(full)));
         }

@@ -270,6 +270,10 @@ pub struct Limits {
     pub staging: ByteSize,
     /// Bytes that an attempt may log; the rest is dropped, and the log says so.
     pub log: ByteSize,
+    /// Bytes that an attempt may move through host calls, both ways.
+    pub host_calls: ByteSize,
+    /// Bytes that the body of a response may have.
+    pub response: ByteSize,
 }
 
 impl Default for Limits {
@@ -281,6 +285,8 @@ impl Default for Limits {
             concurrency: 4,
             staging: ByteSize(256 << 20),
             log: ByteSize(64 << 10),
+            host_calls: ByteSize(1 << 30),
+            response: ByteSize(1 << 30),
         }
     }
 }

@@ -174,7 +174,8 @@ impl Manifest {
         for bucket in named.chain(granted) {
             if !self.buckets.contains_key(bucket) {
                 say(format!(
-                    "there is no bucket {bucket:?}; add `[buckets.{bucket}]`"
+                    "there is no bucket {bucket:?}; add `[buckets.{}]`",
+                    bucket.escape_debug()
                 ));
             }
         }
@@ -185,6 +186,8 @@ impl Manifest {
             ("concurrency", limits.concurrency as u64, 1, 10_000),
             ("staging", limits.staging.0, 0, 64 << 30),
             ("log", limits.log.0, 0, 64 << 20),
+            ("host-calls", limits.host_calls.0, 1, 1 << 40),
+            ("response", limits.response.0, 0, 1 << 40),
         ] {
             if !(least..=most).contains(&value) {
                 say(format!("limits.{name} = {value}: use {least} to {most}"));

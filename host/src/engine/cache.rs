@@ -50,21 +50,16 @@ impl Cache {
         }
     }
 
-    /// The compiled form of `wasm`, which is for an engine of that kind.
-    pub(super) fn component(
+    /// Compiles `wasm` for an engine of that kind, and keeps the result.
+    pub(super) fn compile(
         &self,
         (engine, concurrent): (&wasmtime::Engine, bool),
         wasm: &[u8],
         limits: &CompileLimits,
-    ) -> Result<(Component, CacheUse), CompileError> {
-        let digest = digest(wasm);
-        if let Some(component) = self.compiled(engine, &digest) {
-            return Ok((component, CacheUse::Hit));
-        }
+    ) -> Result<Component, CompileError> {
         let artifact = self.compiler.compile(wasm, concurrent, limits)?;
-        let component = self.keep(engine, &digest, &artifact);
-        let component = component.map_err(|error| CompileError::Refused(format!("{error:#}")))?;
-        Ok((component, CacheUse::Compiled))
+        let component = self.keep(engine, &digest(wasm), &artifact);
+        component.map_err(|error| CompileError::Refused(format!("{error:#}")))
     }
 
     /// What was compiled from the component of that digest, if it is there and sealed.

@@ -1,13 +1,16 @@
 //! Why a call didn't return, in words that name the true cause.
 
 use wasmtime::WasmBacktrace;
+use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::FieldMapError;
 
 use super::invoke::WrongEvent;
 use super::limiter::MemoryExceeded;
 use super::load::LoadedFunction;
 use super::settings::MAX_WASM_STACK;
-use crate::capabilities::GuestLog;
+use super::state::{FIELD_BYTES, State, max_handles};
+use crate::capabilities::HostCallsExceeded;
 use crate::clock::millis;
 use crate::ports::{Failure, HostFault, Limit, Outcome, Trap, visible};
 
@@ -18,11 +21,24 @@ pub(super) enum Cut {
 }
 
 /// This often the same name in a backtrace is a recursion.
-const RECURSION_FRAMES: usize = 8;
+const RECURSION_FRAMES: usize = 5;
+
+/// How a call ended; `None` where its time did. A guest that got over the error of a stream went too far all the same.
+pub(super) fn ended<T>(call: Option<wasmtime::Result<T>>, state: &State) -> Result<T, Cut> {
+    state
+        .context
+        .calls
+        .check()
+        .map_err(|error| Cut::Ended(error.into()))?;
+    match call {
+        Some(call) => call.map_err(Cut::Ended),
+        None => Err(Cut::Deadline),
+    }
+}
 
 /// Names the true cause of a call that didn't return.
-pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, log: &GuestLog) -> Outcome {
-    let limits = &function.limits;
+pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &State) -> Outcome {
+    let (limits, log) = (&function.limits, &state.context.log);
     let error = match cut {
         Cut::Deadline => {
             return Outcome::Limit(Limit::Deadline {
@@ -34,6 +50,9 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, log: &Gu
     if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
         let MemoryExceeded { limit, wanted } = *exceeded;
         return Outcome::Limit(Limit::Memory { limit, wanted });
+    }
+    if let Some(limit) = limit_of(&error, function) {
+        return Outcome::Limit(limit);
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         let reason = format!(
@@ -73,17 +92,24 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, log: &Gu
             limit: MAX_WASM_STACK as u64,
         }),
         wasmtime::Trap::UnreachableCodeReached => {
-            let reason = log.panic_message().unwrap_or_else(|| trap.to_string());
+            let reason = match (log.panic_message(), state.limiter.own_maximum()) {
+                (Some(message), _) => message,
+                (None, Some(maximum)) => format!(
+                    "{trap}: its memory couldn't grow past its own maximum of {maximum} bytes"
+                ),
+                (None, None) => trap.to_string(),
+            };
             Outcome::Trap(Trap { reason, backtrace })
         }
         // A Rust guest keeps its own stack in linear memory, and runs out of that first.
-        wasmtime::Trap::MemoryOutOfBounds if recurses(&backtrace) => Outcome::Trap(Trap {
-            reason: format!(
-                "{trap}: the guest's stack ran out, with {:?} calling itself again and again",
-                backtrace.first().map_or("a function", String::as_str)
-            ),
-            backtrace,
-        }),
+        wasmtime::Trap::MemoryOutOfBounds if let Some(name) = recursion(&backtrace) => {
+            Outcome::Trap(Trap {
+                reason: format!(
+                    "{trap}: the guest's stack ran out, with {name:?} calling itself again and again"
+                ),
+                backtrace,
+            })
+        }
         trap => Outcome::Trap(Trap {
             reason: trap.to_string(),
             backtrace,
@@ -107,8 +133,64 @@ fn demangle(name: &str) -> String {
     visible(&format!("{:#}", rustc_demangle::demangle(name)))
 }
 
-fn recurses(backtrace: &[String]) -> bool {
-    backtrace.first().is_some_and(|first| {
-        backtrace.iter().filter(|name| *name == first).count() >= RECURSION_FRAMES
-    })
+/// The function that is in a backtrace again and again, itself or by way of a few others.
+fn recursion(backtrace: &[String]) -> Option<&str> {
+    let often = |name: &&String| {
+        let same = backtrace.iter().filter(|other| other == name);
+        same.count() >= RECURSION_FRAMES
+    };
+    backtrace.iter().find(often).map(String::as_str)
+}
+
+/// The limit that an error stands for, if it does for one.
+fn limit_of(error: &wasmtime::Error, function: &LoadedFunction) -> Option<Limit> {
+    if let Some(HostCallsExceeded { limit }) = error.downcast_ref() {
+        return Some(Limit::HostCalls { limit: *limit });
+    }
+    if let Some(FieldMapError::TooManyFields | FieldMapError::TotalSizeTooBig) =
+        error.downcast_ref()
+    {
+        return Some(Limit::Headers {
+            limit: FIELD_BYTES as u64,
+        });
+    }
+    let root = error.root_cause().to_string();
+    let full = matches!(error.downcast_ref(), Some(ResourceTableError::Full));
+    if full || HANDLES.iter().any(|said| root.contains(said)) {
+        return Some(Limit::Handles {
+            limit: max_handles() as u64,
+        });
+    }
+    if root.contains(ARGUMENTS) {
+        return Some(match function.arguments as u64 {
+            limit if limit == function.limits.host_calls.0 => Limit::HostCalls { limit },
+            limit => Limit::Arguments { limit },
+        });
+    }
+    None
+}
+
+/// What wasmtime says of a store that has too many handles, and has no type for.
+const HANDLES: [&str; 2] = ["store handle limit exceeded", "too many active lends"];
+/// And where one call is given too much.
+const ARGUMENTS: &str = "fuel allocated for hostcalls has been exhausted";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recursion_is_found_also_over_several_functions() {
+        let trace = |names: &[&str]| -> Vec<String> {
+            let names = names.iter().cycle().take(20);
+            names.map(|name| (*name).to_owned()).collect()
+        };
+        assert_eq!(recursion(&trace(&["a"])), Some("a"));
+        assert_eq!(recursion(&trace(&["a", "b", "c"])), Some("a"));
+        let mut leaf = trace(&["b", "c"]);
+        leaf.insert(0, "memset".to_owned());
+        assert_eq!(recursion(&leaf), Some("b"));
+        assert_eq!(recursion(&trace(&["a", "b", "c", "d", "e", "f"])), None);
+        assert_eq!(recursion(&[]), None);
+    }
 }

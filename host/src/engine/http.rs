@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
-use self::call::Head;
+use self::call::{Head, Reply};
 use super::Engine;
-use super::explain::{Cut, explain};
+use super::explain::{ended, explain};
 use super::instance::{Exports, Instance};
 use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
@@ -63,24 +63,24 @@ impl HttpHandler for Engine {
             Arc::downgrade(&afterwards),
         );
         let engine = Arc::clone(&self);
-        let tell = move |reason: String| {
-            let outcome = Outcome::Failed(Failure::Other { reason });
-            engine.tell(&loaded, line.clone(), &outcome, Cost::default());
+        let tell = move |outcome: &Outcome| {
+            engine.tell(&loaded, line.clone(), outcome, Cost::default());
         };
         match first_answer(Box::pin(answering), head, bodyless, &afterwards).await {
             Ok(First::Whole(response)) => response,
             Ok(First::Begun(parts, answer)) => {
-                let tell = move |broken: &BrokenOff| {
-                    tell(format!("ended its answer badly: {}", broken.reason));
-                };
+                let tell = move |broken: &BrokenOff| tell(&broke_off(broken));
                 let body = GuestBody::new(answer, Box::new(tell));
                 // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
                 afterwards.push(poll_fn(body.beside()));
                 Response::from_parts(parts, Either::Right(body.boxed_unsync()))
             }
-            Err(reason) => {
-                let text = format!("the function {reason}");
-                tell(reason);
+            Err(outcome) => {
+                tell(&outcome);
+                let text = match outcome {
+                    Outcome::Failed(Failure::Other { reason }) => format!("the function {reason}"),
+                    _ => "the function's answer is too large".to_owned(),
+                };
                 plain(StatusCode::BAD_GATEWAY, text)
             }
         }
@@ -102,7 +102,7 @@ async fn first_answer(
     mut head: oneshot::Receiver<Head>,
     bodyless: bool,
     afterwards: &Afterwards,
-) -> Result<First, String> {
+) -> Result<First, Outcome> {
     let mut ended = None;
     let head = poll_fn(|context| {
         if let Poll::Ready(end) = guest.as_mut().poll(context) {
@@ -116,9 +116,9 @@ async fn first_answer(
     let (parts, body) = match (head, &ended) {
         (_, Some(Err(outcome))) => return Ok(First::Whole(failed(outcome))),
         (Some(Ok(response)), _) => response.into_parts(),
-        (Some(Err(code)), _) => return Err(format!("answered with the error {code}")),
-        (None, Some(Ok(()))) => return Err("returned without an answer".to_owned()),
-        (None, None) => return Err("gave up its answer".to_owned()),
+        (Some(Err(code)), _) => return Err(instead(format!("answered with the error {code}"))),
+        (None, Some(Ok(()))) => return Err(instead("returned without an answer".to_owned())),
+        (None, None) => return Err(instead("gave up its answer".to_owned())),
     };
     let mut answer = Answer::of(guest, body);
     poll_fn(|context| {
@@ -138,15 +138,26 @@ async fn first_answer(
         afterwards.push(poll_fn(beside));
     }
     let body = match end {
-        Ok(()) => whole(&parts, written, bodyless)?,
+        Ok(()) => whole(&parts, written, bodyless).map_err(instead)?,
         Err(NoEnd::Failed(outcome)) => return Ok(First::Whole(failed(&outcome))),
         // It wrote none, as is right.
         Err(NoEnd::Broken(_)) if bodyless => Either::Left(Full::default()),
-        Err(NoEnd::Broken(BrokenOff { reason })) => {
-            return Err(format!("ended its answer badly: {reason}"));
-        }
+        Err(NoEnd::Broken(broken)) => return Err(broke_off(&broken)),
     };
     Ok(First::Whole(Response::from_parts(parts, body)))
+}
+
+/// What a function did in place of answering, though it didn't fail.
+fn instead(reason: String) -> Outcome {
+    Outcome::Failed(Failure::Other { reason })
+}
+
+/// How a body ended whose guest didn't fail.
+fn broke_off(broken: &BrokenOff) -> Outcome {
+    match &broken.limit {
+        Some(limit) => Outcome::Limit(limit.clone()),
+        None => instead(format!("ended its answer badly: {}", broken.reason)),
+    }
 }
 
 /// What a client is told of a function that failed. The reason is in the log, for who runs it.
@@ -220,23 +231,25 @@ impl Engine {
                 }
             };
             began = true;
+            let reply = Reply {
+                head,
+                limit: function.limits.response.0,
+            };
             match &exports {
                 Exports::Http(proxy) => {
-                    call::incoming_handler(&mut store, proxy, request, head).await?;
+                    call::incoming_handler(&mut store, proxy, request, reply).await?;
                 }
                 Exports::Service(service) => {
-                    call::handler(&mut store, service, request, head).await?;
+                    call::handler(&mut store, service, request, reply).await?;
                 }
                 _ => return Err(wasmtime::format_err!("the function answers no requests")),
             }
             Ok(exports)
         };
-        let answer = match within(function.limits.timeout.0, &watch, pin!(call)).await {
-            Some(answer) => answer.map_err(Cut::Ended),
-            None => Err(Cut::Deadline),
-        };
+        let called = within(function.limits.timeout.0, &watch, pin!(call)).await;
         log.finish();
-        let answer = answer.map_err(|cut| explain(cut, began, &function, &log));
+        let answer = ended(called, store.data());
+        let answer = answer.map_err(|cut| explain(cut, began, &function, store.data()));
         if let Err(outcome) = &answer {
             let cost = Cost {
                 fuel: function

@@ -8,14 +8,14 @@ use std::time::Duration;
 use wasmtime::Store;
 
 use super::Engine;
-use super::explain::{Cut, explain};
+use super::explain::{ended, explain};
 use super::instance::{Exports, Instance, Room};
 use super::limiter::Limiter;
 use super::load::{Entry, LoadedFunction};
 use super::state::{State, max_handles};
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
-    Context, GuestLog, LogScope, Staged, Staging, Trouble, failure_from, message_event,
+    Context, GuestLog, HostCalls, LogScope, Staged, Staging, Trouble, failure_from, message_event,
     object_event,
 };
 use crate::clock::Stopwatch;
@@ -74,10 +74,8 @@ impl Engine {
         let mut started = Duration::ZERO;
         let ready = (entry, exports);
         let call = call(&mut store, ready, function, batch, &watch, &mut started);
-        let answer = match within(function.limits.timeout.0, &watch, pin!(call)).await {
-            Some(answer) => answer.map_err(Cut::Ended),
-            None => Err(Cut::Deadline),
-        };
+        let called = within(function.limits.timeout.0, &watch, pin!(call)).await;
+        let answer = ended(called, store.data());
         let run = watch.elapsed().saturating_sub(started);
         let log_tail = log.finish();
         let cost = Cost {
@@ -100,7 +98,7 @@ impl Engine {
             Ok(Answer::One(result)) => vec![(outcome_of(result), shared)],
             Ok(Answer::Each(results)) => outcomes_of_batch(results, batch, shared, scoped),
             Err(cut) => {
-                let outcome = explain(cut, !started.is_zero(), function, &log);
+                let outcome = explain(cut, !started.is_zero(), function, store.data());
                 batch
                     .iter()
                     .map(|_| (outcome.clone(), Transaction::default()))
@@ -229,6 +227,7 @@ impl Engine {
             trouble: Trouble::default(),
             room: limits.memory.0,
             held: 0,
+            calls: Arc::new(HostCalls::new(limits.host_calls.0)),
         }
     }
 }
@@ -238,6 +237,7 @@ fn store(entry: &Entry, function: &LoadedFunction, context: Context) -> Store<St
     let mut store = Store::new(entry.engine(), State::new(context, limiter));
     store.limiter(|state| &mut state.limiter);
     store.set_max_component_handles(max_handles());
+    store.set_hostcall_fuel(guard::bound(Guard::HostCalls, function.arguments));
     if let Some(tasks) = store.concurrent_resource_table() {
         tasks.set_max_capacity(max_handles());
     }

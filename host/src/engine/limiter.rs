@@ -20,6 +20,8 @@ pub(super) struct Limiter {
     limit: u64,
     used: u64,
     peak: u64,
+    /// The maximum of its own that a memory or table couldn't grow past, in bytes.
+    own_maximum: Option<u64>,
 }
 
 impl Limiter {
@@ -28,12 +30,18 @@ impl Limiter {
             limit,
             used: 0,
             peak: 0,
+            own_maximum: None,
         }
     }
 
     /// The most that was in use at once, in bytes.
     pub fn peak(&self) -> u64 {
         self.peak
+    }
+
+    /// The maximum that the guest's own memory or table has, where it wanted more.
+    pub fn own_maximum(&self) -> Option<u64> {
+        self.own_maximum
     }
 
     /// Ends the limit.
@@ -63,7 +71,8 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         // Past the memory's own maximum the instruction fails whatever we say.
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        if let Some(maximum) = maximum.filter(|maximum| desired > *maximum) {
+            self.own_maximum = Some(maximum as u64);
             return Ok(false);
         }
         Ok(self.grow(desired.saturating_sub(current) as u64, Guard::Memory)?)

@@ -25,6 +25,8 @@ use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, CompileLimits, Function, Limits, Period, Source};
 
+/// What wasmtime names where a component doesn't fit.
+const POOL: &str = "exceeds the";
 const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
 /// Of any version 0.2: they are compatible.
@@ -32,6 +34,8 @@ const HTTP: &str = "wasi:http/incoming-handler@0.2.";
 /// The same of 0.3.
 const SERVICE: &str = "wasi:http/handler@0.3.";
 const MESSAGE_BATCH: &str = "kinglet:events/message-batch@0.1.0";
+/// So much a call of `wasi:http` or `wasi:sockets` may be given: all fields of a response, twice.
+const ARGUMENTS_OF_WASI: u64 = 256 << 10;
 /// Of WebAssembly, without its proposal for pages of other sizes.
 const PAGE_BYTES: u64 = 64 << 10;
 /// Called by `kinglet build` alone.
@@ -110,6 +114,17 @@ pub enum LoadError {
         /// What the manifest gives.
         memory: ByteSize,
     },
+    /// No instance of it has room in the pool.
+    #[error(
+        "function {function:?}: its component has more in it than an instance may: {reason}; compose it of fewer or \
+         smaller parts"
+    )]
+    TooLarge {
+        /// The function's name.
+        function: String,
+        /// Of what it has too much, with the figures.
+        reason: String,
+    },
     /// The component lacks the handler for its trigger.
     #[error(
         "function {function:?} is woken by `{trigger}`, but its component exports {exported}; use {handler}, or \
@@ -167,6 +182,8 @@ pub struct LoadedFunction {
     /// What it exports and imports, for people.
     pub handlers: Handlers,
     kind: Kind,
+    /// What the arguments of one host call may take, in bytes.
+    pub(super) arguments: usize,
     /// Whether it runs in the engine for concurrent tasks.
     concurrent: bool,
     path: PathBuf,
@@ -345,6 +362,7 @@ impl Engine {
             reach: Arc::new(reach),
             reuse: function.on.reuse.unwrap_or(1),
             cache,
+            arguments: arguments(&function.limits, &handlers),
             handlers,
             kind,
             concurrent,
@@ -358,6 +376,19 @@ impl Engine {
         self.functions.insert(name, Arc::clone(&loaded));
         Ok(loaded)
     }
+}
+
+/// What one host call may be given: what the guest can have, since an object may be written in one piece. Where the
+/// calls of WASI take lists too, that burn no fuel and give way to nobody, so much as any of them needs.
+fn arguments(limits: &Limits, handlers: &Handlers) -> usize {
+    let listed =
+        |name: &String| name.starts_with("wasi:http/") || name.starts_with("wasi:sockets/");
+    let most = if handlers.imports.iter().any(listed) {
+        ARGUMENTS_OF_WASI.min(limits.memory.0)
+    } else {
+        limits.memory.0
+    };
+    usize::try_from(most.min(limits.host_calls.0)).unwrap_or(usize::MAX)
 }
 
 fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, LoadError> {
@@ -411,19 +442,23 @@ impl Loader {
     fn load_needed(&self, function: &LoadedFunction) -> Result<Entry, LoadError> {
         let concurrent = function.concurrent;
         let engine = &self.runtime(concurrent)?.engine;
-        let compiled = match self.cache.compiled(engine, &function.digest) {
-            Some(component) => Compiled {
-                component,
-                cache: CacheUse::Hit,
-                concurrent,
-            },
-            // Somebody emptied the cache.
+        let component = match self.cache.compiled(engine, &function.digest) {
+            Some(component) => component,
+            // Somebody emptied the cache, or altered it.
             None => match std::fs::read(&function.path) {
                 Ok(wasm) if digest(&wasm) == function.digest => {
-                    self.compile(&function.name, &wasm, concurrent)?
+                    let compiled = self
+                        .cache
+                        .compile((engine, concurrent), &wasm, &self.compile);
+                    compiled.map_err(|error| self.refused(&function.name, &wasm, &error))?
                 }
                 _ => return Err(function.changed()),
             },
+        };
+        let compiled = Compiled {
+            component,
+            cache: CacheUse::Hit,
+            concurrent,
         };
         self.entry(&function.name, function.kind, &compiled)
     }
@@ -441,32 +476,50 @@ impl Loader {
             self.runtime(true)?;
             found = self.compile_for(wasm, true);
         }
-        let (memory, timeout) = (self.compile.memory, self.compile.timeout);
-        let function = function.to_owned();
-        found.map_err(|error| match error {
-            CompileError::Time => LoadError::CompileTime { function, timeout },
-            CompileError::Memory => LoadError::CompileMemory { function, memory },
-            error => LoadError::Component {
-                function,
-                hint: hint(wasm),
-                reason: error.to_string(),
-            },
-        })
+        found.map_err(|error| self.refused(function, wasm, &error))
     }
 
     fn compile_for(&self, wasm: &[u8], concurrent: bool) -> Result<Compiled, CompileError> {
-        let engine = self.runtime(concurrent);
-        let engine = &engine
-            .map_err(|error| CompileError::Refused(error.to_string()))?
-            .engine;
-        let (component, cache) = self
-            .cache
-            .component((engine, concurrent), wasm, &self.compile)?;
+        let runtime = self.runtime(concurrent);
+        let runtime = runtime.map_err(|error| CompileError::Refused(error.to_string()))?;
+        let engine = &runtime.engine;
+        let (component, cache) = match self.cache.compiled(engine, &digest(wasm)) {
+            Some(component) => (component, CacheUse::Hit),
+            None => {
+                let compiled = self
+                    .cache
+                    .compile((engine, concurrent), wasm, &self.compile);
+                (compiled?, CacheUse::Compiled)
+            }
+        };
         Ok(Compiled {
             component,
             cache,
             concurrent,
         })
+    }
+
+    fn refused(&self, function: &str, wasm: &[u8], error: &CompileError) -> LoadError {
+        let function = function.to_owned();
+        match error {
+            CompileError::Time => LoadError::CompileTime {
+                function,
+                timeout: self.compile.timeout,
+            },
+            CompileError::Memory => LoadError::CompileMemory {
+                function,
+                memory: self.compile.memory,
+            },
+            CompileError::Refused(reason) if reason.contains(POOL) => LoadError::TooLarge {
+                function,
+                reason: reason.clone(),
+            },
+            error => LoadError::Component {
+                function,
+                hint: hint(wasm),
+                reason: error.to_string(),
+            },
+        }
     }
 
     fn entry(&self, function: &str, kind: Kind, compiled: &Compiled) -> Result<Entry, LoadError> {

@@ -10,6 +10,7 @@ mod invoke;
 mod limiter;
 mod load;
 mod notes;
+mod random;
 mod seal;
 mod settings;
 mod snapshot;

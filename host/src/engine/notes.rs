@@ -1,7 +1,7 @@
 //! What an application's components were found to be, noted at a start for the next one: a file that is as it was
 //! needn't be read, nor what was compiled from it be loaded before its first event.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +24,7 @@ pub(super) struct Known {
 }
 
 /// What tells files, and versions of a file, apart without reading them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub(super) struct FileVersion {
     device: u64,
     inode: u64,
@@ -50,8 +50,8 @@ impl FileVersion {
 /// The notes of one application: those of the last start, and what this one saw.
 pub struct Notes {
     name: String,
-    last: HashMap<FileVersion, Known>,
-    seen: HashMap<FileVersion, Known>,
+    last: BTreeMap<FileVersion, Known>,
+    seen: BTreeMap<FileVersion, Known>,
     /// Whether something is seen that the last start didn't see.
     anew: bool,
 }
@@ -65,7 +65,7 @@ impl Notes {
         Self {
             name,
             last: last.unwrap_or_default(),
-            seen: HashMap::new(),
+            seen: BTreeMap::new(),
             anew: false,
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use blake3::{Hash, Hasher};
 
 use crate::clock::secret;
+use crate::guard::{self, Guard};
 
 /// Bytes of a key.
 const KEY: usize = blake3::KEY_LEN;
@@ -40,6 +41,9 @@ impl Seal {
 
     /// Whether that is the seal of the content under the name, in hexadecimal digits.
     pub fn holds(&self, seal: &[u8], name: &str, content: impl Read) -> bool {
+        if !guard::holds(Guard::CacheSeal) {
+            return true;
+        }
         // Hashes compare in constant time.
         match (Hash::from_hex(seal), self.of(name, content)) {
             (Ok(seal), Ok(found)) => seal == found,

@@ -8,6 +8,7 @@ use wasmtime::component::{LinkerInstance, types::ComponentItem};
 use wasmtime::{Config, Enabled, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::load::LoadError;
+use super::random::{self, Version};
 use super::state::State;
 use crate::capabilities;
 use crate::guard::{self, Guard};
@@ -158,9 +159,11 @@ pub(super) fn linker(
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     capabilities::add_to_linker(&mut linker)?;
+    random::link(&mut linker, Version::Two)?;
     if concurrent {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        random::link(&mut linker, Version::Three)?;
     }
     Ok(linker)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
@@ -17,7 +17,9 @@ use wasmtime_wasi_http::{
 };
 
 use super::limiter::Limiter;
-use crate::capabilities::{CapabilitiesView, Context, GuestLog, View};
+use crate::capabilities::{
+    CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, View,
+};
 use crate::guard::{self, Guard};
 use crate::ports::Stream;
 
@@ -26,7 +28,7 @@ const MAX_HANDLES: usize = 4_096;
 /// How many random bytes a guest may have in one call.
 pub(super) const RANDOM_BYTES: usize = 64 << 10;
 /// How much the headers of one request or response may take.
-const FIELD_BYTES: usize = 64 << 10;
+pub(super) const FIELD_BYTES: usize = 64 << 10;
 /// How much of a body a guest may write in one call; two such pieces may wait to be sent.
 const BODY_CHUNK: usize = 64 << 10;
 /// How much a guest may print in one call.
@@ -36,7 +38,7 @@ pub(super) struct State {
     /// Made when the guest first asks: most events need no more of WASI than what is linked.
     wasi: Option<Box<WasiCtx>>,
     /// Where it prints to, once it has WASI.
-    printed: Option<SharedLog>,
+    printed: Option<Shared>,
     table: ResourceTable,
     pub context: Context,
     http: WasiHttpCtx,
@@ -65,7 +67,7 @@ impl State {
     /// Takes up what comes.
     pub fn begin(&mut self, context: Context) {
         if let Some(printed) = &self.printed {
-            printed.set(context.log.clone());
+            printed.set(&context);
         }
         self.context = context;
     }
@@ -76,6 +78,11 @@ impl State {
     }
 }
 
+/// How many random bytes one call gives.
+pub(super) fn random_bytes() -> u64 {
+    guard::bound(Guard::Random, RANDOM_BYTES) as u64
+}
+
 /// The most handles that an instance may hold at once.
 pub(super) fn max_handles() -> usize {
     guard::bound(Guard::Handles, MAX_HANDLES)
@@ -84,18 +91,18 @@ pub(super) fn max_handles() -> usize {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.asked = true;
-        let (log, printed) = (&self.context.log, &mut self.printed);
+        let (context, printed) = (&self.context, &mut self.printed);
         let ctx = self.wasi.get_or_insert_with(|| {
-            let log = printed.insert(SharedLog::new(log.clone()));
+            let attempt = printed.insert(Shared::new(context));
             let mut wasi = WasiCtx::builder();
             // What one call may ask for, so that no call takes long.
-            wasi.max_random_size(guard::bound(Guard::Random, RANDOM_BYTES) as u64)
+            wasi.max_random_size(random_bytes())
                 .stdout(Printed {
-                    log: log.clone(),
+                    attempt: attempt.clone(),
                     stream: Stream::Stdout,
                 })
                 .stderr(Printed {
-                    log: log.clone(),
+                    attempt: attempt.clone(),
                     stream: Stream::Stderr,
                 });
             #[cfg(debug_assertions)]
@@ -190,29 +197,40 @@ impl CapabilitiesView for State {
     }
 }
 
-/// The log of what an instance has at the time: the guest keeps its streams from one request to the next.
+/// Where what an instance has at the time logs to, and counts: the guest keeps its streams from one request to the next.
 #[derive(Clone)]
-struct SharedLog(Arc<Mutex<GuestLog>>);
+struct Shared(Arc<Mutex<Attempt>>);
 
-impl SharedLog {
-    fn new(log: GuestLog) -> Self {
-        Self(Arc::new(Mutex::new(log)))
+type Attempt = (GuestLog, Arc<HostCalls>);
+
+impl Shared {
+    fn new(context: &Context) -> Self {
+        Self(Arc::new(Mutex::new(attempt(context))))
     }
 
-    fn set(&self, log: GuestLog) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    fn set(&self, context: &Context) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = attempt(context);
     }
 
-    fn get(&self) -> GuestLog {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.clone()
+    fn print(&self, stream: Stream, bytes: &[u8]) -> Result<(), HostCallsExceeded> {
+        let (log, calls) = {
+            let attempt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            attempt.clone()
+        };
+        calls.count(bytes.len())?;
+        log.print(stream, bytes);
+        Ok(())
     }
+}
+
+fn attempt(context: &Context) -> Attempt {
+    (context.log.clone(), Arc::clone(&context.calls))
 }
 
 /// What a guest prints goes to its log.
 #[derive(Clone)]
 struct Printed {
-    log: SharedLog,
+    attempt: Shared,
     stream: Stream,
 }
 
@@ -234,8 +252,8 @@ impl StdoutStream for Printed {
 
 impl OutputStream for Printed {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.log.get().print(self.stream, &bytes);
-        Ok(())
+        let printed = self.attempt.print(self.stream, &bytes);
+        printed.map_err(|exceeded| StreamError::Trap(exceeded.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -258,8 +276,10 @@ impl AsyncWrite for Printed {
         _: &mut task::Context<'_>,
         bytes: &[u8],
     ) -> task::Poll<io::Result<usize>> {
-        self.log.get().print(self.stream, bytes);
-        task::Poll::Ready(Ok(bytes.len()))
+        let bytes = bytes.get(..PRINT_BYTES).unwrap_or(bytes);
+        let printed = self.attempt.print(self.stream, bytes);
+        // A guest may go on from the error, and its attempt fails all the same.
+        task::Poll::Ready(printed.map(|()| bytes.len()).map_err(io::Error::other))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> task::Poll<io::Result<()>> {

@@ -11,6 +11,8 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use thiserror::Error;
 
+use super::Limit;
+
 /// A response's body: whole where the function had it written by the time of its head, else as it writes it.
 pub type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BrokenOff>>;
 
@@ -61,6 +63,8 @@ impl Afterwards {
 pub struct BrokenOff {
     /// How it ended.
     pub reason: String,
+    /// The limit that it reached, where it did.
+    pub limit: Option<Limit>,
 }
 
 /// A short answer of the host's own.

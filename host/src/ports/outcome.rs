@@ -148,6 +148,31 @@ pub enum Limit {
         /// The engine's limit, in bytes.
         limit: u64,
     },
+    /// Bytes that moved through host calls, both ways.
+    HostCalls {
+        /// The function's limit, in bytes.
+        limit: u64,
+    },
+    /// What one host call was given.
+    Arguments {
+        /// The most that the host takes, in bytes.
+        limit: u64,
+    },
+    /// Handles that were held at once.
+    Handles {
+        /// The engine's limit.
+        limit: u64,
+    },
+    /// The body of a response.
+    Response {
+        /// The function's limit, in bytes.
+        limit: u64,
+    },
+    /// The fields of a response, as its headers.
+    Headers {
+        /// The engine's limit, in bytes.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for Limit {
@@ -164,6 +189,27 @@ impl fmt::Display for Limit {
                 "memory, {limit} bytes where {wanted} were wanted; raise `limits.memory`"
             ),
             Self::Stack { limit } => write!(f, "stack, {limit} bytes; recurse less deeply"),
+            Self::HostCalls { limit } => write!(
+                f,
+                "host calls, {limit} bytes moved in one attempt; raise `limits.host-calls`"
+            ),
+            Self::Arguments { limit } => write!(
+                f,
+                "arguments of one host call, {limit} bytes; give it less at once, as through a writer, or raise \
+                 `limits.memory`"
+            ),
+            Self::Handles { limit } => write!(
+                f,
+                "handles, {limit} held at once; close those that aren't needed any more"
+            ),
+            Self::Response { limit } => write!(
+                f,
+                "response, a body of {limit} bytes; raise `limits.response`"
+            ),
+            Self::Headers { limit } => write!(
+                f,
+                "headers, {limit} bytes of names and values with what each takes; answer with fewer"
+            ),
         }
     }
 }

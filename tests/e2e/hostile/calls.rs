@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::attack::{Attack, End, guest};
 use crate::harness::{App, text};
 
-/// The log's limit, and what its records may have beside: what is escaped gets longer.
+/// The log's limit, and what its records may have in all: what is escaped gets longer.
 const LOGGED: &str = "limits.log = 20_000";
-const LOG: usize = 20_000 + 2_000;
+const LOG: usize = 2 * 20_000;
+
+const HEADERS: End = End::Limit("headers", 64 << 10);
 
 pub const ATTACKS: &[Attack] = &[
     guest(
@@ -36,11 +38,17 @@ pub const ATTACKS: &[Attack] = &[
     guest("panic-at-length", LOGGED, End::Trap("at length"))
         .stopped_by("log-bytes")
         .also(log_is_bounded),
-    guest("random-at-once", "", End::Trap("random")).stopped_by("random"),
-    guest("huge-header", "", End::Done)
+    guest("random-at-once", "", End::Trap("exceeds limit 65536")).stopped_by("random"),
+    guest(
+        "random-by-pieces",
+        "limits.host-calls = \"16MiB\"",
+        End::Limit("host-calls", 16 << 20),
+    )
+    .stopped_by("host-calls"),
+    guest("huge-header", "", HEADERS)
         .by("hostile-network")
         .stopped_by("headers"),
-    guest("many-headers", "", End::Failed("the headers are full"))
+    guest("many-headers", "", HEADERS)
         .by("hostile-network")
         .stopped_by("headers"),
     guest("reach-the-machine", "", End::Done)
@@ -75,9 +83,9 @@ fn log_is_bounded(_: &App, said: &[&Value]) -> Result<(), String> {
     }
 }
 
-/// No control character, and no line that begins as the guest likes.
+/// No control character but for the ends of lines, which are indented where they are shown.
 fn log_is_plain(_: &App, said: &[&Value]) -> Result<(), String> {
-    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}');
+    let hostile = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}');
     match texts(said).into_iter().find(|text| text.contains(hostile)) {
         None => Ok(()),
         Some(text) => Err(format!("logged {text:.40?}")),

@@ -36,7 +36,7 @@ const REFUSED: &[Refused] = &[
     refused("core-module", || wat("(module)"), "core module"),
     refused("no-handler", || wat("(component)"), "no handler at all"),
     refused("other-types", other_types, "the contract's types"),
-    refused("deep", || nested(2_000), "can't run here"),
+    refused("deep", || nested(2_000), "no handler at all"),
     Refused {
         guard: Some("imports"),
         ..refused("unknown-import", unknown_import, "evil:host/shell")

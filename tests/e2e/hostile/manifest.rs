@@ -140,7 +140,8 @@ impl Kind {
         ];
         let lists: &[&[&str]] = match self {
             Self::Table => &[],
-            Self::Name | Self::Bucket => &[NEVER_TEXT, ODD, &["[\"a\"]"]],
+            Self::Bucket => &[NEVER_TEXT, &["\"\"", "\"nowhere\"", "\"a b\""]],
+            Self::Name => &[NEVER_TEXT, ODD, &["[\"a\"]"]],
             Self::Text => &[NEVER_TEXT, &["[\"a\"]"]],
             Self::Path => &[&["-1", "7", "true", "[]", "{}"]],
             Self::Texts => &[NEVER_TEXT],

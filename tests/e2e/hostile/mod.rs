@@ -83,6 +83,38 @@ fn who_hands_over_what_isnt_there_traps() {
     withstand(values::ATTACKS);
 }
 
+/// Those that have the host take most, again and again.
+#[test]
+fn what_attacks_leave_doesnt_add_up() {
+    const NAMES: [&str; 6] = [
+        "hoard",
+        "open-topics",
+        "leak",
+        "huge-line",
+        "huge-message",
+        "object-names",
+    ];
+    let chosen = |attack: &&Attack| NAMES.contains(&attack.name);
+    let attacks: Vec<_> = ATTACKS
+        .into_iter()
+        .flatten()
+        .filter(chosen)
+        .copied()
+        .collect();
+    assert_eq!(attacks.len(), NAMES.len());
+    let mut arena = Arena::new(&attacks, None, PATIENCE);
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        for attack in &attacks {
+            arena.suffer(attack).unwrap();
+        }
+        held.push(arena.held());
+    }
+    // What the allocator keeps, it has after two rounds.
+    arena.rest_within(held[1], 16 << 10, "five rounds");
+    arena.stop();
+}
+
 /// So that each of the tests above shows what it says: that the guard is what ends the attack.
 #[test]
 fn without_its_guard_an_attack_isnt_stopped() {

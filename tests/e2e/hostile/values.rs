@@ -29,6 +29,6 @@ pub const ATTACKS: &[Attack] = &[
     raw(RAW, "no-such-case", NO_CASE),
     raw(RAW, "list-beyond", BEYOND),
     raw(RAW, "list-askew", ASKEW),
-    raw(RAW, "list-of-one-text", End::Trap("hostcalls")),
+    raw(RAW, "list-of-one-text", End::Limit("arguments", 128 << 20)).stopped_by("host-calls"),
     raw(RAW, "draft-no-such-case", NO_CASE),
 ];

@@ -66,6 +66,15 @@ impl wasip3::exports::http::handler::Guest for Probe {
                 let pages = vec![1_u8; 1 << 30];
                 answer(200, pages[0].to_string())
             }
+            "/headers" => {
+                let headers = Fields::new();
+                for field in 0_u32.. {
+                    if let Err(error) = headers.append(&format!("x-{field}"), b"x") {
+                        panic!("{error:?}");
+                    }
+                }
+                answer(200, path)
+            }
             "/large" => {
                 let (response, mut body) = start(200, Fields::new());
                 spawn_local(async move {

@@ -85,6 +85,12 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 drop(stream);
                 OutgoingBody::finish(body, None).unwrap();
             }
+            "/headers" => {
+                let headers = Fields::new();
+                for field in 0_u32.. {
+                    headers.append(&format!("x-{field}"), b"x").unwrap();
+                }
+            }
             "/endless" => {
                 let (_body, stream) = start(out, 200);
                 let piece = vec![b'x'; 4_096];

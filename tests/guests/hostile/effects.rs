@@ -34,7 +34,7 @@ pub fn read_back() -> Ended {
 
 pub fn removals() -> Ended {
     let bucket = Bucket::open("out")?;
-    for number in 0..200_000 {
+    for number in 0..50_000 {
         bucket.remove(format!("{number}"))?;
     }
     Ok(())
@@ -69,7 +69,7 @@ pub fn far_future() -> Ended {
 
 pub fn values() -> Ended {
     let values = KeyValue::open("out")?;
-    for number in 0..200_000 {
+    for number in 0..50_000 {
         values.set(format!("{number}"), "")?;
     }
     Ok(())

@@ -14,7 +14,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Empty, Full, StreamBody};
 use tokio::task::unconstrained;
 
-use crate::ports::{BrokenOff, Outcome, ResponseBody};
+use crate::capabilities::{HostCalls, HostCallsExceeded};
+use crate::guard::{self, Guard};
+use crate::ports::{BrokenOff, Limit, Outcome, ResponseBody};
 
 /// What comes of a guest's body.
 pub(super) type Written = UnsyncBoxBody<Bytes, BrokenOff>;
@@ -137,6 +139,7 @@ impl Answer {
                 Poll::Ready(Some(Err(broken))) => broken,
                 Poll::Pending => BrokenOff {
                     reason: "it returned and didn't finish the body".to_owned(),
+                    limit: None,
                 },
             };
             tracing::warn!(reason = broken.reason, "an answer breaks off");
@@ -179,6 +182,64 @@ pub(super) fn whole(
 pub(super) struct GuestBody {
     answer: Arc<Mutex<Answer>>,
     tell: Tell,
+}
+
+/// A body that breaks off past a bound.
+pub(super) struct Bounded {
+    body: Written,
+    /// Bytes that may come yet.
+    left: u64,
+    limit: u64,
+    calls: Arc<HostCalls>,
+}
+
+impl Bounded {
+    /// Of at most `limit` bytes, which move through `calls`.
+    pub fn new(body: Written, limit: u64, calls: Arc<HostCalls>) -> Self {
+        let left = if guard::holds(Guard::Response) {
+            limit
+        } else {
+            u64::MAX
+        };
+        Self {
+            body,
+            left,
+            limit,
+            calls,
+        }
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), Limit> {
+        if let Err(HostCallsExceeded { limit }) = self.calls.count(bytes) {
+            return Err(Limit::HostCalls { limit });
+        }
+        let left = self.left.checked_sub(bytes as u64);
+        self.left = left.ok_or(Limit::Response { limit: self.limit })?;
+        Ok(())
+    }
+}
+
+impl Body for Bounded {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        Poll::Ready(match self.count(bytes) {
+            Ok(()) => frame,
+            Err(limit) => Some(Err(BrokenOff {
+                reason: limit.to_string(),
+                limit: Some(limit),
+            })),
+        })
+    }
 }
 
 /// Told of a body that its guest left unfinished though it didn't fail.
@@ -238,6 +299,7 @@ impl Body for GuestBody {
             None | Some(Ok(())) => None,
             Some(Err(NoEnd::Failed(outcome))) => Some(Err(BrokenOff {
                 reason: outcome.to_string(),
+                limit: None,
             })),
             Some(Err(NoEnd::Broken(broken))) => {
                 (self.tell)(&broken);

@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::uri::Authority;
 use http::{Request, Response, header};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
@@ -18,12 +19,66 @@ use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
-use super::body::Written;
+use super::body::{Bounded, Written};
+use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::state::State;
 use crate::ports::BrokenOff;
 
 /// What a guest has said of its answer: its head, or an error code.
 pub(super) type Head = Result<Response<Written>, String>;
+
+/// Where an answer goes.
+pub(super) struct Reply {
+    pub head: oneshot::Sender<Head>,
+    /// How many bytes its body may have.
+    pub limit: u64,
+}
+
+/// A request's body, whose bytes are counted.
+fn carried(
+    body: Incoming,
+    calls: Arc<HostCalls>,
+) -> impl Body<Data = Bytes, Error = HttpError> + Send + 'static {
+    Carried {
+        body: body.map_err(HttpError::from),
+        calls,
+    }
+}
+
+struct Carried<B> {
+    body: B,
+    calls: Arc<HostCalls>,
+}
+
+impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Carried<B> {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        Poll::Ready(match self.calls.count(bytes) {
+            Ok(_) => frame,
+            Err(HostCallsExceeded { limit }) => {
+                Some(Err(HttpError::HttpRequestBodySize(Some(limit))))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// Calls a guest of `wasi:http` 0.2, which says the head of its answer while it runs, and returns when it has written
 /// all of it.
@@ -31,13 +86,19 @@ pub(super) async fn incoming_handler(
     store: &mut Store<State>,
     proxy: &Proxy,
     request: Request<Incoming>,
-    head: oneshot::Sender<Head>,
+    Reply { head, limit }: Reply,
 ) -> wasmtime::Result<()> {
+    let calls = Arc::clone(&store.data().context.calls);
+    let request = request.map(|body| carried(body, Arc::clone(&calls)));
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(Scheme::Http, request)?;
     let out = http.new_response_outparam_from_callback(move |answer| {
-        let answer = answer
-            .map(|response| response.map(|body| body.map_err(|code| broken(&code)).boxed_unsync()));
+        let answer = answer.map(|response| {
+            response.map(|body| {
+                let body = body.map_err(|code| broken(&code)).boxed_unsync();
+                Bounded::new(body, limit, calls).boxed_unsync()
+            })
+        });
         // Dropped where nobody waits for it any more.
         let _ = head.send(answer.map_err(|code| format!("{code:?}")));
     })?;
@@ -51,10 +112,11 @@ pub(super) async fn handler(
     store: &mut Store<State>,
     service: &Service,
     mut request: Request<Incoming>,
-    head: oneshot::Sender<Head>,
+    Reply { head, limit }: Reply,
 ) -> wasmtime::Result<()> {
     complete(&mut request)?;
-    let request = request.map(|body| body.map_err(HttpError::from));
+    let calls = Arc::clone(&store.data().context.calls);
+    let request = request.map(|body| carried(body, Arc::clone(&calls)));
     let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, request);
     let run = store.run_concurrent(async |accessor| {
         let response = match service.handle(accessor, request).await? {
@@ -70,7 +132,8 @@ pub(super) async fn handler(
         let response = response.map(|body| {
             let body = body.map_err(|error| broken(&error)).boxed_unsync();
             let reader = Some(reader);
-            Read { body, reader }.boxed_unsync()
+            let body = Read { body, reader }.boxed_unsync();
+            Bounded::new(body, limit, calls).boxed_unsync()
         });
         let _ = head.send(Ok(response));
         poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
@@ -100,6 +163,7 @@ fn complete(request: &mut Request<Incoming>) -> wasmtime::Result<()> {
 fn broken(error: &dyn std::fmt::Debug) -> BrokenOff {
     BrokenOff {
         reason: format!("{error:?}"),
+        limit: None,
     }
 }
 

@@ -22,7 +22,7 @@ use super::limiter::{Limiter, MemoryExceeded};
 use super::load::{INIT, describe};
 use super::settings;
 use super::state::State;
-use crate::capabilities::{Context, GuestLog, LogScope, Reach, Staging, Trouble};
+use crate::capabilities::{Context, GuestLog, HostCalls, LogScope, Reach, Staging, Trouble};
 use crate::clock::Clock;
 use crate::config::{ByteSize, Function, Period};
 use crate::ports::{Journal, Record, RecordKind, Reserved, StagingRoom};
@@ -214,6 +214,7 @@ impl<'a> Run<'a> {
             trouble: Trouble::default(),
             room: limits.memory.0,
             held: 0,
+            calls: Arc::new(HostCalls::new(limits.host_calls.0)),
         };
         let state = State::new(context, Limiter::new(limits.memory.0));
         let mut store = Store::new(engine, state);
