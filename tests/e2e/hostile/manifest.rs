@@ -38,6 +38,8 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("limits.concurrency", "2", Kind::Few),
     ("limits.staging", "\"1MiB\"", Kind::Bound),
     ("limits.log", "\"1KiB\"", Kind::Bound),
+    ("limits.host-calls", "\"1MiB\"", Kind::Moved),
+    ("limits.response", "\"1MiB\"", Kind::Response),
     ("retry.attempts", "2", Kind::Few),
     ("retry.backoff", "\"200ms..30s\"", Kind::Backoff),
     ("retry.max-age", "\"1h\"", Kind::Positive),
@@ -93,6 +95,9 @@ enum Kind {
     Positive,
     Bytes,
     Memory,
+    /// Bytes with a bound.
+    Moved,
+    Response,
     /// Enough bytes for the compiler.
     Compiler,
     /// Bytes that may be none.
@@ -182,6 +187,8 @@ impl Kind {
             ],
             Self::Memory => &[NEVER_UNIT, &["0", "1", "\"5GiB\"", "\"99999999999GiB\""]],
             Self::Compiler => &[NEVER_UNIT, &["0", "\"1MiB\"", "\"99999999999GiB\""]],
+            Self::Moved => &[NEVER_UNIT, &["0", "\"2000GiB\""]],
+            Self::Response => &[NEVER_UNIT, &["\"2000GiB\""]],
             Self::Bound => &[NEVER_UNIT, &["\"100GiB\"", "\"99999999999GiB\""]],
             Self::Count => &[NEVER_NUMBER, &["0"]],
             Self::Few => &[NEVER_NUMBER, &["0", "4294967296"]],
