@@ -50,14 +50,17 @@ const REFUSED: &[Refused] = &[
         ..refused("many-memories", || many("(memory 1)", 4), "memories")
     },
     Refused {
+        guard: Some("compile-time"),
         settings: "compile.timeout = \"1s\"",
         ..refused("many-functions", || functions(100_000, 1), "longer than 1s")
     },
     Refused {
+        guard: Some("compile-time"),
         settings: "compile.timeout = \"1s\"",
         ..refused("long-functions", || functions(100, 3_000), "longer than 1s")
     },
     Refused {
+        guard: Some("compile-memory"),
         settings: "compile.memory = \"64MiB\"",
         ..refused(
             "much-to-compile",
@@ -93,6 +96,8 @@ fn check(file: &Refused, without: Option<&str>) -> Output {
     app.put("hostile.wasm", (file.bytes)());
     app.manifest(&format!("{}\n{FUNCTION}", file.settings));
     let mut command = app.command(&["check", "--json"]);
+    // One that was compiled without a guard isn't compiled again.
+    command.env("KINGLET_CACHE_DIR", app.path("cache"));
     if let Some(guard) = without {
         command.env("KINGLET_TEST_WITHOUT", guard);
     }
