@@ -51,17 +51,17 @@ const REFUSED: &[Refused] = &[
     },
     Refused {
         guard: Some("compile-time"),
-        settings: "compile.timeout = \"1s\"",
+        settings: "[compile]\ntimeout = \"1s\"",
         ..refused("many-functions", || functions(100_000, 1), "longer than 1s")
     },
     Refused {
         guard: Some("compile-time"),
-        settings: "compile.timeout = \"1s\"",
+        settings: "[compile]\ntimeout = \"1s\"",
         ..refused("long-functions", || functions(100, 3_000), "longer than 1s")
     },
     Refused {
         guard: Some("compile-memory"),
-        settings: "compile.memory = \"64MiB\"",
+        settings: "[compile]\nmemory = \"64MiB\"",
         ..refused(
             "much-to-compile",
             || functions(100, 3_000),
