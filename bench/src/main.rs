@@ -39,6 +39,9 @@ enum Command {
     /// Compare a function that was initialised when it was built with the same that wasn't.
     #[cfg(feature = "host")]
     Init(engine::InitArgs),
+    /// Compare a function beside one that attacks the host with the same beside one that rests.
+    #[cfg(feature = "host")]
+    Neighbours(queue::NeighboursArgs),
     /// Compare the throughput on two cores with that on one.
     #[cfg(feature = "host")]
     Scale(engine::ScaleArgs),
@@ -69,6 +72,8 @@ fn main() -> anyhow::Result<()> {
         Command::Functions(args) => args.execute(),
         #[cfg(feature = "host")]
         Command::Init(args) => args.execute(),
+        #[cfg(feature = "host")]
+        Command::Neighbours(args) => args.execute(),
         #[cfg(feature = "host")]
         Command::Scale(args) => args.execute(),
         #[cfg(feature = "host")]

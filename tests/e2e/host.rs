@@ -106,6 +106,35 @@ impl Host {
         kib.trim().parse::<u64>().unwrap() << 10
     }
 
+    /// Waits until so many records from the one at `start` on fit, and gives the place of the last of them; none where
+    /// the host ends before, or the patience does.
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait")]
+    pub fn place_of(
+        &mut self,
+        start: usize,
+        count: usize,
+        patience: Duration,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Option<usize> {
+        let end = Instant::now() + patience;
+        let (mut found, mut seen) = (0, start);
+        loop {
+            while let Some(record) = self.records.get(seen) {
+                found += usize::from(fits(record));
+                if found == count {
+                    return Some(seen);
+                }
+                seen += 1;
+            }
+            self.hear(end).ok()?;
+        }
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ctrl-c.
     pub fn interrupt(&self) {
         kill_process(self.pid(), Signal::INT).unwrap();
@@ -159,13 +188,22 @@ impl Host {
             if let Some(found) = found(self) {
                 return Some(found);
             }
-            match self.heard.recv_timeout(end - Instant::now().min(end)) {
-                Ok(Said::Record(record)) => self.records.push(record),
-                Ok(Said::Line(line)) => self.lines.push(line),
+            match self.hear(end) {
+                Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => self.fail(&format!("{what} didn't come")),
             }
         }
+    }
+
+    /// Takes the next of what it says.
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait")]
+    fn hear(&mut self, end: Instant) -> Result<(), RecvTimeoutError> {
+        match self.heard.recv_timeout(end - Instant::now().min(end))? {
+            Said::Record(record) => self.records.push(record),
+            Said::Line(line) => self.lines.push(line),
+        }
+        Ok(())
     }
 
     #[track_caller]

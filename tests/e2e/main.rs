@@ -22,6 +22,7 @@ mod faults;
 mod guests;
 mod harness;
 mod host;
+mod hostile;
 mod http;
 mod init;
 mod instances;

@@ -21,7 +21,7 @@ impl Bench {
             Some("queue") => rivals::set_up()?,
             Some("cold-start" | "density" | "scale") => rivals::guests()?,
             Some("init") => rivals::table()?,
-            Some("functions") => rivals::host()?,
+            Some("functions" | "neighbours") => rivals::host()?,
             Some("http") => rivals::http()?,
             Some("store") => {
                 // Without the queue's bench, and so without building the engine.

@@ -37,6 +37,7 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
         "--example=hello-http",
         "--example=hello-http-p3",
         "--example=sleep",
+        "--example=hostile",
     ];
     run(measured().args(guests))?;
     let guests = target_dir().join(WASM_TARGET).join("release/examples");

@@ -7,6 +7,7 @@
 mod functions;
 mod load;
 mod nats;
+mod neighbours;
 mod ours;
 
 mod settled;
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 pub use self::functions::FunctionsArgs;
 use self::load::{Stats, Until, closed_loops};
 use self::nats::Nats;
+pub use self::neighbours::NeighboursArgs;
 use self::ours::{Functions, Ours};
 use self::side::{Lane, Server, Side};
 use crate::report::{Better, Figure, Report};

@@ -27,6 +27,8 @@ use crate::process::{Process, size_mib};
 const FILL: u64 = 20_000;
 /// The backlog isn't due while the bench runs: thirty days.
 const LATER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// Nobody waits for this function's outcomes.
+const ATTACK: &str = "attack";
 
 /// Which functions an application has.
 #[derive(Clone, Copy)]
@@ -35,6 +37,8 @@ pub enum Functions {
     Lanes,
     /// One that takes messages one by one, and so many others, each with a component of its own.
     One { others: usize },
+    /// The same one, and the guest `hostile` with these lines of a manifest, whose outcomes nobody waits for.
+    Attacked { settings: &'static str },
 }
 
 fn single(concurrency: usize) -> String {
@@ -63,6 +67,22 @@ name = "waiting"
 component = "noop_message.wasm"
 on = {{ message = "waiting" }}
 limits = {{ concurrency = 1 }}
+"#
+    )
+}
+
+/// The function that attacks, which may have effects to attack with.
+fn attack(settings: &str) -> String {
+    format!(
+        r#"
+[[function]]
+name = "{ATTACK}"
+component = "hostile.wasm"
+on = {{ message = "attack" }}
+retry = {{ attempts = 1 }}
+grants = {{ write = ["out"], publish = ["out"] }}
+{settings}
+[buckets.out]
 "#
     )
 }
@@ -113,6 +133,12 @@ impl Ours {
                              on = {{ message = \"{name}\" }}\nlimits = {{ concurrency = 1 }}\n"
                         );
                     }
+                }
+                Functions::Attacked { settings } => {
+                    let hostile = self.guests.join("hostile.wasm");
+                    std::fs::copy(&hostile, dir.join("hostile.wasm"))
+                        .with_context(|| format!("can't copy {}", hostile.display()))?;
+                    text += &attack(settings);
                 }
             }
             std::fs::write(&path, text)?;
@@ -266,6 +292,9 @@ async fn follow(
                 ..
             } = record.kind
             {
+                if record.function.as_deref() == Some(ATTACK) {
+                    continue;
+                }
                 ensure!(end && outcome.is_success(), "a message ended as {outcome}");
                 settled.note(record.event.context("an outcome without its event")?);
             }

@@ -185,7 +185,8 @@ impl Manifest {
         for bucket in named.chain(granted) {
             if !self.buckets.contains_key(bucket) {
                 say(format!(
-                    "there is no bucket {bucket:?}; add `[buckets.{bucket}]`"
+                    "there is no bucket {bucket:?}; add `[buckets.{}]`",
+                    bucket.escape_debug()
                 ));
             }
         }

@@ -75,10 +75,16 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
     }
     let backtrace = backtrace(&error);
     let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
-        let reason = format!("{error:#}");
-        // The capabilities hand failures of the stores to the guest, so what ends a call that began is
-        // the guest's own doing: a broken pointer, too many handles, an index past the end.
-        return if began {
+        // The capabilities hand failures of the stores to the guest, so what ends a call that began, or a start
+        // in the midst of the guest, is the guest's own doing: a broken pointer, too many handles, an index past
+        // the end.
+        let ran = error.downcast_ref::<WasmBacktrace>().is_some();
+        let reason = if ran {
+            error.root_cause().to_string()
+        } else {
+            format!("{error:#}")
+        };
+        return if began || ran {
             Outcome::Trap(Trap { reason, backtrace })
         } else {
             Outcome::Fault(HostFault { reason })

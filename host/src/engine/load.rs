@@ -21,6 +21,7 @@ use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
+use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, CompileLimits, Function, Limits, Period, Source};
 use crate::ports::Budget;
@@ -569,7 +570,9 @@ impl Loader {
             function: function.to_owned(),
             reason: format!("{error:#}"),
         })?;
-        kind.entry(pre).map_err(|error| LoadError::Component {
+        let checked = kind.check(&compiled.component);
+        let entry = checked.and_then(|()| kind.entry(pre));
+        entry.map_err(|error| LoadError::Component {
             function: function.to_owned(),
             hint: "its handler doesn't have the contract's types; build it with this version's SDK",
             reason: format!("{error:#}"),
@@ -623,6 +626,36 @@ enum Kind {
 }
 
 impl Kind {
+    /// Whether a handler of events has the contract's types. wasmtime's own look comes with each instance, when the
+    /// event that it would fail has long been accepted.
+    fn check(self, component: &Component) -> wasmtime::Result<()> {
+        type Returned<T> = (Result<T, types::Failure>,);
+        let interface = match self {
+            Self::Object => OBJECT_CREATED,
+            Self::Message => MESSAGE,
+            Self::Batch => MESSAGE_BATCH,
+            Self::Http | Self::Service => return Ok(()),
+        };
+        let (ty, engine) = (component.component_type(), component.engine());
+        let handler = ty.get_export(engine, interface).map(|export| export.ty);
+        let Some(ComponentItem::ComponentInstance(handler)) = handler else {
+            wasmtime::bail!("`{interface}` isn't exported");
+        };
+        let handle = handler.get_export(engine, "handle");
+        let Some(ComponentItem::ComponentFunc(handle)) = handle.map(|export| export.ty) else {
+            wasmtime::bail!("`{interface}` has no function `handle`");
+        };
+        let of = ty.instance_type();
+        match self {
+            Self::Object => handle.typecheck::<(&types::ObjectCreatedEvent,), Returned<()>>(&of),
+            Self::Batch => handle
+                .typecheck::<(&[types::MessageEvent],), Returned<Vec<Result<(), types::Failure>>>>(
+                    &of,
+                ),
+            _ => handle.typecheck::<(&types::MessageEvent,), Returned<()>>(&of),
+        }
+    }
+
     fn entry(self, pre: InstancePre<State>) -> wasmtime::Result<Entry> {
         Ok(match self {
             Self::Object => Entry::Object(ObjectFunctionPre::new(pre)?),

@@ -1,0 +1,203 @@
+//! Files that are no component, or none that may run.
+
+use std::fs;
+
+use super::raw;
+use crate::harness::{App, Output, guest, text};
+
+/// A file, and what must be said of it.
+struct Refused {
+    name: &'static str,
+    bytes: fn() -> Vec<u8>,
+    says: &'static str,
+    /// Lines of the manifest.
+    settings: &'static str,
+    /// Without this it is taken.
+    guard: Option<&'static str>,
+}
+
+const REFUSED: &[Refused] = &[
+    refused("empty", Vec::new, "isn't WebAssembly"),
+    refused(
+        "text",
+        || b"#!/bin/sh\necho hostile\n".to_vec(),
+        "isn't WebAssembly",
+    ),
+    refused(
+        "truncated",
+        || half(fs::read(guest("hostile")).unwrap()),
+        "can't run here",
+    ),
+    refused(
+        "header-alone",
+        || b"\0asm\x0d\0\x01\0".to_vec(),
+        "no handler at all",
+    ),
+    refused("core-module", || wat("(module)"), "core module"),
+    refused("no-handler", || wat("(component)"), "no handler at all"),
+    refused("other-types", other_types, "the contract's types"),
+    refused("deep", || nested(2_000), "no handler at all"),
+    Refused {
+        guard: Some("imports"),
+        ..refused("unknown-import", unknown_import, "evil:host/shell")
+    },
+    Refused {
+        guard: Some("instances"),
+        ..refused("many-instances", || many("", 30), "core instances")
+    },
+    Refused {
+        guard: Some("instances"),
+        ..refused("many-memories", || many("(memory 1)", 4), "memories")
+    },
+    Refused {
+        guard: Some("compile-time"),
+        settings: "[compile]\ntimeout = \"1s\"",
+        ..refused("many-functions", || functions(100_000, 1), "longer than 1s")
+    },
+    Refused {
+        guard: Some("compile-time"),
+        settings: "[compile]\ntimeout = \"1s\"",
+        ..refused("long-functions", || functions(100, 3_000), "longer than 1s")
+    },
+    Refused {
+        guard: Some("compile-memory"),
+        settings: "[compile]\nmemory = \"64MiB\"",
+        ..refused(
+            "much-to-compile",
+            || functions(100, 3_000),
+            "more than 64MiB of memory",
+        )
+    },
+    refused("large-memory", || many("(memory 4096)", 1), "limits.memory"),
+];
+
+const FUNCTION: &str = r#"
+[[function]]
+name = "hostile"
+component = "hostile.wasm"
+on = { message = "in" }
+"#;
+
+/// That does nothing.
+const HANDLER: &str = "(func (export \"handle\") (param i32) (result i32) (i32.const 0))";
+
+const fn refused(name: &'static str, bytes: fn() -> Vec<u8>, says: &'static str) -> Refused {
+    Refused {
+        name,
+        bytes,
+        says,
+        settings: "",
+        guard: None,
+    }
+}
+
+fn check(file: &Refused, without: Option<&str>) -> Output {
+    let app = App::bare();
+    app.put("hostile.wasm", (file.bytes)());
+    app.manifest(&format!("{}\n{FUNCTION}", file.settings));
+    let mut command = app.command(&["check", "--json"]);
+    // One that was compiled without a guard isn't compiled again.
+    command.env("KINGLET_CACHE_DIR", app.path("cache"));
+    if let Some(guard) = without {
+        command.env("KINGLET_TEST_WITHOUT", guard);
+    }
+    Output::of(command)
+}
+
+#[test]
+fn what_cant_run_is_refused() {
+    for file in REFUSED {
+        let output = check(file, None).expect(1);
+        let problem = output.json().swap_remove(0);
+        let problem = text(&problem, "problem").to_owned();
+        assert!(problem.contains(file.says), "{}: {problem}", file.name);
+        println!(
+            "{:<22} {:<16} {problem:.160}",
+            file.name,
+            file.guard.unwrap_or("-")
+        );
+    }
+}
+
+/// A device has no end, and a pipe not even a beginning.
+#[test]
+fn what_is_no_file_isnt_read() {
+    for path in ["/dev/zero", "/dev/tty", ".", "pipe"] {
+        let app = App::new(&FUNCTION.replace("hostile.wasm", path));
+        rustix::fs::mkfifoat(rustix::fs::CWD, app.path("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        let problem = app.kinglet(&["check"]).expect(1).stdout;
+        assert!(problem.contains("it isn't a file"), "{path}: {problem}");
+    }
+}
+
+#[test]
+fn without_its_guard_a_file_isnt_refused() {
+    for file in REFUSED {
+        if let Some(guard) = file.guard {
+            check(file, Some(guard)).expect(0);
+        }
+    }
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+fn half(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len() / 2);
+    bytes
+}
+
+/// A handler of no event.
+fn other_types() -> Vec<u8> {
+    wat(r#"(component
+        (core module $m (func (export "handle") (param i32)))
+        (core instance $i (instantiate $m))
+        (func $handle (param "event" u32) (canon lift (core func $i "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "kinglet:events/message@0.1.0" (instance $handler)))"#)
+}
+
+fn unknown_import() -> Vec<u8> {
+    wat(&raw::text(HANDLER, "").replacen(
+        "(component",
+        r#"(component (import "evil:host/shell" (instance (export "run" (func (param "line" string)))))"#,
+        1,
+    ))
+}
+
+/// A component with so many instances of a module beside the handler's.
+fn many(fields: &str, count: usize) -> Vec<u8> {
+    let beside: String = (0..count)
+        .map(|number| {
+            format!("(core module $m{number} {fields}) (core instance (instantiate $m{number}))\n")
+        })
+        .collect();
+    raw::compose(HANDLER, &beside)
+}
+
+/// So many functions, each with so much to compile.
+fn functions(count: usize, length: usize) -> Vec<u8> {
+    let step = "(local.set 0 (i32.mul (local.get 0) (local.get 1)))\n".repeat(length);
+    let function = format!("(func (param i32 i32) {step})\n");
+    raw::compose(&(HANDLER.to_owned() + &function.repeat(count)), "")
+}
+
+/// Components, one in the other.
+fn nested(depth: usize) -> Vec<u8> {
+    const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+    let mut inner = HEADER.to_vec();
+    for _ in 0..depth {
+        let mut outer = HEADER.to_vec();
+        outer.push(4);
+        let mut length = inner.len();
+        while length > 0x7f {
+            outer.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+            length >>= 7;
+        }
+        outer.push(u8::try_from(length).unwrap());
+        outer.extend(inner);
+        inner = outer;
+    }
+    inner
+}
