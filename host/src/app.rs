@@ -1,5 +1,7 @@
 //! Puts the rooms together: a manifest becomes stores, an engine, delivery, and what feeds it.
 
+mod machine;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,9 @@ use crate::config::{Function, Manifest, QueueLimits, Source};
 use crate::control::{Control, ControlError, Restore};
 use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
 use crate::events::{Events, EventsConfig, Stop, stopped};
-use crate::ports::{Bucket, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom};
+use crate::ports::{
+    Bucket, Budget, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom,
+};
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::{EmbeddedQueue, QueueConfig};
@@ -260,6 +264,7 @@ pub struct App {
     buckets: OpenBuckets,
     queue: Arc<EmbeddedQueue>,
     staging: Arc<StagingRoom>,
+    budget: Arc<Budget>,
     state: PathBuf,
 }
 
@@ -285,8 +290,10 @@ impl App {
         let buckets = open_buckets(&manifest, &owner, &clock)?;
         note_marked(&state, &marked, &buckets)?;
         let staging = staging_room(&manifest);
+        let budget = budget(&manifest);
         let events = Arc::new(Events::new(EventsConfig {
             staging: Arc::clone(&staging),
+            budget: Arc::clone(&budget),
             manifest,
             queue: Arc::clone(&queue) as Arc<dyn Queue>,
             buckets: Arc::clone(&buckets.buckets),
@@ -299,6 +306,7 @@ impl App {
             buckets,
             queue,
             staging,
+            budget,
             state,
         })
     }
@@ -319,7 +327,10 @@ impl App {
             cache,
             Arc::clone(self.events.journal()),
             self.events.clock().clone(),
-            Arc::clone(&self.staging),
+            Rooms {
+                staging: Arc::clone(&self.staging),
+                budget: Arc::clone(&self.budget),
+            },
         )?;
         let keyvalue: Arc<dyn KeyValue> = Arc::clone(&self.queue) as _;
         let mut notes = engine.notes(&manifest.root);
@@ -466,8 +477,39 @@ pub struct Listening {
 }
 
 /// Room for what all the manifest's functions stage together.
-pub fn staging_room(manifest: &Manifest) -> Arc<StagingRoom> {
+fn staging_room(manifest: &Manifest) -> Arc<StagingRoom> {
     Arc::new(StagingRoom::new(manifest.queue.max_staging.0))
+}
+
+/// The memory that the manifest's functions have together: where it doesn't say, half of what this process may have,
+/// and never less than its largest function.
+fn budget(manifest: &Manifest) -> Arc<Budget> {
+    let bytes = manifest.host.memory.map_or_else(
+        || {
+            let limits = manifest.functions.iter().map(|f| f.limits.memory.0);
+            (machine::memory() / 2).max(limits.max().unwrap_or(0))
+        },
+        |memory| memory.0,
+    );
+    Arc::new(Budget::new(bytes))
+}
+
+/// What instances share.
+pub struct Rooms {
+    /// For what they stage.
+    pub staging: Arc<StagingRoom>,
+    /// For their memory.
+    pub budget: Arc<Budget>,
+}
+
+impl Rooms {
+    /// As a manifest says.
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            staging: staging_room(manifest),
+            budget: budget(manifest),
+        }
+    }
 }
 
 /// An engine with room for all the manifest's functions at once.
@@ -479,7 +521,7 @@ pub fn new_engine(
     cache: Cache,
     journal: Arc<dyn Journal>,
     clock: Clock,
-    staging: Arc<StagingRoom>,
+    Rooms { staging, budget }: Rooms,
 ) -> Result<Engine, AppError> {
     let wanted: usize = manifest
         .functions
@@ -495,6 +537,7 @@ pub fn new_engine(
         journal,
         clock,
         staging,
+        budget,
     })?)
 }
 

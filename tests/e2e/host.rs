@@ -126,6 +126,15 @@ impl Host {
         self.child.id()
     }
 
+    /// The most memory that the process has had at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().strip_suffix("kB").unwrap();
+        kib.trim().parse::<u64>().unwrap() << 10
+    }
+
     /// Ctrl-c.
     pub fn interrupt(&self) {
         kill_process(self.pid(), Signal::INT).unwrap();

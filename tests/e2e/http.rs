@@ -303,6 +303,43 @@ fn a_busy_function_says_so_and_holds_up_no_other() {
 
 /// A guest that fails before its head, while the host is told to stop.
 #[test]
+fn a_host_without_memory_left_says_so_in_time() {
+    let app = App::new(
+        r#"
+        [host]
+        memory = "4MiB"
+        [[function]]
+        name = "probe"
+        component = "guest:http-probe"
+        on = { http = "/..." }
+        limits = { memory = "4MiB", concurrency = 8 }
+        [[function]]
+        name = "hello"
+        component = "guest:hello-http"
+        on = { http = "/hello" }
+        limits = { memory = "4MiB", timeout = "500ms" }
+        "#,
+    );
+    let mut host = up(&app);
+    let sleeping: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = connect(&host);
+            stream
+                .write_all(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
+                .unwrap();
+            stream
+        })
+        .collect();
+    host.until(|r| r["text"] == "sleeping");
+    let busy = "the function is busy; try again later\n";
+    expect(&get(&host, "/hello"), "503", busy);
+    let told = host.until(|r| settled(r) && r["function"] == "hello");
+    assert!(text(&told, "text").contains("`host.memory`"), "{told}");
+    drop(sleeping);
+    host.kill();
+}
+
+#[test]
 fn a_host_that_stops_answers_for_what_fails_meanwhile() {
     for guest in PROBES {
         let app = probe_within(guest, r#"timeout = "700ms", concurrency = 1"#);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{App, Host, Output, guest, settled, text, waits};
+use crate::harness::{App, Host, Output, echo, guest, settled, text, waits};
 use crate::objects::COPY;
 
 /// A function `name` on the topic `name`, that isn't retried.
@@ -317,6 +317,20 @@ fn handles_are_bounded() {
     host.stop();
 }
 
+/// Where the host calls the guest for memory it is on the same stack, and has a part of it to itself.
+#[test]
+fn a_native_stack_that_runs_out_ends_the_attempt_alone() {
+    let app = App::new(&function("recurse", "recurse-native", ""));
+    let mut host = app.up();
+    for body in ["handler", "allocator"] {
+        app.ok(&["publish", "recurse", "--body", body, "--id", body]);
+        let outcome = host.until(|r| settled(r) && r["event"] == body);
+        assert_eq!(outcome["of"], "stack", "{body}: {outcome}");
+        assert_eq!(outcome["limit"], 512 << 10, "{body}: {outcome}");
+    }
+    host.stop();
+}
+
 /// A component of so many core modules, each with what a section says, and an instance of each.
 fn of_modules(count: u8, section: &[u8]) -> Vec<u8> {
     let module = [b"\0asm\x01\0\0\0", section].concat();
@@ -360,6 +374,77 @@ fn a_component_with_too_much_in_it_is_refused_with_the_figures() {
     check.env("KINGLET_TEST_WITHOUT", "instances");
     let checked = Output::of(check).expect(1);
     assert!(checked.stdout.contains("no handler at all"), "{checked:?}");
+}
+
+/// With one thread for all: what spins gives way, so that others are done before its fuel is.
+#[test]
+fn on_one_thread_a_guest_that_computes_gives_way() {
+    let spin = function(
+        "spin",
+        "spin",
+        "limits = { fuel = 3_000_000_000, timeout = \"1h\" }",
+    );
+    for (without, first) in [(None, "echo"), (Some("yields"), "spin")] {
+        let app = App::new(&format!("{spin}{}", echo("echo")));
+        let mut command = app.command(&["up", "--json"]);
+        command.env("TOKIO_WORKER_THREADS", "1");
+        if let Some(guard) = without {
+            command.env("KINGLET_TEST_WITHOUT", guard);
+        }
+        let mut host = Host::start(command);
+        host.said("ready");
+        // Both are loaded when they have had one.
+        for function in ["spin", "echo"] {
+            app.publish(function, "not at all");
+            host.outcomes(1, function);
+        }
+        app.publish("spin", "x");
+        app.publish("echo", "x");
+        host.outcomes(2, "spin");
+        host.outcomes(2, "echo");
+        let ended = host.records.iter().filter(|r| settled(r)).nth(2).unwrap();
+        assert_eq!(ended["function"], first, "without {without:?}: {ended}");
+        host.stop();
+    }
+}
+
+/// Each would be well within its own limit, and all together aren't within the host's: they take turns, and nothing is
+/// lost.
+#[test]
+fn all_instances_together_keep_to_the_memory_of_the_host() {
+    const MIB: u64 = 1 << 20;
+    const EVENTS: usize = 36;
+    for without in [None, Some("budget")] {
+        let app = App::new(
+            r#"
+            [host]
+            memory = "256MiB"
+            [[function]]
+            name = "grow"
+            component = "guest:grow"
+            on = { message = "grow" }
+            limits = { memory = "96MiB", concurrency = 12 }
+            retry = { attempts = 1, backoff = "10ms..100ms" }
+            "#,
+        );
+        app.publish_lines("grow", std::iter::repeat_n("60", EVENTS));
+        let mut host = match without {
+            None => app.up(),
+            Some(guard) => app.up_without(guard),
+        };
+        let ended = host.outcomes(EVENTS, "grow");
+        let failed = ended.iter().find(|r| r["outcome"] != "done");
+        assert_eq!(failed, None, "without {without:?}");
+        let peak = host.peak_memory() / MIB;
+        match without {
+            None => assert!(peak < 256 + 100, "{peak} MiB"),
+            Some(_) => assert!(peak > 256 + 150, "{peak} MiB"),
+        }
+        let memory = app.kinglet(&["status", "--memory", "--json"]).expect(0);
+        assert_eq!(memory.json()[0]["total"], 256 * MIB, "{memory:?}");
+        assert!(app.ok(&["status"]).contains("of 256"));
+        host.stop();
+    }
 }
 
 /// What each test of a limit stands on: without the guard the guest gets over it.

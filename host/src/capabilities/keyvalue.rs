@@ -284,7 +284,7 @@ impl Context {
     ) -> Result<(), Error> {
         let bytes = value.as_ref().map_or(0, Vec::len) + key.len() + keeping(KEEPING);
         self.staging
-            .charge(bytes)
+            .charge_memory(bytes)
             .map_err(|full| self.trouble.key_staging(full))?;
         self.staging
             .set_key(bucket, key, StagedKey { value, expected });

@@ -24,6 +24,12 @@ pub enum StagingFull {
          lower `limits.concurrency`"
     )]
     Host,
+    /// More memory than the host has left.
+    #[error(
+        "the instances under way have taken all that `host.memory` gives; try again later, raise it, or lower \
+         `limits.concurrency`"
+    )]
+    Memory,
 }
 
 /// A batch has no message of that index.
@@ -106,6 +112,15 @@ impl Staging {
             Ok(())
         } else {
             Err(StagingFull::Host)
+        }
+    }
+
+    /// The same of bytes that stay in memory, beside the instance's, until the event is settled.
+    pub(super) fn charge_memory(&mut self, bytes: usize) -> Result<(), StagingFull> {
+        self.charge(bytes)?;
+        match self.reserved.keep(bytes as u64) {
+            true => Ok(()),
+            false => Err(StagingFull::Memory),
         }
     }
 

@@ -42,7 +42,7 @@ impl wit::HostTopic for View<'_> {
         let bytes = messages.iter().map(bytes_of).sum();
         self.carry(bytes).await?;
         let topic = Arc::clone(&self.table.get(&topic)?.name);
-        if let Err(full) = self.context.staging.charge(bytes) {
+        if let Err(full) = self.context.staging.charge_memory(bytes) {
             return Ok(Err(self.context.trouble.staging(full)));
         }
         let drafts = messages

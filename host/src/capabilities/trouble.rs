@@ -54,7 +54,7 @@ impl Trouble {
         let text = full.to_string();
         match full {
             StagingFull::Event { .. } => Error::Limit(text),
-            StagingFull::Host => {
+            StagingFull::Host | StagingFull::Memory => {
                 self.note(text.clone());
                 Error::Unavailable(text)
             }
@@ -63,7 +63,7 @@ impl Trouble {
 
     /// The same for keys, whose errors are texts.
     pub(super) fn key_staging(&self, full: StagingFull) -> KeyError {
-        if full == StagingFull::Host {
+        if matches!(full, StagingFull::Host | StagingFull::Memory) {
             self.note(full.to_string());
         }
         KeyError::Other(full.to_string())

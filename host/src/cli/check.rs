@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::output::{print_json, print_line, table};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
-use crate::app::{load_function, new_engine, staging_room};
+use crate::app::{Rooms, load_function, new_engine};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
@@ -72,7 +72,7 @@ impl Check {
             self.cache.cache(),
             Arc::new(Nowhere),
             clock,
-            staging_room(&manifest),
+            Rooms::of(&manifest),
         )?;
         let buckets = Arc::new(HashMap::new());
         let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{bytes, cost_text, print_json, print_line, record_text};
 use super::publish::parse_attribute;
 use super::{AppArgs, CacheArgs, Verdict, find_function};
-use crate::app::{load_function, new_engine, open_buckets, staging_room};
+use crate::app::{Rooms, load_function, new_engine, open_buckets};
 use crate::capabilities::Buckets;
 use crate::clock::{Clock, rfc3339};
 use crate::config::{Manifest, Source};
@@ -154,7 +154,7 @@ impl Invoke {
             self.cache.cache(),
             Arc::new(Shown),
             clock.clone(),
-            staging_room(&manifest),
+            Rooms::of(&manifest),
         )?;
         tokio::task::block_in_place(|| {
             load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None)

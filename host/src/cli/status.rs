@@ -18,13 +18,18 @@ Columns:
   OLDEST   for how long the first that could run has been due
   STORED   what pending events take in the store
   DEAD     dead letters: see `kinglet dlq`
+Below them, what instances, what they stage in memory and loaded components have taken of `host.memory`.
 
 Examples:
   kinglet status
-  kinglet status --json")]
+  kinglet status --json
+  kinglet status --memory --json")]
 pub(super) struct Status {
     #[command(flatten)]
     app: AppArgs,
+    /// Show what is taken of the host's memory instead.
+    #[arg(long)]
+    memory: bool,
     /// One JSON object a function.
     #[arg(long)]
     json: bool,
@@ -33,10 +38,23 @@ pub(super) struct Status {
 impl Status {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        let counts = match ask(&manifest, Request::Status).await? {
-            Response::Status(counts) => counts,
+        let (counts, memory) = match ask(&manifest, Request::Status).await? {
+            Response::Status(counts, memory) => (counts, memory),
             other => return Err(unexpected(&other)),
         };
+        if self.memory && self.json {
+            print_json(&memory)?;
+            return Ok(Verdict::Good);
+        }
+        let shown = format!(
+            "memory: {} of {} taken",
+            bytes(memory.taken),
+            bytes(memory.total)
+        );
+        if self.memory {
+            print_line(&shown)?;
+            return Ok(Verdict::Good);
+        }
         if self.json {
             counts.iter().try_for_each(print_json)?;
             return Ok(Verdict::Good);
@@ -47,6 +65,7 @@ impl Status {
         ];
         let rows: Vec<_> = counts.iter().map(row).collect();
         print_line(&table(&heading, &rows))?;
+        print_line(&shown)?;
         for count in &counts {
             if manifest.function(&count.function).is_none() && count.pending > 0 {
                 eprintln!(

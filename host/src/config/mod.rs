@@ -46,6 +46,9 @@ pub struct Manifest {
     /// How far compiling a component may go.
     #[serde(default)]
     pub compile: CompileLimits,
+    /// What the host takes of its machine.
+    #[serde(default)]
+    pub host: HostLimits,
     /// The functions.
     #[serde(default, rename = "function")]
     pub functions: Vec<Function>,
@@ -148,6 +151,15 @@ impl Default for CompileLimits {
             memory: ByteSize(2 << 30),
         }
     }
+}
+
+/// What the host takes of its machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct HostLimits {
+    /// Memory of all instances, of what they stage there and of loaded components together; by default half of the
+    /// machine's, or of what the host's control group may have.
+    pub memory: Option<ByteSize>,
 }
 
 /// A function: what it is, what wakes it, what it may do.

@@ -10,6 +10,8 @@ pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, begin
 
 /// What compiling the smallest component takes.
 const COMPILER: ByteSize = ByteSize(64 << 20);
+/// With less no instance of any use could run.
+const LEAST_MEMORY: u64 = 4 << 20;
 
 impl Manifest {
     pub(super) fn problems(&self) -> Vec<String> {
@@ -62,6 +64,15 @@ impl Manifest {
             problems.push(format!(
                 "compile.memory = \"{}\": the compiler itself takes \"{COMPILER}\"; use more",
                 self.compile.memory
+            ));
+        }
+        if self
+            .host
+            .memory
+            .is_some_and(|memory| memory.0 < LEAST_MEMORY)
+        {
+            problems.push(format!(
+                "host.memory is too little for anything to run; use {LEAST_MEMORY} bytes or more"
             ));
         }
         for (name, bucket) in &self.buckets {
@@ -198,6 +209,13 @@ impl Manifest {
                 "limits.staging = \"{}\" is more than all functions have together; lower it, or raise \
                  `queue.max-staging`, which is \"{}\"",
                 limits.staging, self.queue.max_staging
+            ));
+        }
+        if let Some(memory) = self.host.memory.filter(|memory| limits.memory > *memory) {
+            say(format!(
+                "limits.memory = \"{}\" is more than all functions have together; lower it, or raise \
+                 `host.memory`, which is \"{memory}\"",
+                limits.memory
             ));
         }
         if limits.timeout.0.is_zero() {
@@ -433,6 +451,17 @@ mod tests {
                 r#"keyvalue = ["a b"]"#,
                 "keyvalue bucket \"a b\"",
             ),
+            (
+                "[buckets.photos]",
+                "[host]\nmemory = \"32MiB\"\n[buckets.photos]",
+                "`host.memory`, which is \"32MiB\"",
+            ),
+            (
+                "[buckets.photos]",
+                "[host]\nmemory = \"1MiB\"\n[buckets.photos]",
+                "too little",
+            ),
+            (r#"memory = "64MiB""#, "host-calls = 0", "limits.host-calls"),
             ("200ms..30s", "30s..200ms", "swap"),
             ("200ms..30s", "soon", "200ms..30s"),
             (

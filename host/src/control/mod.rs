@@ -15,7 +15,7 @@ pub use server::{Control, Restore, answer};
 
 use crate::clock::Timestamp;
 use crate::events::NewMessage;
-use crate::ports::{Accepted, Count, DeadFilter, DeadLetter, Listed};
+use crate::ports::{Accepted, Count, DeadFilter, DeadLetter, Listed, MemoryUse};
 
 const SOCKET: &str = "control.sock";
 /// The largest request or answer.
@@ -98,8 +98,8 @@ pub enum Response {
     Published(Vec<(String, Accepted)>),
     /// How many events were accepted.
     Running(u64),
-    /// What the store holds, by function.
-    Status(Vec<Count>),
+    /// What the store holds, by function, and what is taken of the host's memory.
+    Status(Vec<Count>, MemoryUse),
     /// Events that wait or run, and what time it is for the host.
     Events(Timestamp, Vec<Listed>),
     /// Dead letters.

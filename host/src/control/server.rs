@@ -169,7 +169,10 @@ async fn try_answer(events: &Events, request: Request) -> Result<Response, Strin
             prefix,
             run,
         } => Response::Running(run_on(events, &function, &bucket, &prefix, &run).await?),
-        Request::Status => Response::Status(events.status().await.map_err(text)?),
+        Request::Status => {
+            let counts = events.status().await.map_err(text)?;
+            Response::Status(counts, events.memory())
+        }
         Request::Events { function, limit } => {
             let now = events.clock().now();
             Response::Events(now, queue.list(&function, limit, now).await.map_err(text)?)

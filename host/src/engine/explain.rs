@@ -6,7 +6,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
 use super::invoke::WrongEvent;
-use super::limiter::MemoryExceeded;
+use super::limiter::{HostFull, MemoryExceeded};
 use super::load::LoadedFunction;
 use super::settings::MAX_WASM_STACK;
 use super::state::{FIELD_BYTES, State, max_handles};
@@ -50,6 +50,10 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
     if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
         let MemoryExceeded { limit, wanted } = *exceeded;
         return Outcome::Limit(Limit::Memory { limit, wanted });
+    }
+    if let Some(full) = error.downcast_ref::<HostFull>() {
+        let reason = full.to_string();
+        return Outcome::Fault(HostFault { reason });
     }
     if let Some(limit) = limit_of(&error, function) {
         return Outcome::Limit(limit);

@@ -185,16 +185,19 @@ impl Engine {
         head: oneshot::Sender<Head>,
         afterwards: Weak<Afterwards>,
     ) -> Result<(), Outcome> {
+        let waited = self.clock.stopwatch();
+        let busy = |reason: String| {
+            let outcome = Outcome::Undeliverable { reason };
+            self.tell(&function, line.clone(), &outcome, Cost::default());
+            Err(outcome)
+        };
         let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
         // The semaphore is never closed.
         let Ok(Ok(permit)) = waiting.await else {
-            let reason = format!(
+            return busy(format!(
                 "{} requests run already, as many as `limits.concurrency` allows, and none ended in time",
                 function.limits.concurrency
-            );
-            let outcome = Outcome::Undeliverable { reason };
-            self.tell(&function, line, &outcome, Cost::default());
-            return Err(outcome);
+            ));
         };
         let entry = match function.entry(&self.loader).await {
             Ok(entry) => entry,
@@ -212,6 +215,17 @@ impl Engine {
             subject: line.clone(),
             attempt: None,
         };
+        let begun = {
+            let beginning = pin!(self.begin(&function, entry, scope, 0));
+            within(function.limits.timeout.0, &waited, beginning).await
+        };
+        let Some(begun) = begun else {
+            return busy(
+                "the instances under way have all of `host.memory`, and none ended in time; raise it, or lower \
+                 `limits.concurrency`"
+                    .to_owned(),
+            );
+        };
         // The room first, so that it is given back last.
         let Begun {
             room,
@@ -220,7 +234,7 @@ impl Engine {
             answered,
             log,
             watch,
-        } = self.begin(&function, entry, scope, 0).await;
+        } = begun;
         let mut began = false;
         let call = async {
             let exports = match exports {

@@ -18,6 +18,7 @@ use super::state::State;
 use crate::bindings::batch_function::BatchFunction;
 use crate::bindings::message_function::MessageFunction;
 use crate::bindings::object_function::ObjectFunction;
+use crate::ports::Budget;
 
 /// How many instances of one function are held ready: events that come together find one each.
 pub(super) const READY_EACH: usize = 16;
@@ -59,13 +60,27 @@ impl Entry {
 }
 
 /// Instances that wait for their events, of all functions.
-#[derive(Default)]
 pub(super) struct Ready {
+    /// What their memory is of.
+    budget: Arc<Budget>,
     /// Longest waiting first.
     waiting: Mutex<VecDeque<(Arc<LoadedFunction>, Instance)>>,
 }
 
 impl Ready {
+    pub fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Drops the one that waits longest, whose memory somebody needs; whether there was one.
+    pub fn give_up(&self) -> bool {
+        let longest = self.lock().pop_front();
+        longest.is_some()
+    }
+
     /// The instance of a function that was made last: most of it is in the processor's caches still.
     pub fn take(&self, function: &Arc<LoadedFunction>) -> Option<Instance> {
         let mut waiting = self.lock();
@@ -99,7 +114,8 @@ impl Ready {
         let dropped = {
             let mut waiting = self.lock();
             waiting.push_back((Arc::clone(function), instance));
-            if waiting.len() > READY_IN_ALL {
+            // Who waits for memory has looked here before.
+            if waiting.len() > READY_IN_ALL || self.budget.is_short() {
                 waiting.pop_front()
             } else {
                 None

@@ -10,7 +10,7 @@ use wasmtime::Store;
 use super::Engine;
 use super::explain::{ended, explain};
 use super::instance::{Exports, Instance, Room};
-use super::limiter::Limiter;
+use super::limiter::{Limiter, with_instance};
 use super::load::{Entry, LoadedFunction};
 use super::state::{State, max_handles};
 use crate::bindings::types::Failure as WitFailure;
@@ -21,7 +21,8 @@ use crate::capabilities::{
 use crate::clock::Stopwatch;
 use crate::guard::{self, Guard};
 use crate::ports::{
-    Cost, Delivery, Failure, Handled, HostFault, Outcome, Payload, Reserved, Spent, Transaction,
+    Cost, Delivery, Failure, Handled, HostFault, Outcome, Payload, Reserved, Share, Spent,
+    Transaction,
 };
 
 /// How often a guest that only computes gives way to others: some tens of microseconds of work.
@@ -117,8 +118,8 @@ impl Engine {
         }
     }
 
-    /// A store for one event, or for a batch of so many messages. Waits while as many are alive as may be, which no
-    /// deadline counts.
+    /// A store for one event, or for a batch of so many messages. Waits while as many are alive as may be, or while
+    /// they have the host's memory; no deadline counts that.
     pub(super) async fn begin(
         &self,
         function: &Arc<LoadedFunction>,
@@ -126,11 +127,19 @@ impl Engine {
         scope: LogScope,
         messages: usize,
     ) -> Begun {
-        let ready = self.ready.take(function);
-        // Never closed, so that there always is one.
-        let room = match &ready {
-            Some(_) => None,
-            None => Arc::clone(&self.room).acquire_owned().await.ok(),
+        let likely = function.likely_memory();
+        // One that can't have what it is likely to want gives back what it has: else all could wait for each other.
+        let ready = self.ready.take(function).and_then(|mut ready| {
+            let enough = ready.store.data_mut().limiter.reserve(likely);
+            enough.then_some(ready)
+        });
+        let (room, share) = match &ready {
+            Some(_) => (None, Share::endless()),
+            None => {
+                // Never closed, so that there always is one.
+                let room = Arc::clone(&self.room).acquire_owned().await.ok();
+                (room, self.budget.take(with_instance(likely)).await)
+            }
         };
         let watch = self.clock.stopwatch();
         let (journal, clock) = (Arc::clone(&self.journal), self.clock.clone());
@@ -146,7 +155,7 @@ impl Engine {
                 store.data_mut().begin(context);
                 (store, Some(exports), Some(room), answered)
             }
-            None => (store(entry, function, context), None, room, 0),
+            None => (store(entry, function, context, share), None, room, 0),
         };
         Begun {
             store,
@@ -173,8 +182,15 @@ impl Engine {
             return;
         };
         let watch = self.clock.stopwatch();
+        // It takes what it begins with, and the rest when its event comes.
+        let Some(share) = self
+            .budget
+            .try_take(with_instance(function.initial_memory()))
+        else {
+            return;
+        };
         let context = self.context(function, 0, GuestLog::none());
-        let mut store = store(entry, function, context);
+        let mut store = store(entry, function, context, share);
         let start = async {
             arm(&mut store, function)?;
             entry.instantiate(&mut store).await
@@ -221,7 +237,7 @@ impl Engine {
             staging: Staging::new(
                 scopes,
                 limits.staging.0,
-                Reserved::none(Arc::clone(&self.staging)),
+                Reserved::none(Arc::clone(&self.staging), Share::none(&self.budget)),
             ),
             log,
             trouble: Trouble::default(),
@@ -232,8 +248,9 @@ impl Engine {
     }
 }
 
-fn store(entry: &Entry, function: &LoadedFunction, context: Context) -> Store<State> {
-    let limiter = Limiter::new(function.limits.memory.0);
+fn store(entry: &Entry, function: &LoadedFunction, context: Context, share: Share) -> Store<State> {
+    let most = Arc::clone(&function.most_memory);
+    let limiter = Limiter::new(function.limits.memory.0, share, most);
     let mut store = Store::new(entry.engine(), State::new(context, limiter));
     store.limiter(|state| &mut state.limiter);
     store.set_max_component_handles(max_handles());

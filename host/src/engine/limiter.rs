@@ -1,8 +1,12 @@
 //! Memory of one instance, summed over all its linear memories and tables.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use wasmtime::ResourceLimiter;
 
 use crate::guard::{self, Guard};
+use crate::ports::Share;
 
 /// What one table element takes in the host.
 const TABLE_ELEMENT_BYTES: u64 = 8;
@@ -16,8 +20,31 @@ pub(super) struct MemoryExceeded {
     pub wanted: u64,
 }
 
+/// The host's memory is all taken: the attempt is made again, when as much as it wanted is there for it.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "all {total} bytes of `host.memory` are taken, and {wanted} were wanted by the function; raise it, or lower \
+     `limits.concurrency`"
+)]
+pub(super) struct HostFull {
+    pub total: u64,
+    pub wanted: u64,
+}
+
+/// What an instance takes beside its memories and tables, in bytes: its stack, and what the host keeps of it.
+const INSTANCE: u64 = 256 << 10;
+
+/// What an instance of so much memory takes in all.
+pub(super) fn with_instance(memory: u64) -> u64 {
+    memory.saturating_add(INSTANCE)
+}
+
 pub(super) struct Limiter {
     limit: u64,
+    /// What is taken for it of the host's memory.
+    share: Share,
+    /// The most that any instance of the function has wanted.
+    most: Arc<AtomicU64>,
     used: u64,
     peak: u64,
     /// The maximum of its own that a memory or table couldn't grow past, in bytes.
@@ -25,13 +52,20 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub fn new(limit: u64) -> Self {
+    pub fn new(limit: u64, share: Share, most: Arc<AtomicU64>) -> Self {
         Self {
             limit,
+            share,
+            most,
             used: 0,
             peak: 0,
             own_maximum: None,
         }
+    }
+
+    /// Takes what an instance is likely to want before it begins; whether there is as much.
+    pub fn reserve(&mut self, memory: u64) -> bool {
+        self.share.cover(with_instance(memory))
     }
 
     /// The most that was in use at once, in bytes.
@@ -49,13 +83,17 @@ impl Limiter {
         self.limit = u64::MAX;
     }
 
-    fn grow(&mut self, by: u64, guard: Guard) -> Result<bool, MemoryExceeded> {
+    fn grow(&mut self, by: u64, guard: Guard) -> wasmtime::Result<bool> {
         let wanted = self.used.saturating_add(by);
         if wanted > self.limit && guard::holds(guard) {
-            return Err(MemoryExceeded {
-                limit: self.limit,
-                wanted,
-            });
+            let limit = self.limit;
+            return Err(MemoryExceeded { limit, wanted }.into());
+        }
+        // Also where there is no room: the next attempt waits until there is.
+        self.most.fetch_max(wanted, Ordering::Relaxed);
+        if !self.share.cover(with_instance(wanted)) {
+            let total = self.share.total();
+            return Err(HostFull { total, wanted }.into());
         }
         self.used = wanted;
         self.peak = self.peak.max(wanted);
@@ -75,7 +113,7 @@ impl ResourceLimiter for Limiter {
             self.own_maximum = Some(maximum as u64);
             return Ok(false);
         }
-        Ok(self.grow(desired.saturating_sub(current) as u64, Guard::Memory)?)
+        self.grow(desired.saturating_sub(current) as u64, Guard::Memory)
     }
 
     fn table_growing(
@@ -88,17 +126,19 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         let elements = desired.saturating_sub(current) as u64;
-        Ok(self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES), Guard::Tables)?)
+        self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES), Guard::Tables)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Budget;
 
     #[test]
     fn memories_and_tables_are_summed() {
-        let mut limiter = Limiter::new(1_000);
+        let most = Arc::new(AtomicU64::new(0));
+        let mut limiter = Limiter::new(1_000, Share::endless(), Arc::clone(&most));
         assert!(limiter.memory_growing(0, 500, None).unwrap());
         assert!(limiter.table_growing(0, 50, None).unwrap());
         assert_eq!(limiter.peak(), 900);
@@ -106,5 +146,22 @@ mod tests {
         let exceeded = error.downcast_ref::<MemoryExceeded>().unwrap();
         assert_eq!((exceeded.limit, exceeded.wanted), (1_000, 1_100));
         assert_eq!(limiter.peak(), 900);
+        assert_eq!(most.load(Ordering::Relaxed), 900);
+    }
+
+    #[test]
+    fn a_full_host_is_told_and_what_was_wanted_is_noted() {
+        let budget = Arc::new(Budget::new(INSTANCE + (1 << 20)));
+        let most = Arc::new(AtomicU64::new(0));
+        let mut limiter = Limiter::new(8 << 20, Share::none(&budget), Arc::clone(&most));
+        assert!(limiter.reserve(1 << 19));
+        assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
+        let error = limiter.memory_growing(1 << 20, 3 << 20, None).unwrap_err();
+        let full = error.downcast_ref::<HostFull>().unwrap();
+        assert_eq!((full.total, full.wanted), (INSTANCE + (1 << 20), 3 << 20));
+        assert_eq!(most.load(Ordering::Relaxed), 3 << 20);
+        assert_eq!(limiter.peak(), 1 << 20);
+        drop(limiter);
+        assert_eq!(budget.memory().taken, 0);
     }
 }

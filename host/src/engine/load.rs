@@ -2,7 +2,7 @@
 //! it, and what it imports must be known.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
@@ -24,6 +24,7 @@ use crate::bindings::object_function::ObjectFunctionPre;
 use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, CompileLimits, Function, Limits, Period, Source};
+use crate::ports::Budget;
 
 /// What wasmtime names where a component doesn't fit.
 const POOL: &str = "exceeds the";
@@ -182,6 +183,10 @@ pub struct LoadedFunction {
     /// What it exports and imports, for people.
     pub handlers: Handlers,
     kind: Kind,
+    /// What each instance begins with, in bytes.
+    initial_memory: u64,
+    /// The most memory that any instance has wanted.
+    pub(super) most_memory: Arc<AtomicU64>,
     /// What the arguments of one host call may take, in bytes.
     pub(super) arguments: usize,
     /// Whether it runs in the engine for concurrent tasks.
@@ -235,6 +240,17 @@ impl LoadedFunction {
         matches!(self.kind, Kind::Batch)
     }
 
+    /// What each instance begins with, in bytes.
+    pub(super) fn initial_memory(&self) -> u64 {
+        self.initial_memory
+    }
+
+    /// The memory that an instance is likely to take: as much as the largest by now.
+    pub(super) fn likely_memory(&self) -> u64 {
+        let most = self.most_memory.load(Ordering::Relaxed);
+        most.max(self.initial_memory).min(self.limits.memory.0)
+    }
+
     pub(super) fn asks_at_start(&self) -> bool {
         self.asks_at_start.load(Ordering::Relaxed)
     }
@@ -252,6 +268,7 @@ pub(super) struct Loader {
     instances: u32,
     cache: Cache,
     compile: CompileLimits,
+    budget: Arc<Budget>,
 }
 
 /// A component that was read and compiled.
@@ -326,12 +343,18 @@ impl Engine {
         // Who answers no requests never runs in the engine for concurrent tasks.
         let known = known.filter(|known| answers || !known.concurrent);
         let entry = OnceCell::new();
-        let (digest, handlers, cache, kind, concurrent) = match known {
+        let (digest, handlers, cache, kind, concurrent, initial_memory) = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
                 check_memory(function, known.initial_memory)?;
-                let (digest, handlers) = (known.digest.clone(), known.handlers.clone());
-                (digest, handlers, CacheUse::Hit, kind, known.concurrent)
+                (
+                    known.digest.clone(),
+                    known.handlers.clone(),
+                    CacheUse::Hit,
+                    kind,
+                    known.concurrent,
+                    known.initial_memory,
+                )
             }
             None => {
                 let wasm = read(function, path, self.loader.compile.memory)?;
@@ -352,7 +375,14 @@ impl Engine {
                     };
                     notes.note(version, known);
                 }
-                (digest, handlers, compiled.cache, kind, concurrent)
+                (
+                    digest,
+                    handlers,
+                    compiled.cache,
+                    kind,
+                    concurrent,
+                    initial_memory,
+                )
             }
         };
         let name = function.name.clone();
@@ -362,6 +392,8 @@ impl Engine {
             reach: Arc::new(reach),
             reuse: function.on.reuse.unwrap_or(1),
             cache,
+            initial_memory,
+            most_memory: Arc::default(),
             arguments: arguments(&function.limits, &handlers),
             handlers,
             kind,
@@ -417,13 +449,19 @@ fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, Loa
 
 impl Loader {
     /// For so many instances at once.
-    pub fn new(instances: u32, cache: Cache, compile: CompileLimits) -> Result<Self, LoadError> {
+    pub fn new(
+        instances: u32,
+        cache: Cache,
+        compile: CompileLimits,
+        budget: Arc<Budget>,
+    ) -> Result<Self, LoadError> {
         Ok(Self {
             plain: Runtime::new(instances, false)?,
             concurrent: OnceLock::new(),
             instances,
             cache,
             compile,
+            budget,
         })
     }
 
@@ -523,6 +561,9 @@ impl Loader {
     }
 
     fn entry(&self, function: &str, kind: Kind, compiled: &Compiled) -> Result<Entry, LoadError> {
+        let image = compiled.component.image_range();
+        let mapped = image.end.addr().saturating_sub(image.start.addr());
+        self.budget.keep(mapped as u64);
         let runtime = self.runtime(compiled.concurrent)?;
         let pre = runtime.link(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {

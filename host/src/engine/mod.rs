@@ -30,7 +30,7 @@ pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
 
 use crate::clock::Clock;
 use crate::config::CompileLimits;
-use crate::ports::{Delivery, Handled, Handler, Journal, StagingRoom};
+use crate::ports::{Budget, Delivery, Handled, Handler, Journal, StagingRoom};
 use instance::Ready;
 use load::Loader;
 use sweep::Sweep;
@@ -42,7 +42,8 @@ pub struct Engine {
     journal: Arc<dyn Journal>,
     clock: Clock,
     staging: Arc<StagingRoom>,
-    ready: Ready,
+    budget: Arc<Budget>,
+    ready: Arc<Ready>,
     sweep: Sweep,
     /// For as many instances as may be alive.
     room: Arc<Semaphore>,
@@ -63,6 +64,8 @@ pub struct EngineConfig {
     pub clock: Clock,
     /// What instances stage is taken of this.
     pub staging: Arc<StagingRoom>,
+    /// The memory that instances have together.
+    pub budget: Arc<Budget>,
 }
 
 impl Engine {
@@ -71,13 +74,24 @@ impl Engine {
     /// # Errors
     /// Where the system can't give the address space for so many instances.
     pub fn new(config: EngineConfig) -> Result<Self, LoadError> {
+        let ready = Arc::new(Ready::new(Arc::clone(&config.budget)));
+        let spare = Arc::downgrade(&ready);
+        let give_up = move || spare.upgrade().is_some_and(|ready| ready.give_up());
+        config.budget.give_up_with(give_up);
+        let budget = Arc::clone(&config.budget);
         Ok(Self {
-            loader: Arc::new(Loader::new(config.instances, config.cache, config.compile)?),
+            loader: Arc::new(Loader::new(
+                config.instances,
+                config.cache,
+                config.compile,
+                budget,
+            )?),
             functions: HashMap::new(),
             journal: config.journal,
             clock: config.clock,
             staging: config.staging,
-            ready: Ready::default(),
+            budget: config.budget,
+            ready,
             sweep: Sweep::default(),
             room: Arc::new(Semaphore::new(config.instances as usize)),
             instances: config.instances as usize,

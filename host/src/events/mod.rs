@@ -22,7 +22,7 @@ pub use dispatch::{Stop, stopped};
 
 use crate::clock::Clock;
 use crate::config::Manifest;
-use crate::ports::{Bucket, Intent, Journal, Queue, StagingRoom};
+use crate::ports::{Bucket, Budget, Intent, Journal, MemoryUse, Queue, StagingRoom};
 use commit::BucketLocks;
 
 /// Delivers the events of one application.
@@ -33,6 +33,7 @@ pub struct Events {
     journal: Arc<dyn Journal>,
     clock: Clock,
     staging: Arc<StagingRoom>,
+    budget: Arc<Budget>,
     locks: BucketLocks,
     /// Decided by an ended host, and not yet carried out.
     unfinished: Mutex<Vec<Intent>>,
@@ -56,6 +57,8 @@ pub struct EventsConfig {
     pub clock: Clock,
     /// What events under way have staged.
     pub staging: Arc<StagingRoom>,
+    /// What instances have of the host's memory.
+    pub budget: Arc<Budget>,
 }
 
 impl Events {
@@ -75,6 +78,7 @@ impl Events {
             journal,
             clock,
             staging,
+            budget,
         } = config;
         Self {
             manifest,
@@ -83,6 +87,7 @@ impl Events {
             journal,
             clock,
             staging,
+            budget,
             locks,
             unfinished: Mutex::default(),
             closing: watch::channel(false).0,
@@ -93,6 +98,11 @@ impl Events {
     /// The queue, for those who ask what waits in it.
     pub fn queue(&self) -> &Arc<dyn Queue> {
         &self.queue
+    }
+
+    /// How much memory the host gives and has given.
+    pub fn memory(&self) -> MemoryUse {
+        self.budget.memory()
     }
 
     /// The manifest.

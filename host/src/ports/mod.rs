@@ -1,6 +1,7 @@
 //! What the rooms agree on, and nothing else: plain data and traits. No room's code lives here.
 
 mod bucket;
+mod budget;
 mod event;
 mod handler;
 mod http;
@@ -13,6 +14,7 @@ mod room;
 mod transaction;
 
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
+pub use budget::{Budget, MemoryUse, Share};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{Afterwards, BrokenOff, HttpHandler, ResponseBody, plain};

@@ -1,8 +1,10 @@
 //! Room for what all events under way have staged together.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Share;
 use crate::guard::{self, Guard};
 
 /// How many bytes the events under way may stage together, and how many they have staged.
@@ -13,10 +15,11 @@ pub struct StagingRoom {
 }
 
 /// Bytes that one attempt has taken of the room; given back when dropped.
-#[derive(Debug)]
 pub struct Reserved {
     room: Arc<StagingRoom>,
     bytes: u64,
+    /// What of them is in memory.
+    memory: Share,
 }
 
 impl StagingRoom {
@@ -41,8 +44,12 @@ impl StagingRoom {
 
 impl Reserved {
     /// Nothing yet.
-    pub fn none(room: Arc<StagingRoom>) -> Self {
-        Self { room, bytes: 0 }
+    pub fn none(room: Arc<StagingRoom>, memory: Share) -> Self {
+        Self {
+            room,
+            bytes: 0,
+            memory,
+        }
     }
 
     /// What is taken.
@@ -55,7 +62,14 @@ impl Reserved {
         Self {
             room: Arc::clone(&self.room),
             bytes: std::mem::take(&mut self.bytes),
+            memory: std::mem::replace(&mut self.memory, Share::endless()),
         }
+    }
+
+    /// Takes memory for what is kept there until the end; whether there was as much.
+    pub fn keep(&mut self, bytes: u64) -> bool {
+        let held = self.memory.bytes().saturating_add(bytes);
+        self.memory.cover(held)
     }
 
     /// Takes more; whether there was room for it.
@@ -74,6 +88,12 @@ impl Reserved {
     }
 }
 
+impl fmt::Debug for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reserved({})", self.bytes)
+    }
+}
+
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.room.used.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -87,8 +107,8 @@ mod tests {
     #[test]
     fn what_is_taken_is_given_back() {
         let room = Arc::new(StagingRoom::new(10));
-        let mut one = Reserved::none(Arc::clone(&room));
-        let mut other = Reserved::none(Arc::clone(&room));
+        let mut one = Reserved::none(Arc::clone(&room), Share::endless());
+        let mut other = Reserved::none(Arc::clone(&room), Share::endless());
         assert!(one.take(6) && other.take(4));
         assert!(!other.take(1) && !other.take(u64::MAX));
         assert_eq!((room.used(), other.bytes()), (10, 4));

@@ -25,7 +25,7 @@ use super::state::State;
 use crate::capabilities::{Context, GuestLog, HostCalls, LogScope, Reach, Staging, Trouble};
 use crate::clock::Clock;
 use crate::config::{ByteSize, Function, Period};
-use crate::ports::{Journal, Record, RecordKind, Reserved, StagingRoom};
+use crate::ports::{Journal, Record, RecordKind, Reserved, Share, StagingRoom};
 use link::Refused;
 use read::Reader;
 
@@ -209,14 +209,21 @@ impl<'a> Run<'a> {
         let log = GuestLog::new(scope, journal, given.clock, limits.log.0.max(LOG_BYTES));
         let context = Context {
             reach: Arc::new(given.reach),
-            staging: Staging::new(0, 0, Reserved::none(Arc::new(StagingRoom::new(0)))),
+            staging: Staging::new(
+                0,
+                0,
+                Reserved::none(Arc::new(StagingRoom::new(0)), Share::endless()),
+            ),
             log: log.clone(),
             trouble: Trouble::default(),
             room: limits.memory.0,
             held: 0,
             calls: Arc::new(HostCalls::new(limits.host_calls.0)),
         };
-        let state = State::new(context, Limiter::new(limits.memory.0));
+        let state = State::new(
+            context,
+            Limiter::new(limits.memory.0, Share::endless(), Arc::default()),
+        );
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         let asked = Arc::default();
