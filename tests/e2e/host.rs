@@ -97,6 +97,15 @@ impl Host {
         self.until_many(count, waits);
     }
 
+    /// The most memory that the process has had at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().strip_suffix("kB").unwrap();
+        kib.trim().parse::<u64>().unwrap() << 10
+    }
+
     /// Waits until so many records from the one at `start` on fit, and gives the place of the last of them; none where
     /// the host ends before, or the patience does.
     #[expect(clippy::disallowed_methods, reason = "bounds the wait")]
@@ -124,15 +133,6 @@ impl Host {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// The most memory that the process has had at once, in bytes.
-    pub fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.unwrap().trim().strip_suffix("kB").unwrap();
-        kib.trim().parse::<u64>().unwrap() << 10
     }
 
     /// Ctrl-c.
