@@ -8,6 +8,8 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("name", "\"test\"", Kind::Name),
     ("[http]", "", Kind::Table),
     ("listen", "\"127.0.0.1:0\"", Kind::Address),
+    ("[host]", "", Kind::Table),
+    ("memory", "\"2GiB\"", Kind::Compiler),
     ("[compile]", "", Kind::Table),
     ("timeout", "\"60s\"", Kind::Positive),
     ("memory", "\"2GiB\"", Kind::Compiler),
