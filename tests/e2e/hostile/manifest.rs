@@ -9,7 +9,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("[http]", "", Kind::Table),
     ("listen", "\"127.0.0.1:0\"", Kind::Address),
     ("[host]", "", Kind::Table),
-    ("memory", "\"2GiB\"", Kind::Compiler),
+    ("memory", "\"8GiB\"", Kind::Compiler),
     ("[compile]", "", Kind::Table),
     ("timeout", "\"60s\"", Kind::Positive),
     ("memory", "\"2GiB\"", Kind::Compiler),
