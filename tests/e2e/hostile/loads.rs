@@ -43,11 +43,19 @@ const REFUSED: &[Refused] = &[
     },
     Refused {
         guard: Some("instances"),
-        ..refused("many-instances", || many("", 30), "core instances")
+        ..refused(
+            "many-instances",
+            || many("", 30),
+            "32 core module instances",
+        )
     },
     Refused {
         guard: Some("instances"),
-        ..refused("many-memories", || many("(memory 1)", 4), "memories")
+        ..refused(
+            "many-memories",
+            || many("(memory 1)", 4),
+            "more in it than an instance may",
+        )
     },
     Refused {
         guard: Some("compile-time"),
