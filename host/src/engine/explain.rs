@@ -1,6 +1,6 @@
 //! Why a call didn't return, in words that name the true cause.
 
-use wasmtime::WasmBacktrace;
+use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::invoke::WrongEvent;
@@ -52,10 +52,10 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, log: &Gu
     }
     let backtrace = backtrace(&error);
     let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
-        let reason = format!("{error:#}");
-        // The capabilities hand failures of the stores to the guest, so what ends a call that began is
-        // the guest's own doing: a broken pointer, too many handles, an index past the end.
-        return if began {
+        let reason = visible(&format!("{error:#}"));
+        // The capabilities hand failures of the stores to the guest, so what ends its start or a call is the guest's
+        // own doing: a broken pointer, too many handles, an index past the end. But an instance needs room first.
+        return if began || !lacks_room(&error) {
             Outcome::Trap(Trap { reason, backtrace })
         } else {
             Outcome::Fault(HostFault { reason })
@@ -83,6 +83,17 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, log: &Gu
             backtrace,
         }),
     }
+}
+
+/// Whether the system has no room for an instance. What this doesn't know uses up attempts: were it taken for a fault of
+/// the host, an event could come again for ever.
+fn lacks_room(error: &wasmtime::Error) -> bool {
+    let is_systems = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>()
+    };
+    error.is::<PoolConcurrencyLimitError>()
+        || error.is::<OutOfMemory>()
+        || error.chain().any(is_systems)
 }
 
 fn backtrace(error: &wasmtime::Error) -> Vec<String> {

@@ -21,6 +21,7 @@ use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, Function, Limits, Source};
+use crate::ports::visible;
 
 const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
@@ -425,7 +426,7 @@ impl Loader {
         found.map_err(|error| LoadError::Component {
             function: function.to_owned(),
             hint: hint(wasm),
-            reason: format!("{error:#}"),
+            reason: told(&error),
         })
     }
 
@@ -444,12 +445,12 @@ impl Loader {
         let pre = linker.instantiate_pre(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {
             function: function.to_owned(),
-            reason: format!("{error:#}"),
+            reason: told(&error),
         })?;
         kind.entry(pre).map_err(|error| LoadError::Component {
             function: function.to_owned(),
             hint: "its handler doesn't have the contract's types; build it with this version's SDK",
-            reason: format!("{error:#}"),
+            reason: told(&error),
         })
     }
 }
@@ -545,6 +546,11 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
         exported,
         handler,
     })
+}
+
+/// What the engine says of a component, with names that are whatever its author wrote.
+fn told(error: &wasmtime::Error) -> String {
+    visible(&format!("{error:#}"))
 }
 
 /// What bytes that don't load probably are.
