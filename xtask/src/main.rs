@@ -9,6 +9,7 @@
 mod bench;
 mod corpus;
 mod demo;
+mod fuzz;
 mod host;
 mod photos;
 mod rivals;
@@ -38,6 +39,8 @@ enum Command {
     Corpus,
     /// Kill the host again and again, lose what isn't synced, and check what it accepted.
     Torture(torture::Torture),
+    /// Fuzz what comes from outside: the manifest, records and requests, the store's files, components.
+    Fuzz(fuzz::Fuzz),
     /// Measure ours and a rival in turn, on the same work.
     Bench(bench::Bench),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test(command) => command.execute(),
         Command::Corpus => setup::build_guests().and_then(|()| corpus::check()),
         Command::Torture(command) => command.execute(),
+        Command::Fuzz(command) => command.execute(),
         Command::Bench(command) => command.execute(),
     };
     match result {

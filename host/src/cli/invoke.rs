@@ -112,17 +112,19 @@ enum Effect {
     },
 }
 
-/// An event as a file has it.
+/// An event as a file has it. Public so that it can be fuzzed.
+#[doc(hidden)]
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-enum EventFile {
+pub enum EventFile {
     Object(String),
     Message(MessageFile),
 }
 
+#[doc(hidden)]
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct MessageFile {
+pub struct MessageFile {
     body: String,
     content_type: Option<String>,
     ordering_key: Option<String>,

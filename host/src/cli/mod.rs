@@ -22,6 +22,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[doc(hidden)]
+pub use invoke::EventFile;
+
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 

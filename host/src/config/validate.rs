@@ -1,6 +1,6 @@
 //! What a manifest's values must be to each other: every problem is found at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ByteSize, Function, Manifest, OrderBy, SnapshotConfig, Source};
 
@@ -117,7 +117,7 @@ impl Manifest {
             self.function_problems(function, &mut problems);
         }
         if problems.is_empty() {
-            problems.extend(self.loops());
+            problems.extend(self.circle());
         }
         problems
     }
@@ -238,39 +238,42 @@ impl Manifest {
         }
     }
 
-    /// Functions whose effects wake one another in a circle: one event would never come to rest.
-    fn loops(&self) -> Vec<String> {
-        self.functions
-            .iter()
-            .filter(|function| function.allow_loop.is_none() && may_wake(function))
-            .filter_map(|start| {
-                let mut path = vec![start];
-                self.find_way_back(start, &mut path)
-                    .then(|| self.describe_loop(&path))
-            })
-            .take(1)
-            .collect()
-    }
-
-    fn find_way_back<'a>(&'a self, start: &Function, path: &mut Vec<&'a Function>) -> bool {
-        let Some(last) = path.last().copied() else {
-            return false;
-        };
-        for next in self.functions.iter().filter(|next| wakes(last, next)) {
-            if next.name == start.name {
-                return true;
-            }
-            // A function that allows loops has bounded every circle it is part of.
-            if next.allow_loop.is_some() || path.iter().any(|on_path| on_path.name == next.name) {
+    /// Functions whose effects wake one another in a circle: one event would never come to rest. The first that is
+    /// found; each function is looked at once, since there can be more ways than anybody waits for.
+    fn circle(&self) -> Option<String> {
+        let mut seen = BTreeSet::new();
+        // A function that allows loops has bounded every circle it is part of.
+        let bounded = |function: &Function| function.allow_loop.is_some();
+        for start in self.functions.iter().filter(|start| !bounded(start)) {
+            if !seen.insert(&start.name) {
                 continue;
             }
-            path.push(next);
-            if self.find_way_back(start, path) {
-                return true;
+            // How we came here, each with those that it may wake and that weren't looked at yet.
+            let mut way = vec![(start, self.functions.iter())];
+            let mut on_way = BTreeSet::from([&start.name]);
+            while let Some((last, others)) = way.last_mut() {
+                let last = *last;
+                match others.find(|next| wakes(last, next) && !bounded(next)) {
+                    Some(next) if on_way.contains(&next.name) => {
+                        let way = way.into_iter().map(|(function, _)| function);
+                        let circle: Vec<_> = way
+                            .skip_while(|function| function.name != next.name)
+                            .collect();
+                        return Some(self.describe_loop(&circle));
+                    }
+                    Some(next) if seen.insert(&next.name) => {
+                        on_way.insert(&next.name);
+                        way.push((next, self.functions.iter()));
+                    }
+                    Some(_) => {}
+                    None => {
+                        on_way.remove(&last.name);
+                        way.pop();
+                    }
+                }
             }
-            path.pop();
         }
-        false
+        None
     }
 
     fn describe_loop(&self, path: &[&Function]) -> String {
@@ -299,11 +302,6 @@ impl Manifest {
             steps.join(", then ")
         )
     }
-}
-
-/// Whether a function has effects that could wake anybody.
-fn may_wake(function: &Function) -> bool {
-    !function.grants.publish.is_empty() || !function.grants.write.is_empty()
 }
 
 /// Whether effects of `function` can wake `next`.

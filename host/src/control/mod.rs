@@ -167,8 +167,9 @@ fn too_large() -> std::io::Error {
     )
 }
 
-/// A frame is its length in four bytes, little end first, and MessagePack.
-async fn send<T: Serialize>(
+/// A frame is its length in four bytes, little end first, and MessagePack. Public so that it can be fuzzed.
+#[doc(hidden)]
+pub async fn send<T: Serialize>(
     stream: &mut (impl tokio::io::AsyncWrite + Unpin),
     value: &T,
 ) -> std::io::Result<()> {
@@ -183,7 +184,9 @@ async fn send<T: Serialize>(
     stream.flush().await
 }
 
-async fn receive<T: serde::de::DeserializeOwned>(
+/// Reads what `send` wrote.
+#[doc(hidden)]
+pub async fn receive<T: serde::de::DeserializeOwned>(
     stream: &mut (impl tokio::io::AsyncRead + Unpin),
 ) -> std::io::Result<T> {
     use tokio::io::AsyncReadExt;

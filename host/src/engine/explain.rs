@@ -1,7 +1,7 @@
 //! Why a call didn't return, in words that name the true cause.
 
-use wasmtime::WasmBacktrace;
 use wasmtime::component::ResourceTableError;
+use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
@@ -75,16 +75,15 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
     }
     let backtrace = backtrace(&error);
     let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
-        // The capabilities hand failures of the stores to the guest, so what ends a call that began, or a start
-        // in the midst of the guest, is the guest's own doing: a broken pointer, too many handles, an index past
-        // the end.
+        // The capabilities hand failures of the stores to the guest, so what ends its start or a call is the guest's
+        // own doing: a broken pointer, too many handles, an index past the end. But an instance needs room first.
         let ran = error.downcast_ref::<WasmBacktrace>().is_some();
         let reason = if ran {
-            error.root_cause().to_string()
+            visible(&error.root_cause().to_string())
         } else {
-            format!("{error:#}")
+            visible(&format!("{error:#}"))
         };
-        return if began || ran {
+        return if began || ran || !lacks_room(&error) {
             Outcome::Trap(Trap { reason, backtrace })
         } else {
             Outcome::Fault(HostFault { reason })
@@ -119,6 +118,17 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
             backtrace,
         }),
     }
+}
+
+/// Whether the system has no room for an instance. What this doesn't know uses up attempts: were it taken for a fault of
+/// the host, an event could come again for ever.
+fn lacks_room(error: &wasmtime::Error) -> bool {
+    let is_systems = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>()
+    };
+    error.is::<PoolConcurrencyLimitError>()
+        || error.is::<OutOfMemory>()
+        || error.chain().any(is_systems)
 }
 
 fn backtrace(error: &wasmtime::Error) -> Vec<String> {

@@ -24,7 +24,7 @@ use crate::bindings::object_function::ObjectFunctionPre;
 use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, CompileLimits, Function, Limits, Period, Source};
-use crate::ports::Budget;
+use crate::ports::{Budget, visible};
 
 /// What wasmtime names where a component doesn't fit.
 const POOL: &str = "exceeds the";
@@ -550,12 +550,12 @@ impl Loader {
             },
             CompileError::Refused(reason) if reason.contains(POOL) => LoadError::TooLarge {
                 function,
-                reason: reason.clone(),
+                reason: visible(reason),
             },
             error => LoadError::Component {
                 function,
                 hint: hint(wasm),
-                reason: error.to_string(),
+                reason: visible(&error.to_string()),
             },
         }
     }
@@ -568,14 +568,14 @@ impl Loader {
         let pre = runtime.link(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {
             function: function.to_owned(),
-            reason: format!("{error:#}"),
+            reason: told(&error),
         })?;
         let checked = kind.check(&compiled.component);
         let entry = checked.and_then(|()| kind.entry(pre));
         entry.map_err(|error| LoadError::Component {
             function: function.to_owned(),
             hint: "its handler doesn't have the contract's types; build it with this version's SDK",
-            reason: format!("{error:#}"),
+            reason: told(&error),
         })
     }
 }
@@ -701,6 +701,11 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
         exported,
         handler,
     })
+}
+
+/// What the engine says of a component, with names that are whatever its author wrote.
+fn told(error: &wasmtime::Error) -> String {
+    visible(&format!("{error:#}"))
 }
 
 /// What bytes that don't load probably are.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::params;
 
-use super::operations::{Operations, Result, rows, signed};
+use super::deliver::misplaced;
+use super::operations::{Operations, Result, bytes, rows, signed};
 use super::record::{decode, encode};
 use crate::clock::Timestamp;
 use crate::ports::{DeadFilter, DeadLetter, QueueError};
@@ -44,7 +45,7 @@ impl Operations {
             };
             after = *last;
             for (seq, record) in found {
-                match decode(&format!("dead letter {seq}"), &record) {
+                match decode_letter(seq, &record) {
                     Ok(letter) => letters.push(letter),
                     Err(error) => self.set_dead_aside(seq, &error)?,
                 }
@@ -66,7 +67,7 @@ impl Operations {
         self.rows(
             &sql,
             params![function, before, seqs, below, after, rows(limit)],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, bytes(row, 1)?)),
         )
     }
 
@@ -76,7 +77,8 @@ impl Operations {
         self.atomically(|store| {
             store.sql(
                 "INSERT OR REPLACE INTO damaged (seq, function, record)
-                 SELECT seq, function, record FROM dead WHERE seq = ?1",
+                 SELECT seq, coalesce(CAST(function AS TEXT), ''), coalesce(CAST(record AS BLOB), x'')
+                 FROM dead WHERE seq = ?1",
                 [seq],
             )?;
             store.sql("DELETE FROM dead WHERE seq = ?1", [seq])?;
@@ -119,6 +121,15 @@ impl Operations {
         let dropped = self.sql(&sql, params![function, before, seqs, below, rows(limit)])?;
         Ok(dropped as u64)
     }
+}
+
+/// One in another's row would be redriven and stay: again and again.
+fn decode_letter(seq: i64, record: &[u8]) -> Result<DeadLetter> {
+    let letter: DeadLetter = decode(&format!("dead letter {seq}"), record)?;
+    if signed(letter.delivery.seq) != seq {
+        return Err(misplaced("dead letter", seq));
+    }
+    Ok(letter)
 }
 
 fn parameters(filter: &DeadFilter) -> (Option<&str>, Option<i64>, Option<String>, i64) {

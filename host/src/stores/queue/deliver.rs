@@ -9,19 +9,18 @@ use std::sync::Arc;
 
 use rusqlite::params;
 
-use super::operations::{Allowance, Operations, Result, rows, signed, unsigned};
+use super::operations::{Allowance, Operations, Result, bytes, rows, signed, unsigned};
 use super::record::{decode, encode};
 use super::schema::failed;
 use crate::clock::Timestamp;
 use crate::ports::{
     Accept, Accepted, AttemptRecord, Cost, DeadLetter, Delivery, Disposition, Expected, HostFault,
-    Identity, Intents, Outcome, QueueError, Settled, Settlement, Taken, Totals,
+    Identity, Intent, Intents, Outcome, QueueError, Settled, Settlement, Taken, Totals,
 };
 
 /// A delivery as it is stored.
 struct Row {
     seq: i64,
-    lane: Option<String>,
     record: Vec<u8>,
 }
 
@@ -160,11 +159,11 @@ impl Operations {
         }
         let found = self.due(function, limit, now)?;
         let none = found.is_empty();
-        for Row { seq, lane, record } in found {
+        for Row { seq, record } in found {
             match decode_delivery(seq, function, &record) {
                 Ok(delivery) => taken.deliveries.push(delivery),
                 Err(error) => {
-                    self.set_aside(seq, function, lane.as_deref())?;
+                    self.set_aside(seq, function)?;
                     taken.damaged.push(error.to_string());
                 }
             }
@@ -190,7 +189,8 @@ impl Operations {
         self.atomically(|store| {
             for seq in seqs {
                 let sql = "SELECT record FROM delivery WHERE seq = ?1";
-                let Some(record) = store.one::<Vec<u8>>(sql, [signed(*seq)])? else {
+                let found = store.rows(sql, [signed(*seq)], |row| bytes(row, 0))?;
+                let Some(record) = found.into_iter().next() else {
                     continue;
                 };
                 // One that can't be read is set aside when its turn comes.
@@ -246,33 +246,37 @@ impl Operations {
             if leases.has(unsigned(seq)) {
                 continue;
             }
-            let read = || -> rusqlite::Result<Row> {
-                Ok(Row {
-                    seq,
-                    lane: row.get(1)?,
-                    record: row.get(2)?,
-                })
-            };
-            let row = read().map_err(|error| failed(&error))?;
+            // The record says which lane it is of; a row's that can't be read must not hold up the others.
+            let lane: Option<String> = row.get(1).unwrap_or_default();
             // Settled is the one before, and its end isn't told yet.
-            let follows = row.lane.as_deref();
-            if follows.is_some_and(|lane| leases.has_lane(function, lane)) {
+            if lane.is_some_and(|lane| leases.has_lane(function, &lane)) {
                 continue;
             }
-            due.push(row);
+            let record = bytes(row, 2).map_err(|error| failed(&error))?;
+            due.push(Row { seq, record });
         }
         Ok(due)
     }
 
-    /// Keeps what can't be read out of the way of what can.
-    fn set_aside(&mut self, seq: i64, function: &str, lane: Option<&str>) -> Result<()> {
+    /// Keeps what can't be read out of the way of what can. Of which lane it was can't be known, so that whoever is the
+    /// first of a lane now has its turn.
+    fn set_aside(&mut self, seq: i64, function: &str) -> Result<()> {
         self.atomically(|store| {
             store.sql(
                 "INSERT OR REPLACE INTO damaged (seq, function, lane, record)
-                 SELECT seq, function, lane, record FROM delivery WHERE seq = ?1",
-                [seq],
+                 SELECT seq, ?2, CAST(lane AS TEXT), coalesce(CAST(record AS BLOB), x'')
+                 FROM delivery WHERE seq = ?1",
+                params![seq, function],
             )?;
-            store.remove(seq, function, lane).map(|_| ())
+            store.sql("DELETE FROM delivery WHERE seq = ?1", [seq])?;
+            store.sql(
+                "UPDATE delivery SET due = later, later = NULL
+                 WHERE due IS NULL AND later IS NOT NULL AND seq IN
+                    (SELECT min(seq) FROM delivery WHERE function = ?1 AND lane IS NOT NULL
+                     GROUP BY lane)",
+                [function],
+            )?;
+            Ok(())
         })
     }
 
@@ -422,11 +426,11 @@ impl Operations {
     pub fn intents(&mut self) -> Result<Intents> {
         let found: Vec<(i64, Vec<u8>)> =
             self.rows("SELECT seq, record FROM intent ORDER BY seq", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((row.get(0)?, bytes(row, 1)?))
             })?;
         let mut intents = Intents::default();
         for (seq, record) in found {
-            match decode(&format!("intent {seq}"), &record) {
+            match decode_intent(seq, &record) {
                 Ok(intent) => intents.intents.push(intent),
                 Err(error) => intents.damaged.push(error.to_string()),
             }
@@ -439,9 +443,22 @@ impl Operations {
 fn decode_delivery(seq: i64, function: &str, record: &[u8]) -> Result<Delivery> {
     let delivery: Delivery = decode(&format!("delivery {seq}"), record)?;
     if signed(delivery.seq) != seq || delivery.function != function {
-        return Err(QueueError::Damaged {
-            reason: format!("delivery {seq} isn't the one that its row says"),
-        });
+        return Err(misplaced("delivery", seq));
     }
     Ok(delivery)
+}
+
+fn decode_intent(seq: i64, record: &[u8]) -> Result<Intent> {
+    let intent: Intent = decode(&format!("intent {seq}"), record)?;
+    if signed(intent.seq) != seq {
+        return Err(misplaced("intent", seq));
+    }
+    Ok(intent)
+}
+
+/// A record that is whole, and stands where another one should.
+pub(super) fn misplaced(what: &str, seq: i64) -> QueueError {
+    QueueError::Damaged {
+        reason: format!("{what} {seq} isn't the one that its row says"),
+    }
 }

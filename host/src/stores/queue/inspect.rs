@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::operations::{Operations, Result, rows, signed, unsigned};
+use super::operations::{Operations, Result, bytes, rows, signed, unsigned};
 use super::record::decode;
 use crate::clock::Timestamp;
 use crate::ports::{COUNTED, Count, Delivery, Listed, Totals, WaitState};
@@ -19,8 +19,9 @@ impl Operations {
         )?;
         let mut totals = Totals::default();
         for (function, pending, bytes, dead) in rows {
-            totals.events += pending;
-            totals.bytes += bytes;
+            // Figures that were damaged may be of any size.
+            totals.events = totals.events.saturating_add(pending);
+            totals.bytes = totals.bytes.saturating_add(bytes);
             totals.dead.push((function, dead));
         }
         Ok(totals)
@@ -79,7 +80,7 @@ impl Operations {
             let limit = rows(limit.saturating_sub(listed.len()));
             let found: Vec<(i64, Option<i64>, Vec<u8>)> =
                 self.rows(&sql, params![function, limit], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    Ok((row.get(0)?, row.get(1).unwrap_or_default(), bytes(row, 2)?))
                 })?;
             for (seq, due, record) in found {
                 // One that can't be read is set aside when its turn comes.

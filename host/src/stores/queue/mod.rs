@@ -11,7 +11,9 @@ mod inspect;
 mod keyvalue;
 mod leases;
 mod operations;
-mod record;
+/// Public so that it can be fuzzed.
+#[doc(hidden)]
+pub mod record;
 mod schema;
 mod sightings;
 mod thread;

@@ -8,7 +8,7 @@ use crate::ports::QueueError;
 
 const FORMAT: u8 = 1;
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, QueueError> {
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, QueueError> {
     let mut bytes = vec![FORMAT];
     rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| QueueError::Failed {
         reason: format!("can't encode a record: {error}"),
@@ -18,8 +18,8 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, QueueError> {
     Ok(bytes)
 }
 
-/// `what` names the record for errors.
-pub(super) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, QueueError> {
+/// The value of a record, whose name for errors is `what`.
+pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, QueueError> {
     let damaged = |reason: String| QueueError::Damaged {
         reason: format!("{what} {reason}"),
     };

@@ -188,8 +188,9 @@ fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
         .and_then(|()| {
             batch(
                 "INSERT INTO delivery (seq, function, due, record)
-                    SELECT seq, function, due, record FROM delivery_1;
-                 INSERT INTO intent SELECT seq, record FROM intent_1;
+                    SELECT seq, coalesce(CAST(function AS TEXT), ''), CAST(due AS INTEGER),
+                        coalesce(CAST(record AS BLOB), x'') FROM delivery_1;
+                 INSERT INTO intent SELECT seq, coalesce(CAST(record AS BLOB), x'') FROM intent_1;
                  INSERT INTO seen SELECT source, id, accepted FROM seen_1;
                  INSERT INTO sighting SELECT bucket, key, etag FROM sighting_1;",
             )
@@ -211,20 +212,20 @@ fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
 fn migrate_dead_from_1(connection: &Connection) -> Result<(), QueueError> {
     let error = |error: rusqlite::Error| failed(&error);
     let mut letters = connection
-        .prepare("SELECT seq, function, record FROM dead_1")
+        .prepare("SELECT seq, coalesce(CAST(record AS BLOB), x'') FROM dead_1")
         .map_err(error)?;
     let mut rows = letters.query([]).map_err(error)?;
     while let Some(row) = rows.next().map_err(error)? {
-        let (seq, function): (i64, String) =
+        let (seq, record): (i64, Vec<u8>) =
             (row.get(0).map_err(error)?, row.get(1).map_err(error)?);
-        let record: Vec<u8> = row.get(2).map_err(error)?;
         let letter: DeadLetter = match decode(&format!("dead letter {seq}"), &record) {
             Ok(letter) => letter,
             Err(unreadable) => {
                 tracing::error!("a dead letter is set aside: {unreadable}");
-                let sql = "INSERT INTO damaged (seq, function, record) VALUES (?1, ?2, ?3)";
+                let sql = "INSERT INTO damaged (seq, function, record)
+                    SELECT seq, coalesce(CAST(function AS TEXT), ''), ?2 FROM dead_1 WHERE seq = ?1";
                 connection
-                    .execute(sql, params![seq, function, record])
+                    .execute(sql, params![seq, record])
                     .map_err(error)?;
                 continue;
             }
@@ -233,7 +234,7 @@ fn migrate_dead_from_1(connection: &Connection) -> Result<(), QueueError> {
         connection
             .execute(
                 "INSERT INTO dead (seq, function, time, record) VALUES (?1, ?2, ?3, ?4)",
-                params![seq, function, time, record],
+                params![seq, letter.delivery.function, time, record],
             )
             .map_err(error)?;
     }
