@@ -10,7 +10,10 @@ use crate::engine::{compile, confine};
 
 /// Compile a component from standard input to standard output, within limits.
 #[derive(Debug, Args)]
-#[command(hide = true)]
+#[command(
+    hide = true,
+    after_help = "Example:\n  kinglet compile --memory 2147483648 --seconds 60 < function.wasm > function.cwasm"
+)]
 pub(super) struct Compile {
     /// For the engine of WASI 0.3.
     #[arg(long)]
