@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::load::{Until, closed_loops};
 use super::ours::{Functions, Ours};
-use super::side::{Lane, Server, Side};
+use super::side::{Lane, Side};
 use crate::report::{Better, Figure, Report};
 
 /// An attack of the guest `hostile`.

@@ -176,16 +176,26 @@ impl Manifest {
             say(format!("batch-size = {size}: use 1 to 1000"));
         }
         let grants = &function.grants;
-        let named = on.object_created.iter();
-        let granted = grants
+        let named = on
+            .object_created
+            .iter()
+            .map(|bucket| ("on.object-created", bucket));
+        let read = grants
             .read
             .iter()
-            .chain(&grants.write)
-            .map(|grant| &grant.bucket);
-        for bucket in named.chain(granted) {
-            if !self.buckets.contains_key(bucket) {
+            .map(|grant| ("grants.read", &grant.bucket));
+        let write = grants
+            .write
+            .iter()
+            .map(|grant| ("grants.write", &grant.bucket));
+        for (key, bucket) in named.chain(read).chain(write) {
+            if bucket.is_empty() {
                 say(format!(
-                    "there is no bucket {bucket:?}; add `[buckets.{}]`",
+                    "{key}: a bucket's name is missing; write it before the prefix"
+                ));
+            } else if !self.buckets.contains_key(bucket) {
+                say(format!(
+                    "{key}: there is no bucket {bucket:?}; add `[buckets.{}]`",
                     bucket.escape_debug()
                 ));
             }

@@ -59,20 +59,28 @@ const REFUSED: &[Refused] = &[
     },
     Refused {
         guard: Some("compile-time"),
-        settings: "[compile]\ntimeout = \"1s\"",
-        ..refused("many-functions", || functions(100_000, 1), "longer than 1s")
+        settings: "[compile]\ntimeout = \"50ms\"",
+        ..refused(
+            "many-functions",
+            || functions(100_000, 1),
+            "longer than 50ms",
+        )
     },
     Refused {
         guard: Some("compile-time"),
-        settings: "[compile]\ntimeout = \"1s\"",
-        ..refused("long-functions", || functions(100, 3_000), "longer than 1s")
+        settings: "[compile]\ntimeout = \"50ms\"",
+        ..refused(
+            "long-functions",
+            || functions(100, 3_000),
+            "longer than 50ms",
+        )
     },
     Refused {
         guard: Some("compile-memory"),
         settings: "[compile]\nmemory = \"64MiB\"",
         ..refused(
             "much-to-compile",
-            || functions(100, 3_000),
+            || functions(100, 6_000),
             "more than 64MiB of memory",
         )
     },

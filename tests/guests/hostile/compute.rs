@@ -31,7 +31,6 @@ pub fn copy() -> Ended {
 
 /// Deeper than the stack that the guest keeps in its memory.
 pub fn recurse() -> Ended {
-    #[expect(clippy::only_used_in_recursion, reason = "the depth is what counts")]
     #[inline(never)]
     fn deeper(depth: u64) -> u64 {
         let frame = black_box([depth; 16]);
