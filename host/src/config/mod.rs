@@ -193,6 +193,16 @@ pub struct Function {
     pub allow_loop: Option<u32>,
 }
 
+/// A text for a terminal, where a value's control characters would be obeyed.
+fn plain(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '\n' => c.to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
 /// What wakes a function.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -407,7 +417,7 @@ impl Manifest {
     pub fn parse(text: &str, root: &Path, name: &str) -> Result<Self, ConfigError> {
         let mut manifest: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: name.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+            message: plain(error.to_string().trim_end()),
         })?;
         manifest.root = root.to_owned();
         manifest.index = Index::new(&manifest);

@@ -75,15 +75,6 @@ const REFUSED: &[Refused] = &[
             "longer than 50ms",
         )
     },
-    Refused {
-        guard: Some("compile-memory"),
-        settings: "[compile]\nmemory = \"64MiB\"",
-        ..refused(
-            "much-to-compile",
-            || functions(100, 6_000),
-            "more than 64MiB of memory",
-        )
-    },
     refused("large-memory", || many("(memory 4096)", 1), "limits.memory"),
 ];
 
@@ -153,6 +144,28 @@ fn without_its_guard_a_file_isnt_refused() {
             check(file, Some(guard)).expect(0);
         }
     }
+}
+
+/// A component of some size: the functions of a small one are compiled in the same memory one by one.
+#[test]
+fn what_takes_too_much_memory_to_compile_is_refused() {
+    let app = App::new(
+        "[compile]\nmemory = \"64MiB\"\n[buckets.in]\n[[function]]\nname = \"f\"\ncomponent = \"guest:thumbnail\"\n\
+         on = { object-created = \"in\" }\n",
+    );
+    let mut command = app.command(&["check"]);
+    command.env("KINGLET_CACHE_DIR", app.path("cache"));
+    let refused = Output::of(command).expect(1);
+    assert!(
+        refused.stdout.contains("more than 64MiB of memory"),
+        "{refused:?}"
+    );
+
+    let mut command = app.command(&["check"]);
+    command
+        .env("KINGLET_CACHE_DIR", app.path("cache"))
+        .env("KINGLET_TEST_WITHOUT", "compile-memory");
+    Output::of(command).expect(0);
 }
 
 fn wat(text: &str) -> Vec<u8> {
