@@ -225,7 +225,6 @@ fn manifest(value: impl Fn(usize, &'static str, Kind) -> &'static str) -> String
 }
 
 #[test]
-#[ignore = "not all errors name their value yet"]
 fn each_wrong_value_is_named() {
     let app = App::new(&manifest(|_, good, _| good));
     app.ok(&["check"]);
