@@ -40,6 +40,20 @@ fn an_older_store_with_a_record_that_is_text_is_migrated() {
     check(kinglet_fuzzed::store, "store/old-record-is-text");
 }
 
+/// A record that was made nothing: the figures that triggers keep had no sum with it, so that its row couldn't be
+/// removed, and its function never got an event again.
+#[test]
+fn a_record_that_is_null_is_set_aside() {
+    check(kinglet_fuzzed::store, "store/record-is-null");
+}
+
+/// A function's name that is no text, among the figures: no source's events were accepted any more, since room is made
+/// sure of by these, and `kinglet status` said nothing.
+#[test]
+fn a_name_that_is_no_text_hides_no_other() {
+    check(kinglet_fuzzed::store, "store/name-is-no-text");
+}
+
 /// A component with control characters in a name, which the engine's words have in them: `kinglet check` handed them
 /// to the terminal.
 #[test]

@@ -268,6 +268,19 @@ impl Operations {
                  FROM delivery WHERE seq = ?1",
                 params![seq, function],
             )?;
+            // With a record that is null no figures can be counted; and of what is replaced no trigger hears. (SQLite
+            // takes `IS NULL` for false where the column may not be.)
+            let replaced = store.sql(
+                "INSERT OR REPLACE INTO delivery (seq, function, record)
+                 SELECT seq, ?2, x'' FROM delivery WHERE seq = ?1 AND typeof(record) = 'null'",
+                params![seq, function],
+            )?;
+            if replaced > 0 {
+                store.sql(
+                    "UPDATE tally SET pending = pending - 1 WHERE function = ?1",
+                    [function],
+                )?;
+            }
             store.sql("DELETE FROM delivery WHERE seq = ?1", [seq])?;
             store.sql(
                 "UPDATE delivery SET due = later, later = NULL

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::operations::{Operations, Result, bytes, rows, signed, unsigned};
+use super::operations::{Operations, Result, bytes, rows, signed, text, unsigned};
 use super::record::decode;
 use crate::clock::Timestamp;
 use crate::ports::{COUNTED, Count, Delivery, Listed, Totals, WaitState};
@@ -14,7 +14,7 @@ impl Operations {
             [],
             |row| {
                 let [pending, bytes, dead] = [row.get(1)?, row.get(2)?, row.get(3)?].map(unsigned);
-                Ok((row.get::<_, String>(0)?, pending, bytes, dead))
+                Ok((text(row, 0)?, pending, bytes, dead))
             },
         )?;
         let mut totals = Totals::default();
@@ -36,7 +36,7 @@ impl Operations {
             |row| {
                 let dead = unsigned(row.get(3)?);
                 Ok(Count {
-                    function: row.get(0)?,
+                    function: text(row, 0)?,
                     pending: unsigned(row.get(1)?),
                     bytes: unsigned(row.get(2)?),
                     dead,

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::operations::{Operations, Result, rows};
+use super::operations::{Operations, Result, rows, text};
 use crate::ports::Sighting;
 
 impl Operations {
@@ -24,8 +24,8 @@ impl Operations {
             |row| {
                 Ok(Sighting {
                     bucket: bucket.to_owned(),
-                    key: row.get(0)?,
-                    etag: row.get(1)?,
+                    key: text(row, 0)?,
+                    etag: text(row, 1)?,
                 })
             },
         )
