@@ -54,6 +54,13 @@ fn a_name_that_is_no_text_hides_no_other() {
     check(kinglet_fuzzed::store, "store/name-is-no-text");
 }
 
+/// A function's name that was made bytes, of a delivery that the last host had when it ended. That couldn't be noted in
+/// its row, and the whole store didn't open.
+#[test]
+fn an_attempt_that_cannot_be_noted_as_cut_off_keeps_no_store_closed() {
+    check(kinglet_fuzzed::store, "store/cut-off-and-changed");
+}
+
 /// A component with control characters in a name, which the engine's words have in them: `kinglet check` handed them
 /// to the terminal.
 #[test]

@@ -205,10 +205,19 @@ impl Operations {
                     cost: Cost::default(),
                     log_tail: Vec::new(),
                 });
-                store.sql(
+                let noted = store.sql(
                     "UPDATE delivery SET record = ?2 WHERE seq = ?1",
                     params![signed(*seq), encode(&delivery)?],
-                )?;
+                );
+                match noted {
+                    // A row whose other columns aren't what they may be takes nothing; the store goes on without.
+                    Err(QueueError::Failed { reason }) => {
+                        tracing::warn!(
+                            "delivery {seq} was cut off, which can't be noted: {reason}"
+                        );
+                    }
+                    noted => drop(noted?),
+                }
             }
             Ok(())
         })
