@@ -14,6 +14,8 @@ mod process;
 #[cfg(feature = "host")]
 mod queue;
 mod report;
+#[cfg(feature = "host")]
+mod setup;
 mod store;
 
 use clap::{Parser, Subcommand};

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::ours::{Ours, Settings};
 use crate::report::{Better, Figure, Report};
+use crate::setup::on_all_cores;
 
 /// How many there are to be, and in how much memory.
 const GOAL: usize = 5_000;
@@ -34,10 +35,7 @@ pub struct DensityArgs {
 
 impl DensityArgs {
     pub fn execute(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.measure())
+        on_all_cores(self.measure())
     }
 
     async fn measure(self) -> Result<()> {

@@ -9,6 +9,7 @@ use kinglet::ports::{Delivery, Handler};
 
 use super::ours::{Ours, Settings};
 use crate::report::{Better, Figure, Report};
+use crate::setup::on_all_cores;
 
 /// An entry of the table, which the function compares with its own.
 const EVENT: &str = "5242879 1963795553";
@@ -40,10 +41,7 @@ struct Samples {
 
 impl InitArgs {
     pub fn execute(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.measure())
+        on_all_cores(self.measure())
     }
 
     async fn measure(self) -> Result<()> {

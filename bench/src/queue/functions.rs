@@ -9,6 +9,7 @@ use super::load::{Stats, Until, closed_loops};
 use super::ours::{Functions, Ours};
 use super::side::{Lane, Side};
 use crate::report::{Better, Figure, Report};
+use crate::setup::{on_all_cores, scratch};
 
 /// Compare an application of many functions with one of a single function.
 #[derive(clap::Args)]
@@ -39,17 +40,12 @@ struct Best {
 
 impl FunctionsArgs {
     pub fn execute(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.measure())
+        on_all_cores(self.measure())
     }
 
     async fn measure(self) -> Result<()> {
-        let root = tempfile::Builder::new()
-            .prefix("bench-tmp")
-            .tempdir_in(".")?;
-        let root = root.path().canonicalize()?;
+        let scratch = scratch(Path::new("."))?;
+        let root = scratch.path().to_owned();
         let ours = |others| Ours {
             kinglet: self.kinglet.clone(),
             guests: self.guests.clone(),

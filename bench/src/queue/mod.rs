@@ -26,6 +26,7 @@ pub use self::neighbours::NeighboursArgs;
 use self::ours::{Functions, Ours};
 use self::side::{Lane, Server, Side};
 use crate::report::{Better, Figure, Report};
+use crate::setup::{on_all_cores, scratch};
 
 /// As many publishers as the host's control socket takes at once, and fewer.
 const PUBLISHERS: [usize; 3] = [1, 8, 64];
@@ -89,17 +90,12 @@ pub struct QueueArgs {
 
 impl QueueArgs {
     pub fn execute(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.measure())
+        on_all_cores(self.measure())
     }
 
     async fn measure(self) -> Result<()> {
-        let root = tempfile::Builder::new()
-            .prefix("bench-tmp")
-            .tempdir_in(&self.dir)?;
-        let root = root.path().canonicalize()?;
+        let scratch = scratch(&self.dir)?;
+        let root = scratch.path().to_owned();
         let ours = Ours {
             kinglet: self.kinglet,
             guests: self.guests,

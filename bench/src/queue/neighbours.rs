@@ -15,6 +15,7 @@ use super::load::{Until, closed_loops};
 use super::ours::{Functions, Ours};
 use super::side::{Lane, Side};
 use crate::report::{Better, Figure, Report};
+use crate::setup::{on_all_cores, scratch};
 
 /// An attack of the guest `hostile`.
 struct Attack {
@@ -89,17 +90,12 @@ struct Round {
 
 impl NeighboursArgs {
     pub fn execute(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.measure())
+        on_all_cores(self.measure())
     }
 
     async fn measure(self) -> Result<()> {
-        let root = tempfile::Builder::new()
-            .prefix("bench-tmp")
-            .tempdir_in(".")?;
-        let root = root.path().canonicalize()?;
+        let scratch = scratch(Path::new("."))?;
+        let root = scratch.path().to_owned();
         let report = Report {
             bench: "neighbours",
             ours_name: "attacked",

@@ -92,6 +92,7 @@ impl Cli {
     /// Runs the command. The exit status is 0, 1 for a negative result, 2 for an error; a closed pipe is
     /// no error.
     pub fn run(self) -> ExitCode {
+        give_memory_back();
         init_diagnostics();
         #[cfg(debug_assertions)]
         if let Err(error) = switch_off_guard() {
@@ -313,6 +314,26 @@ fn init_diagnostics() {
         .with_writer(std::io::stderr)
         .init();
 }
+
+/// From this size on, in bytes, what is freed is the system's again at once.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK: std::ffi::c_int = 1 << 20;
+
+/// Glibc takes a large piece that is freed as a sign to keep pieces of that size from then on, up to 32 MiB: a few
+/// guests with large arguments would have the host hold as much in each arena for good.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "a setting of the C library")]
+fn give_memory_back() {
+    // SAFETY: it sets two numbers of the allocator's, and there is no other thread yet. The second is to the first as
+    // glibc itself has it.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * GIVEN_BACK);
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn give_memory_back() {}
 
 /// Tests see by this that they fail where the guard is off that they are about.
 #[cfg(debug_assertions)]

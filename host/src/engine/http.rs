@@ -2,6 +2,7 @@
 
 mod body;
 mod call;
+mod counted;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

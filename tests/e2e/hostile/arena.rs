@@ -42,8 +42,6 @@ impl Arena {
             "[http]\nlisten = \"127.0.0.1:0\"\n[buckets.out]\n{neighbour}\n{functions}"
         ));
         let mut command = app.command(&["up", "--json"]);
-        // Glibc keeps more of what was freed the larger the pieces were: that no leak hides there, it doesn't here.
-        command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         if let Some(guard) = without {
             command.env("KINGLET_TEST_WITHOUT", guard);
         }

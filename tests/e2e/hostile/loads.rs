@@ -75,6 +75,22 @@ const REFUSED: &[Refused] = &[
             "longer than 50ms",
         )
     },
+    refused(
+        "long-addresses",
+        || many("(memory i64 1)", 1),
+        "memory64 must be enabled",
+    ),
+    refused(
+        "shared-memory",
+        || many("(memory 1 1 shared)", 1),
+        "threads must be enabled",
+    ),
+    refused(
+        "collected-garbage",
+        || many("(type (struct (field i32)))", 1),
+        "requires `gc`",
+    ),
+    refused("exceptions", || many("(tag)", 1), "exceptions proposal"),
     refused("large-memory", || many("(memory 4096)", 1), "limits.memory"),
 ];
 

@@ -14,6 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Empty, Full, StreamBody};
 use tokio::task::unconstrained;
 
+use super::counted::Counted;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::guard::{self, Guard};
 use crate::ports::{BrokenOff, Limit, Outcome, ResponseBody};
@@ -184,62 +185,29 @@ pub(super) struct GuestBody {
     tell: Tell,
 }
 
-/// A body that breaks off past a bound.
-pub(super) struct Bounded {
-    body: Written,
-    /// Bytes that may come yet.
-    left: u64,
-    limit: u64,
-    calls: Arc<HostCalls>,
-}
-
-impl Bounded {
-    /// Of at most `limit` bytes, which move through `calls`.
-    pub fn new(body: Written, limit: u64, calls: Arc<HostCalls>) -> Self {
-        let left = if guard::holds(Guard::Response) {
-            limit
-        } else {
-            u64::MAX
-        };
-        Self {
-            body,
-            left,
-            limit,
-            calls,
-        }
-    }
-
-    fn count(&mut self, bytes: usize) -> Result<(), Limit> {
-        if let Err(HostCallsExceeded { limit }) = self.calls.count(bytes) {
+/// A guest's body, of which at most `limit` bytes come, and move through `calls`.
+pub(super) fn bounded(body: Written, limit: u64, calls: Arc<HostCalls>) -> Written {
+    let mut left = if guard::holds(Guard::Response) {
+        limit
+    } else {
+        u64::MAX
+    };
+    let mut count = move |bytes: usize| {
+        if let Err(HostCallsExceeded { limit }) = calls.count(bytes) {
             return Err(Limit::HostCalls { limit });
         }
-        let left = self.left.checked_sub(bytes as u64);
-        self.left = left.ok_or(Limit::Response { limit: self.limit })?;
+        left = left
+            .checked_sub(bytes as u64)
+            .ok_or(Limit::Response { limit })?;
         Ok(())
-    }
-}
-
-impl Body for Bounded {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let bytes = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            _ => 0,
-        };
-        Poll::Ready(match self.count(bytes) {
-            Ok(()) => frame,
-            Err(limit) => Some(Err(BrokenOff {
-                reason: limit.to_string(),
-                limit: Some(limit),
-            })),
+    };
+    let count = move |bytes| {
+        count(bytes).map_err(|limit| BrokenOff {
+            reason: limit.to_string(),
+            limit: Some(limit),
         })
-    }
+    };
+    Counted { body, count }.boxed_unsync()
 }
 
 /// Told of a body that its guest left unfinished though it didn't fail.

@@ -3,12 +3,12 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::uri::Authority;
 use http::{Request, Response, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
@@ -19,7 +19,8 @@ use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
-use super::body::{Bounded, Written};
+use super::body::{Written, bounded};
+use super::counted::Counted;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::state::State;
 use crate::ports::BrokenOff;
@@ -39,45 +40,12 @@ fn carried(
     body: Incoming,
     calls: Arc<HostCalls>,
 ) -> impl Body<Data = Bytes, Error = HttpError> + Send + 'static {
-    Carried {
-        body: body.map_err(HttpError::from),
-        calls,
-    }
-}
-
-struct Carried<B> {
-    body: B,
-    calls: Arc<HostCalls>,
-}
-
-impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Carried<B> {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let bytes = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            _ => 0,
-        };
-        Poll::Ready(match self.calls.count(bytes) {
-            Ok(_) => frame,
-            Err(HostCallsExceeded { limit }) => {
-                Some(Err(HttpError::HttpRequestBodySize(Some(limit))))
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    let count = move |bytes| match calls.count(bytes) {
+        Ok(_) => Ok(()),
+        Err(HostCallsExceeded { limit }) => Err(HttpError::HttpRequestBodySize(Some(limit))),
+    };
+    let body = body.map_err(HttpError::from);
+    Counted { body, count }
 }
 
 /// Calls a guest of `wasi:http` 0.2, which says the head of its answer while it runs, and returns when it has written
@@ -96,7 +64,7 @@ pub(super) async fn incoming_handler(
         let answer = answer.map(|response| {
             response.map(|body| {
                 let body = body.map_err(|code| broken(&code)).boxed_unsync();
-                Bounded::new(body, limit, calls).boxed_unsync()
+                bounded(body, limit, calls)
             })
         });
         // Dropped where nobody waits for it any more.
@@ -133,7 +101,7 @@ pub(super) async fn handler(
             let body = body.map_err(|error| broken(&error)).boxed_unsync();
             let reader = Some(reader);
             let body = Read { body, reader }.boxed_unsync();
-            Bounded::new(body, limit, calls).boxed_unsync()
+            bounded(body, limit, calls)
         });
         let _ = head.send(Ok(response));
         poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
