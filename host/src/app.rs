@@ -13,9 +13,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
-use crate::config::{Function, Manifest, QueueLimits, Source};
+use crate::config::{ByteSize, COMPILER, Function, INSTANCE, Manifest, QueueLimits, Source};
 use crate::control::{Control, ControlError, Restore};
-use crate::engine::{Cache, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
+use crate::engine::{Cache, CompileLimits, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
 use crate::events::{Events, EventsConfig, Stop, stopped};
 use crate::ports::{
     Bucket, Budget, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom,
@@ -487,11 +487,21 @@ fn budget(manifest: &Manifest) -> Arc<Budget> {
     let bytes = manifest.host.memory.map_or_else(
         || {
             let limits = manifest.functions.iter().map(|f| f.limits.memory.0);
-            (machine::memory() / 2).max(limits.max().unwrap_or(0))
+            (machine::memory() / 2).max(limits.max().unwrap_or(0).saturating_add(INSTANCE.0))
         },
         |memory| memory.0,
     );
     Arc::new(Budget::new(bytes))
+}
+
+/// How far compiling may go: where the manifest doesn't say, it leaves the machine half of its memory.
+fn compile_limits(manifest: &Manifest) -> CompileLimits {
+    const MEMORY: u64 = 2 << 30;
+    let memory = || ByteSize(MEMORY.min(machine::memory() / 2).max(COMPILER.0));
+    CompileLimits {
+        timeout: manifest.compile.timeout,
+        memory: manifest.compile.memory.unwrap_or_else(memory),
+    }
 }
 
 /// What instances share.
@@ -533,7 +543,7 @@ pub fn new_engine(
     Ok(Engine::new(EngineConfig {
         instances: instances.saturating_add(Engine::ready_for(functions)),
         cache,
-        compile: manifest.compile,
+        compile: compile_limits(manifest),
         journal,
         clock,
         staging,

@@ -203,6 +203,24 @@ pub fn bound(guard: Guard, limit: usize) -> usize {
     }
 }
 
+/// Makes control characters visible: text from outside must not steer the terminal it is read in, nor the
+/// order in which its characters are shown.
+pub fn visible(text: &str) -> String {
+    if !holds(Guard::LogCharacters) {
+        return text.to_owned();
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if reorders || (c.is_control() && c != '\t' && c != '\n') {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

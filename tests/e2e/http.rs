@@ -301,7 +301,7 @@ fn a_busy_function_says_so_and_holds_up_no_other() {
     }
 }
 
-/// A guest that fails before its head, while the host is told to stop.
+/// Requests wait for memory as long as they may take, and no longer.
 #[test]
 fn a_host_without_memory_left_says_so_in_time() {
     let app = App::new(
@@ -312,12 +312,12 @@ fn a_host_without_memory_left_says_so_in_time() {
         name = "probe"
         component = "guest:http-probe"
         on = { http = "/..." }
-        limits = { memory = "4MiB", concurrency = 8 }
+        limits = { memory = "3MiB", concurrency = 8 }
         [[function]]
         name = "hello"
         component = "guest:hello-http"
         on = { http = "/hello" }
-        limits = { memory = "4MiB", timeout = "500ms" }
+        limits = { memory = "3MiB", timeout = "500ms" }
         "#,
     );
     let mut host = up(&app);
@@ -339,6 +339,7 @@ fn a_host_without_memory_left_says_so_in_time() {
     host.kill();
 }
 
+/// A guest that fails before its head, while the host is told to stop.
 #[test]
 fn a_host_that_stops_answers_for_what_fails_meanwhile() {
     for guest in PROBES {

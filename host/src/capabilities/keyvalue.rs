@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::task::yield_now;
 use wasmtime::component::Resource;
 
 use super::host_calls::bytes_of;
@@ -45,8 +46,7 @@ impl store::HostBucket for View<'_> {
         self.carry(key.len()).await?;
         let bucket = self.keys(&bucket)?;
         let value = self.context.value_of(&bucket, &key).await;
-        let bytes = value.as_ref().ok().and_then(Option::as_ref);
-        self.carry(bytes.map_or(0, Vec::len)).await?;
+        self.context.calls.check()?;
         Ok(value)
     }
 
@@ -171,8 +171,8 @@ impl batch::Host for View<'_> {
                 Ok(value) => value,
                 Err(error) => return Ok(Err(error)),
             };
+            self.context.calls.check()?;
             let found = value.as_ref().map_or(0, Vec::len);
-            self.carry(found).await?;
             bytes = bytes.saturating_add(found);
             if !self.context.fits(bytes as u64) {
                 return Ok(Err(too_large(bytes as u64)));
@@ -218,7 +218,18 @@ impl View<'_> {
 }
 
 impl Context {
+    /// What a key has, which counts as moved whether the guest is given it or not; the next call ends one that moved
+    /// too much.
     async fn seen(&self, bucket: &str, key: &str) -> Result<Seen, Error> {
+        let seen = self.looked_up(bucket, key).await?;
+        let bytes = usize::try_from(seen.size()).unwrap_or(usize::MAX);
+        if self.calls.count(bytes) == Ok(true) {
+            yield_now().await;
+        }
+        Ok(seen)
+    }
+
+    async fn looked_up(&self, bucket: &str, key: &str) -> Result<Seen, Error> {
         check_key(key)?;
         if let Some(staged) = self.staging.key(bucket, key) {
             return Ok(Seen {

@@ -20,6 +20,8 @@ use crate::ports::{
 const KEEPING: usize = 4_096;
 /// And a removal's.
 const KEEPING_REMOVAL: usize = 256;
+/// What either keeps in memory until the event is settled, beside its texts.
+const KEPT: usize = 256;
 /// The most writers that are open at once: each has a file open.
 const WRITERS: usize = 64;
 /// The most objects that one page lists.
@@ -324,7 +326,10 @@ impl Context {
     fn remove_of(&mut self, bucket: &str, key: &str) -> Result<(), Error> {
         self.check_write(bucket, key)?;
         self.staging
-            .charge(key.len() + keeping(KEEPING_REMOVAL))
+            .charge_kept(
+                key.len() + keeping(KEEPING_REMOVAL),
+                key.len() + keeping(KEPT),
+            )
             .map_err(|full| self.trouble.staging(full))?;
         self.staging.remove(bucket, key);
         Ok(())
@@ -340,7 +345,10 @@ impl Context {
         let metadata = metadata_bytes(&options.metadata);
         let content_type = options.content_type.as_ref().map_or(0, String::len);
         self.staging
-            .charge(key.len() + content_type + metadata + keeping(KEEPING))
+            .charge_kept(
+                key.len() + content_type + metadata + keeping(KEEPING),
+                key.len() + content_type + metadata + keeping(KEPT),
+            )
             .map_err(|full| self.trouble.staging(full))?;
         let condition = self
             .checked_condition(bucket, &key, options.condition)

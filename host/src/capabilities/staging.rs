@@ -30,6 +30,11 @@ pub enum StagingFull {
          `limits.concurrency`"
     )]
     Memory,
+    /// More memory than the host ever has for it.
+    #[error(
+        "what this event stages is more than `host.memory` has for it; write less, or raise it"
+    )]
+    Never,
 }
 
 /// A batch has no message of that index.
@@ -117,10 +122,16 @@ impl Staging {
 
     /// The same of bytes that stay in memory, beside the instance's, until the event is settled.
     pub(super) fn charge_memory(&mut self, bytes: usize) -> Result<(), StagingFull> {
+        self.charge_kept(bytes, bytes)
+    }
+
+    /// The same of bytes of which so many stay in memory.
+    pub(super) fn charge_kept(&mut self, bytes: usize, kept: usize) -> Result<(), StagingFull> {
         self.charge(bytes)?;
-        match self.reserved.keep(bytes as u64) {
+        match self.reserved.keep(kept as u64) {
             true => Ok(()),
-            false => Err(StagingFull::Memory),
+            false if self.reserved.could_fit() => Err(StagingFull::Memory),
+            false => Err(StagingFull::Never),
         }
     }
 

@@ -53,7 +53,7 @@ impl Trouble {
     pub(super) fn staging(&self, full: StagingFull) -> Error {
         let text = full.to_string();
         match full {
-            StagingFull::Event { .. } => Error::Limit(text),
+            StagingFull::Event { .. } | StagingFull::Never => Error::Limit(text),
             StagingFull::Host | StagingFull::Memory => {
                 self.note(text.clone());
                 Error::Unavailable(text)

@@ -12,7 +12,7 @@ use crate::engine::{compile, confine};
 #[derive(Debug, Args)]
 #[command(
     hide = true,
-    after_help = "Example:\n  kinglet compile --memory 2147483648 --seconds 60 < function.wasm > function.cwasm"
+    after_help = "Example:\n  kinglet compile --memory 2147483648 --seconds 60 < function.wasm | cat > function.cwasm"
 )]
 pub(super) struct Compile {
     /// For the engine of WASI 0.3.
@@ -32,8 +32,15 @@ impl Compile {
         let mut wasm = Vec::new();
         std::io::stdin().read_to_end(&mut wasm)?;
         let artifact = compile(&wasm, self.concurrent);
-        let artifact = artifact.map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        std::io::stdout().write_all(&artifact)?;
-        Ok(Verdict::Good)
+        match artifact {
+            Ok(artifact) => {
+                std::io::stdout().write_all(&artifact)?;
+                Ok(Verdict::Good)
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Ok(Verdict::Bad)
+            }
+        }
     }
 }

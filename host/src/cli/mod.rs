@@ -200,11 +200,10 @@ impl CacheArgs {
 /// Components are compiled by this very program, whatever has been put in its file's place since.
 fn compiler() -> Compiler {
     const RUNNING: &str = "/proc/self/exe";
-    let path = std::env::current_exe().ok();
-    let path = Some(PathBuf::from(RUNNING))
-        .filter(|path| path.exists())
-        .or(path);
-    path.map_or(Compiler::Here, Compiler::Apart)
+    let running = PathBuf::from(RUNNING);
+    let found = (!running.exists()).then(std::env::current_exe);
+    // Where neither is there, nothing is compiled: the error names this one.
+    Compiler::Apart(found.and_then(Result::ok).unwrap_or(running))
 }
 
 /// Who has the application's store.

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::guard::visible;
+
 pub use grants::Grant;
 use index::Index;
 pub use route::Route;
@@ -45,7 +47,7 @@ pub struct Manifest {
     pub queue: QueueLimits,
     /// How far compiling a component may go.
     #[serde(default)]
-    pub compile: CompileLimits,
+    pub compile: CompileConfig,
     /// What the host takes of its machine.
     #[serde(default)]
     pub host: HostLimits,
@@ -134,24 +136,31 @@ impl Default for QueueLimits {
     }
 }
 
+/// What an instance takes of `host.memory` beside its memories and tables: its stack, and what the host keeps of it.
+pub const INSTANCE: ByteSize = ByteSize(256 << 10);
+
 /// How far compiling one component may go. It is done in a process of its own.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct CompileLimits {
+pub struct CompileConfig {
     /// Wall-clock time.
     pub timeout: Period,
-    /// Memory of that process. No larger file is read as a component.
-    pub memory: ByteSize,
+    /// Memory of that process, and the largest file that is read as a component; by default 2 GiB, or half of what this
+    /// process may have where that is less.
+    pub memory: Option<ByteSize>,
 }
 
-impl Default for CompileLimits {
+impl Default for CompileConfig {
     fn default() -> Self {
         Self {
             timeout: Period::from_secs(60),
-            memory: ByteSize(2 << 30),
+            memory: None,
         }
     }
 }
+
+/// What compiling the smallest component takes.
+pub const COMPILER: ByteSize = ByteSize(64 << 20);
 
 /// What the host takes of its machine.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -191,16 +200,6 @@ pub struct Function {
     pub config: BTreeMap<String, String>,
     /// Permits effects that wake the function again, up to so many hops.
     pub allow_loop: Option<u32>,
-}
-
-/// A text for a terminal, where a value's control characters would be obeyed.
-fn plain(text: &str) -> String {
-    let escaped = |c: char| match c {
-        '\n' => c.to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(escaped).collect()
 }
 
 /// What wakes a function.
@@ -417,7 +416,7 @@ impl Manifest {
     pub fn parse(text: &str, root: &Path, name: &str) -> Result<Self, ConfigError> {
         let mut manifest: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: name.to_owned(),
-            message: plain(error.to_string().trim_end()),
+            message: visible(error.to_string().trim_end()),
         })?;
         manifest.root = root.to_owned();
         manifest.index = Index::new(&manifest);
@@ -427,7 +426,7 @@ impl Manifest {
         } else {
             Err(ConfigError::Invalid {
                 path: name.to_owned(),
-                problems,
+                problems: problems.iter().map(|problem| visible(problem)).collect(),
             })
         }
     }

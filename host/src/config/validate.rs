@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ByteSize, Function, Manifest, OrderBy, SnapshotConfig, Source};
+use super::{COMPILER, Function, INSTANCE, Manifest, OrderBy, SnapshotConfig, Source};
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
 /// can hold.
 pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, beginning with a letter";
 
-/// What compiling the smallest component takes.
-const COMPILER: ByteSize = ByteSize(64 << 20);
 /// With less no instance of any use could run.
 const LEAST_MEMORY: u64 = 4 << 20;
 
@@ -60,10 +58,9 @@ impl Manifest {
             problems
                 .push("compile.timeout = \"0s\": nothing could be compiled; use more".to_owned());
         }
-        if self.compile.memory < COMPILER {
+        if let Some(memory) = self.compile.memory.filter(|memory| *memory < COMPILER) {
             problems.push(format!(
-                "compile.memory = \"{}\": the compiler itself takes \"{COMPILER}\"; use more",
-                self.compile.memory
+                "compile.memory = \"{memory}\": the compiler itself takes \"{COMPILER}\"; use more"
             ));
         }
         if self
@@ -195,8 +192,7 @@ impl Manifest {
                 ));
             } else if !self.buckets.contains_key(bucket) {
                 say(format!(
-                    "{key}: there is no bucket {bucket:?}; add `[buckets.{}]`",
-                    bucket.escape_debug()
+                    "{key}: there is no bucket {bucket:?}; add `[buckets.{bucket}]`"
                 ));
             }
         }
@@ -221,10 +217,11 @@ impl Manifest {
                 limits.staging, self.queue.max_staging
             ));
         }
-        if let Some(memory) = self.host.memory.filter(|memory| limits.memory > *memory) {
+        let instance = limits.memory.0.saturating_add(INSTANCE.0);
+        if let Some(memory) = self.host.memory.filter(|memory| instance > memory.0) {
             say(format!(
-                "limits.memory = \"{}\" is more than all functions have together; lower it, or raise \
-                 `host.memory`, which is \"{memory}\"",
+                "limits.memory = \"{}\" and the \"{INSTANCE}\" of an instance are more than all functions have \
+                 together; lower it, or raise `host.memory`, which is \"{memory}\"",
                 limits.memory
             ));
         }

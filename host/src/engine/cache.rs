@@ -14,9 +14,8 @@ use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::Component;
 
-use super::compile::{CompileError, Compiler};
+use super::compile::{CompileError, CompileLimits, Compiler};
 use super::seal::{Seal, beside};
-use crate::config::CompileLimits;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]

@@ -7,18 +7,24 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 use super::settings::build_engine;
-use crate::config::{ByteSize, CompileLimits, Period};
+use crate::config::{ByteSize, Period};
 use crate::guard::{self, Guard};
 
 /// Processes that compile are given time of this many processors at most.
 const PROCESSORS: u64 = 64;
 /// Of what a compiler says.
 const SAYS: u64 = 64 << 10;
+/// So often, and at such intervals, a compiler that has said everything is looked at until it has ended.
+const ENDING: u32 = 2_000;
+const LOOK: Duration = Duration::from_millis(1);
+/// The exit status of a compiler that refused its component.
+const REFUSED: i32 = 1;
 
 /// How components are compiled.
 #[derive(Clone, Debug)]
@@ -27,6 +33,15 @@ pub enum Compiler {
     Here,
     /// In a process of this program, which is `kinglet`.
     Apart(PathBuf),
+}
+
+/// How far compiling one component may go.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileLimits {
+    /// Wall-clock time.
+    pub timeout: Period,
+    /// Memory of the process that compiles, and the largest file that is read as a component.
+    pub memory: ByteSize,
 }
 
 /// How compiling fails.
@@ -78,11 +93,14 @@ pub fn compile(wasm: &[u8], concurrent: bool) -> wasmtime::Result<Vec<u8>> {
     build_engine(concurrent)?.precompile_component(wasm)
 }
 
-/// Limits this process to so many bytes of its own, to so many seconds on each processor, and to no files.
+/// Limits this process to so many bytes of its own, to so many seconds on each processor, and to writing no file; it ends
+/// with the one that started it.
 ///
 /// # Errors
 /// Where the system refuses a limit.
 pub fn confine(memory: u64, seconds: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let processor_time = seconds.saturating_mul(PROCESSORS);
     for (resource, most) in [
         (Resource::Data, memory),
@@ -90,6 +108,9 @@ pub fn confine(memory: u64, seconds: u64) -> io::Result<()> {
         (Resource::Core, 0),
         (Resource::Fsize, 0),
     ] {
+        // Where less is allowed, by whoever started the host, it is less.
+        let allowed = getrlimit(resource).maximum;
+        let most = allowed.map_or(most, |allowed| allowed.min(most));
         let limit = Rlimit {
             current: Some(most),
             maximum: Some(most),
@@ -132,7 +153,9 @@ fn run(mut command: Command, wasm: &[u8], limits: &CompileLimits) -> Result<Vec<
         let memory = limits.memory.0;
         scope.spawn(move || sender.send(read(stdout, memory)));
         let artifact = artifact.recv_timeout(limits.timeout.0);
-        let status = end(&mut child, artifact.is_err()).map_err(broken)?;
+        // Once it has said everything it has nothing left to do.
+        let looks = if artifact.is_ok() { ENDING } else { 0 };
+        let status = end(&mut child, looks).map_err(broken)?;
         let artifact = match artifact {
             Ok(artifact) => artifact.map_err(broken)?,
             Err(RecvTimeoutError::Timeout) => return Err(CompileError::Time),
@@ -152,25 +175,29 @@ fn read(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Waits for a process, which is killed first where it is late.
-fn end(child: &mut Child, late: bool) -> io::Result<ExitStatus> {
-    if late {
-        child.kill()?;
+/// Looks so many times whether a process has ended, and kills it then.
+fn end(child: &mut Child, looks: u32) -> io::Result<ExitStatus> {
+    for _ in 0..looks {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(LOOK);
     }
+    child.kill()?;
     child.wait()
 }
 
 fn explain(status: ExitStatus, says: &str) -> CompileError {
-    // What Rust's allocator and the system say.
-    let out_of_memory = ["memory allocation of", "os error 12"];
+    let says = says.trim();
+    if status.code() == Some(REFUSED) {
+        return CompileError::Refused(says.strip_prefix("error: ").unwrap_or(says).to_owned());
+    }
+    // What Rust's allocator says, and the system of memory and of threads.
+    let out_of_memory = ["memory allocation of", "os error 12", "os error 11"];
     if out_of_memory.iter().any(|words| says.contains(words)) {
         return CompileError::Memory;
     }
-    let says = says.trim();
     match (status.code(), status.signal()) {
-        (Some(2), _) => {
-            CompileError::Refused(says.strip_prefix("error: ").unwrap_or(says).to_owned())
-        }
         (_, Some(signal)) => CompileError::Broken(format!("was ended by signal {signal}: {says}")),
         (code, None) => {
             let code = code.unwrap_or_default();
@@ -181,8 +208,6 @@ fn explain(status: ExitStatus, says: &str) -> CompileError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn limits() -> CompileLimits {
@@ -207,13 +232,18 @@ mod tests {
     #[test]
     fn each_end_of_a_compiler_is_told_apart() {
         let says = |script| shell(script, &limits()).unwrap_err().to_string();
-        assert_eq!(says("echo 'error: no good' >&2; exit 2"), "no good");
+        assert_eq!(
+            says("echo 'error: no os error 12' >&2; exit 1"),
+            "no os error 12"
+        );
         assert_eq!(
             says("echo 'memory allocation of 9 bytes failed' >&2; kill -6 $$"),
             CompileError::Memory.to_string()
         );
         assert!(says("kill -11 $$").contains("signal 11"));
         assert!(says("exit 3").contains("status 3"));
+        // It has said everything, and stays.
+        assert!(says("exec sleep 60 >&- 2>&-").contains("signal 9"));
         let late = CompileLimits {
             timeout: Period(Duration::from_millis(50)),
             ..limits()

@@ -52,6 +52,11 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
         return Outcome::Limit(Limit::Memory { limit, wanted });
     }
     if let Some(full) = error.downcast_ref::<HostFull>() {
+        let HostFull { most, wanted } = *full;
+        if wanted > most {
+            let limit = most;
+            return Outcome::Limit(Limit::HostMemory { limit, wanted });
+        }
         let reason = full.to_string();
         return Outcome::Fault(HostFault { reason });
     }

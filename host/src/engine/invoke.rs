@@ -95,6 +95,8 @@ impl Engine {
             reserved,
         } = context.staging.finish();
         let trouble = std::mem::take(&mut context.trouble);
+        let wanted = store.data().limiter.wanted();
+        function.likely.learn(wanted, reserved.wanted());
         let mut outcomes = match answer {
             Ok(Answer::One(result)) => vec![(outcome_of(result), shared)],
             Ok(Answer::Each(results)) => outcomes_of_batch(results, batch, shared, scoped),
@@ -127,10 +129,11 @@ impl Engine {
         scope: LogScope,
         messages: usize,
     ) -> Begun {
-        let likely = function.likely_memory();
+        let (likely, staged) = (function.likely_memory(), function.likely.staged());
         // One that can't have what it is likely to want gives back what it has: else all could wait for each other.
+        let mut staging = Share::none(&self.budget);
         let ready = self.ready.take(function).and_then(|mut ready| {
-            let enough = ready.store.data_mut().limiter.reserve(likely);
+            let enough = ready.store.data_mut().limiter.reserve(likely) && staging.cover(staged);
             enough.then_some(ready)
         });
         let (room, share) = match &ready {
@@ -138,13 +141,18 @@ impl Engine {
             None => {
                 // Never closed, so that there always is one.
                 let room = Arc::clone(&self.room).acquire_owned().await.ok();
-                (room, self.budget.take(with_instance(likely)).await)
+                let instance = with_instance(likely);
+                let mut share = self.budget.take(instance.saturating_add(staged)).await;
+                if share.bytes() > instance {
+                    staging = share.split(share.bytes() - instance);
+                }
+                (room, share)
             }
         };
         let watch = self.clock.stopwatch();
         let (journal, clock) = (Arc::clone(&self.journal), self.clock.clone());
         let log = GuestLog::new(scope, journal, clock, function.limits.log.0);
-        let context = self.context(function, messages, log.clone());
+        let context = self.context(function, messages, log.clone(), staging);
         let (store, exports, room, answered) = match ready {
             Some(Instance {
                 mut store,
@@ -189,7 +197,7 @@ impl Engine {
         else {
             return;
         };
-        let context = self.context(function, 0, GuestLog::none());
+        let context = self.context(function, 0, GuestLog::none(), Share::none(&self.budget));
         let mut store = store(entry, function, context, share);
         let start = async {
             arm(&mut store, function)?;
@@ -225,6 +233,7 @@ impl Engine {
         function: &LoadedFunction,
         messages: usize,
         log: GuestLog,
+        staged: Share,
     ) -> Context {
         let limits = &function.limits;
         let scopes = if function.takes_batches() {
@@ -237,7 +246,7 @@ impl Engine {
             staging: Staging::new(
                 scopes,
                 limits.staging.0,
-                Reserved::none(Arc::clone(&self.staging), Share::none(&self.budget)),
+                Reserved::none(Arc::clone(&self.staging), staged),
             ),
             log,
             trouble: Trouble::default(),
@@ -249,8 +258,7 @@ impl Engine {
 }
 
 fn store(entry: &Entry, function: &LoadedFunction, context: Context, share: Share) -> Store<State> {
-    let most = Arc::clone(&function.most_memory);
-    let limiter = Limiter::new(function.limits.memory.0, share, most);
+    let limiter = Limiter::new(function.limits.memory.0, share);
     let mut store = Store::new(entry.engine(), State::new(context, limiter));
     store.limiter(|state| &mut state.limiter);
     store.set_max_component_handles(max_handles());

@@ -1,10 +1,8 @@
 //! Memory of one instance, summed over all its linear memories and tables.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use wasmtime::ResourceLimiter;
 
+use crate::config::INSTANCE;
 use crate::guard::{self, Guard};
 use crate::ports::Share;
 
@@ -20,44 +18,44 @@ pub(super) struct MemoryExceeded {
     pub wanted: u64,
 }
 
-/// The host's memory is all taken: the attempt is made again, when as much as it wanted is there for it.
+/// The host's memory is all taken: the attempt is made again, when as much as it wanted is there for it. Or it never
+/// is.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "all {total} bytes of `host.memory` are taken, and {wanted} were wanted by the function; raise it, or lower \
-     `limits.concurrency`"
+    "`host.memory` has {most} bytes for functions, all of them taken, and {wanted} were wanted by this one; raise it, or \
+     lower `limits.concurrency`"
 )]
 pub(super) struct HostFull {
-    pub total: u64,
+    /// What there is, and never more, for an instance.
+    pub most: u64,
+    /// With what an instance takes itself.
     pub wanted: u64,
 }
 
-/// What an instance takes beside its memories and tables, in bytes: its stack, and what the host keeps of it.
-const INSTANCE: u64 = 256 << 10;
-
 /// What an instance of so much memory takes in all.
 pub(super) fn with_instance(memory: u64) -> u64 {
-    memory.saturating_add(INSTANCE)
+    memory.saturating_add(INSTANCE.0)
 }
 
 pub(super) struct Limiter {
     limit: u64,
     /// What is taken for it of the host's memory.
     share: Share,
-    /// The most that any instance of the function has wanted.
-    most: Arc<AtomicU64>,
     used: u64,
+    /// The most that it wanted and could have at some time.
+    wanted: u64,
     peak: u64,
     /// The maximum of its own that a memory or table couldn't grow past, in bytes.
     own_maximum: Option<u64>,
 }
 
 impl Limiter {
-    pub fn new(limit: u64, share: Share, most: Arc<AtomicU64>) -> Self {
+    pub fn new(limit: u64, share: Share) -> Self {
         Self {
             limit,
             share,
-            most,
             used: 0,
+            wanted: 0,
             peak: 0,
             own_maximum: None,
         }
@@ -71,6 +69,11 @@ impl Limiter {
     /// The most that was in use at once, in bytes.
     pub fn peak(&self) -> u64 {
         self.peak
+    }
+
+    /// The most that it wanted, had or not.
+    pub fn wanted(&self) -> u64 {
+        self.wanted
     }
 
     /// The maximum that the guest's own memory or table has, where it wanted more.
@@ -89,12 +92,15 @@ impl Limiter {
             let limit = self.limit;
             return Err(MemoryExceeded { limit, wanted }.into());
         }
-        // Also where there is no room: the next attempt waits until there is.
-        self.most.fetch_max(wanted, Ordering::Relaxed);
-        if !self.share.cover(with_instance(wanted)) {
-            let total = self.share.total();
-            return Err(HostFull { total, wanted }.into());
+        let all = with_instance(wanted);
+        if !self.share.cover(all) {
+            let most = self.share.most();
+            if all <= most {
+                self.wanted = wanted;
+            }
+            return Err(HostFull { most, wanted: all }.into());
         }
+        self.wanted = self.wanted.max(wanted);
         self.used = wanted;
         self.peak = self.peak.max(wanted);
         Ok(true)
@@ -132,13 +138,14 @@ impl ResourceLimiter for Limiter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::ports::Budget;
 
     #[test]
     fn memories_and_tables_are_summed() {
-        let most = Arc::new(AtomicU64::new(0));
-        let mut limiter = Limiter::new(1_000, Share::endless(), Arc::clone(&most));
+        let mut limiter = Limiter::new(1_000, Share::endless());
         assert!(limiter.memory_growing(0, 500, None).unwrap());
         assert!(limiter.table_growing(0, 50, None).unwrap());
         assert_eq!(limiter.peak(), 900);
@@ -146,21 +153,26 @@ mod tests {
         let exceeded = error.downcast_ref::<MemoryExceeded>().unwrap();
         assert_eq!((exceeded.limit, exceeded.wanted), (1_000, 1_100));
         assert_eq!(limiter.peak(), 900);
-        assert_eq!(most.load(Ordering::Relaxed), 900);
+        assert_eq!(limiter.wanted(), 900);
     }
 
     #[test]
     fn a_full_host_is_told_and_what_was_wanted_is_noted() {
-        let budget = Arc::new(Budget::new(INSTANCE + (1 << 20)));
-        let most = Arc::new(AtomicU64::new(0));
-        let mut limiter = Limiter::new(8 << 20, Share::none(&budget), Arc::clone(&most));
+        let total = INSTANCE.0 + (3 << 20);
+        let budget = Arc::new(Budget::new(total));
+        let mut limiter = Limiter::new(8 << 20, Share::none(&budget));
         assert!(limiter.reserve(1 << 19));
         assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
-        let error = limiter.memory_growing(1 << 20, 3 << 20, None).unwrap_err();
-        let full = error.downcast_ref::<HostFull>().unwrap();
-        assert_eq!((full.total, full.wanted), (INSTANCE + (1 << 20), 3 << 20));
-        assert_eq!(most.load(Ordering::Relaxed), 3 << 20);
-        assert_eq!(limiter.peak(), 1 << 20);
+        let mut grow = |to: usize| {
+            let error = limiter.memory_growing(1 << 20, to << 20, None).unwrap_err();
+            let full = *error.downcast_ref::<HostFull>().unwrap();
+            assert_eq!(full.most, total);
+            (full.wanted - INSTANCE.0, limiter.wanted(), limiter.peak())
+        };
+        let other = budget.try_take(1 << 20).unwrap();
+        assert_eq!(grow(3), (3 << 20, 3 << 20, 1 << 20));
+        drop(other);
+        assert_eq!(grow(4), (4 << 20, 3 << 20, 1 << 20), "never to be had");
         drop(limiter);
         assert_eq!(budget.memory().taken, 0);
     }

@@ -1,9 +1,10 @@
 //! From a component's bytes to a function that can be invoked: what it exports must serve what wakes
 //! it, and what it imports must be known.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{self, Arc, OnceLock, PoisonError};
 
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
@@ -14,7 +15,8 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::Engine;
 use super::cache::{Cache, CacheUse, digest};
-use super::compile::CompileError;
+use super::compile::{CompileError, CompileLimits};
+use super::likely::Likely;
 use super::notes::{FileVersion, Known, Notes};
 use super::settings::Runtime;
 use super::state::State;
@@ -23,7 +25,7 @@ use crate::bindings::message_function::MessageFunctionPre;
 use crate::bindings::object_function::ObjectFunctionPre;
 use crate::bindings::types;
 use crate::capabilities::Reach;
-use crate::config::{ByteSize, CompileLimits, Function, Limits, Period, Source};
+use crate::config::{ByteSize, Function, Limits, Period, Source};
 use crate::ports::{Budget, visible};
 
 /// What wasmtime names where a component doesn't fit.
@@ -185,8 +187,7 @@ pub struct LoadedFunction {
     kind: Kind,
     /// What each instance begins with, in bytes.
     initial_memory: u64,
-    /// The most memory that any instance has wanted.
-    pub(super) most_memory: Arc<AtomicU64>,
+    pub(super) likely: Likely,
     /// What the arguments of one host call may take, in bytes.
     pub(super) arguments: usize,
     /// Whether it runs in the engine for concurrent tasks.
@@ -245,10 +246,10 @@ impl LoadedFunction {
         self.initial_memory
     }
 
-    /// The memory that an instance is likely to take: as much as the largest by now.
+    /// The memory that an instance is likely to take.
     pub(super) fn likely_memory(&self) -> u64 {
-        let most = self.most_memory.load(Ordering::Relaxed);
-        most.max(self.initial_memory).min(self.limits.memory.0)
+        let likely = self.likely.memory();
+        likely.max(self.initial_memory).min(self.limits.memory.0)
     }
 
     pub(super) fn asks_at_start(&self) -> bool {
@@ -269,6 +270,8 @@ pub(super) struct Loader {
     cache: Cache,
     compile: CompileLimits,
     budget: Arc<Budget>,
+    /// The digests of the components whose code is in memory.
+    mapped: sync::Mutex<HashSet<String>>,
 }
 
 /// A component that was read and compiled.
@@ -342,10 +345,17 @@ impl Engine {
         let known = version.and_then(|version| notes.as_mut()?.known(version));
         // Who answers no requests never runs in the engine for concurrent tasks.
         let known = known.filter(|known| answers || !known.concurrent);
-        let entry = OnceCell::new();
-        let (digest, handlers, cache, kind, concurrent, initial_memory) = match known {
+        // Another handler of the same component may have other types than the contract's.
+        let known = match known {
             Some(known) => {
                 let kind = choose(function, &known.handlers)?;
+                known.kinds.contains(&kind).then_some((known, kind))
+            }
+            None => None,
+        };
+        let entry = OnceCell::new();
+        let (digest, handlers, cache, kind, concurrent, initial_memory) = match known {
+            Some((known, kind)) => {
                 check_memory(function, known.initial_memory)?;
                 (
                     known.digest.clone(),
@@ -365,11 +375,15 @@ impl Engine {
                 let initial_memory = initial_memory(&compiled.component);
                 check_memory(function, initial_memory)?;
                 let concurrent = compiled.concurrent;
-                let _ = entry.set(self.loader.entry(&function.name, kind, &compiled)?);
+                let _ = entry.set(
+                    self.loader
+                        .entry(&function.name, kind, &digest, &compiled)?,
+                );
                 if let (Some(version), Some(notes)) = (version, notes) {
                     let known = Known {
                         digest: digest.clone(),
                         handlers: handlers.clone(),
+                        kinds: vec![kind],
                         initial_memory,
                         concurrent,
                     };
@@ -393,7 +407,7 @@ impl Engine {
             reuse: function.on.reuse.unwrap_or(1),
             cache,
             initial_memory,
-            most_memory: Arc::default(),
+            likely: Likely::default(),
             arguments: arguments(&function.limits, &handlers),
             handlers,
             kind,
@@ -462,6 +476,7 @@ impl Loader {
             cache,
             compile,
             budget,
+            mapped: sync::Mutex::default(),
         })
     }
 
@@ -498,7 +513,7 @@ impl Loader {
             cache: CacheUse::Hit,
             concurrent,
         };
-        self.entry(&function.name, function.kind, &compiled)
+        self.entry(&function.name, function.kind, &function.digest, &compiled)
     }
 
     /// Compiles a component, or takes it from the cache. One of WASI 0.3 is refused by the plain engine, and may go
@@ -560,10 +575,21 @@ impl Loader {
         }
     }
 
-    fn entry(&self, function: &str, kind: Kind, compiled: &Compiled) -> Result<Entry, LoadError> {
-        let image = compiled.component.image_range();
-        let mapped = image.end.addr().saturating_sub(image.start.addr());
-        self.budget.keep(mapped as u64);
+    fn entry(
+        &self,
+        function: &str,
+        kind: Kind,
+        digest: &str,
+        compiled: &Compiled,
+    ) -> Result<Entry, LoadError> {
+        // Functions of one component share its pages.
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if mapped.insert(digest.to_owned()) {
+            let image = compiled.component.image_range();
+            let bytes = image.end.addr().saturating_sub(image.start.addr());
+            self.budget.keep(bytes as u64);
+        }
+        drop(mapped);
         let runtime = self.runtime(compiled.concurrent)?;
         let pre = runtime.link(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {
@@ -616,8 +642,8 @@ fn check_memory(function: &Function, initial: u64) -> Result<(), LoadError> {
 }
 
 /// Which handler is called.
-#[derive(Clone, Copy)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub(super) enum Kind {
     Object,
     Message,
     Batch,

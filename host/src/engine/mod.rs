@@ -7,6 +7,7 @@ mod explain;
 mod http;
 mod instance;
 mod invoke;
+mod likely;
 mod limiter;
 mod load;
 mod notes;
@@ -23,13 +24,12 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 pub use cache::{Cache, CacheUse};
-pub use compile::{Compiler, compile, confine};
+pub use compile::{CompileLimits, Compiler, compile, confine};
 pub use load::{Handlers, LoadError, LoadedFunction};
 pub use notes::Notes;
 pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
 
 use crate::clock::Clock;
-use crate::config::CompileLimits;
 use crate::ports::{Budget, Delivery, Handled, Handler, Journal, StagingRoom};
 use instance::Ready;
 use load::Loader;

@@ -10,13 +10,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
-use super::load::Handlers;
+use super::load::{Handlers, Kind};
 
 /// What a component's file was found to be.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Known {
     pub digest: String,
     pub handlers: Handlers,
+    /// The handlers whose types were checked.
+    pub kinds: Vec<Kind>,
     /// Bytes.
     pub initial_memory: u64,
     /// Whether it runs in the engine for concurrent tasks.
@@ -78,7 +80,10 @@ impl Notes {
         self.seen.get(&version)
     }
 
-    pub(super) fn note(&mut self, version: FileVersion, known: Known) {
+    pub(super) fn note(&mut self, version: FileVersion, mut known: Known) {
+        if let Some(before) = self.seen.remove(&version) {
+            known.kinds.extend(before.kinds);
+        }
         self.seen.insert(version, known);
         self.anew = true;
     }

@@ -81,6 +81,8 @@ fn make_key(path: &Path) -> io::Result<()> {
         .open(&new)?;
     let made = file
         .write_all(&key)
+        // An empty key would stay one.
+        .and_then(|()| file.sync_all())
         .and_then(|()| fs::hard_link(&new, path));
     fs::remove_file(&new)?;
     match made {

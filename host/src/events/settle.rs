@@ -1,5 +1,9 @@
 //! Each attempt ends as done, as a retry after a delay, or as a dead letter.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use super::Events;
 use super::backoff::{asked_ms, conflict_delay_ms, delay_ms};
 use super::commit::{Plan, Planned};
@@ -59,10 +63,19 @@ impl Events {
             log_tail,
             queue_ms,
         };
-        let guards = self
-            .locks
-            .lock(outcomes.iter().map(|(_, transaction)| transaction))
-            .await?;
+        let (guards, spent) = {
+            let transactions = outcomes.iter().map(|(_, transaction)| transaction);
+            let mut lock = pin!(self.locks.lock(transactions));
+            let locked = poll_fn(|context| Poll::Ready(lock.as_mut().poll(context))).await;
+            match locked {
+                Poll::Ready(guards) => (guards?, spent),
+                // Nothing of the instance is to wait for others' commits.
+                Poll::Pending => {
+                    drop(spent);
+                    (lock.await?, None)
+                }
+            }
+        };
         let together = outcomes.iter().any(|(_, transaction)| transaction.shared);
         let plans = self.plans(&deliveries, outcomes, together).await;
         // Only changes of keys can be in conflict.

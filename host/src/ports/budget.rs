@@ -1,26 +1,42 @@
 //! `host.memory`: what all instances take of the host's memory together.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use crate::guard::{self, Guard};
 
 /// In so many bytes memory is given.
 const PAGE: u64 = 4_096;
 
-/// The memory of a host, given out in pages, to whoever came first.
+/// The memory of a host, given out in pages: who has some goes first when it wants more, and who has none waits in
+/// line for all that it wants. So nobody who runs fails for want of memory that only lies ready for somebody else, and
+/// what runs comes to its end.
 pub struct Budget {
-    pages: Semaphore,
+    pages: Mutex<Pages>,
     total: u64,
-    /// Pages that are held as long as the host runs.
-    kept: AtomicU64,
-    /// How many wait for more than there is.
+    /// How many are in line.
     waiting: AtomicUsize,
     /// Drops something that can be made again; whether there was anything.
     spare: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+struct Pages {
+    free: u64,
+    /// Held as long as the host runs.
+    kept: u64,
+    /// Of what is kept, what isn't taken yet.
+    owed: u64,
+    line: VecDeque<Turn>,
+}
+
+/// Somebody in line.
+struct Turn {
+    pages: u64,
+    share: oneshot::Sender<Share>,
 }
 
 /// A part of a budget, given back when dropped.
@@ -39,15 +55,26 @@ pub struct MemoryUse {
     pub taken: u64,
 }
 
+impl Pages {
+    fn take(&mut self, pages: u64) -> bool {
+        let left = self.free.checked_sub(pages);
+        self.free = left.unwrap_or(self.free);
+        left.is_some()
+    }
+}
+
 impl Budget {
     /// Of so many bytes.
     pub fn new(bytes: u64) -> Self {
-        let pages = usize::try_from(bytes / PAGE).unwrap_or(usize::MAX);
-        let pages = pages.min(Semaphore::MAX_PERMITS);
+        let total = bytes / PAGE;
         Self {
-            pages: Semaphore::new(pages),
-            total: pages as u64,
-            kept: AtomicU64::new(0),
+            pages: Mutex::new(Pages {
+                free: total,
+                kept: 0,
+                owed: 0,
+                line: VecDeque::new(),
+            }),
+            total,
             waiting: AtomicUsize::new(0),
             spare: OnceLock::new(),
         }
@@ -60,10 +87,9 @@ impl Budget {
 
     /// How much there is, and is taken.
     pub fn memory(&self) -> MemoryUse {
-        let left = self.pages.available_permits() as u64;
         MemoryUse {
             total: self.total * PAGE,
-            taken: self.total.saturating_sub(left) * PAGE,
+            taken: (self.total - self.lock().free) * PAGE,
         }
     }
 
@@ -72,93 +98,120 @@ impl Budget {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes so many bytes, or as many as it can ever have; waits for them in turn. What can be made again is given
+    /// Takes so many bytes, or as many as it can ever have; waits for them in line. What can be made again is given
     /// up before.
     pub async fn take(self: &Arc<Self>, bytes: u64) -> Share {
-        if let Some(share) = self.try_take(bytes) {
-            return share;
+        if !guard::holds(Guard::Budget) {
+            return Share::none(self);
         }
-        let _waiting = Waiting::of(self);
-        // Looked at behind the word that somebody waits: from now on nothing more is kept, which it would wait for.
-        let most = self.total.saturating_sub(self.kept.load(Ordering::SeqCst));
-        let pages = pages(bytes).min(most);
-        while self.give_up() {
-            if let Some(share) = self.share(pages) {
+        let mut in_line = {
+            let mut state = self.lock();
+            let pages = pages(bytes).min(self.total - state.kept);
+            if state.line.is_empty() && state.take(pages) {
+                return self.share(pages);
+            }
+            let (sender, share) = oneshot::channel();
+            state.line.push_back(Turn {
+                pages,
+                share: sender,
+            });
+            self.waiting.store(state.line.len(), Ordering::SeqCst);
+            let budget = self;
+            InLine { budget, share }
+        };
+        // Behind the word that somebody waits: from now on nothing more is made ready.
+        loop {
+            if let Ok(share) = in_line.share.try_recv() {
                 return share;
             }
-        }
-        let permits = u32::try_from(pages).unwrap_or(u32::MAX);
-        // Never closed.
-        if let Ok(permits) = self.pages.acquire_many(permits).await {
-            permits.forget();
-        }
-        Share {
-            budget: Some(Arc::clone(self)),
-            pages: permits.into(),
-        }
-    }
-
-    /// Takes so many bytes where they are there at once.
-    pub fn try_take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
-        self.share(pages(bytes))
-    }
-
-    /// Takes bytes for as long as the host runs. They are in use whether there is room for them or not, so that no
-    /// more than half of all is taken by them.
-    pub fn keep(self: &Arc<Self>, bytes: u64) {
-        let half = self.total / 2;
-        let more = |kept: u64| Some(kept.saturating_add(pages(bytes)).min(half));
-        let Ok(before) = self
-            .kept
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
-        else {
-            return;
-        };
-        let kept = before
-            .saturating_add(pages(bytes))
-            .min(half)
-            .saturating_sub(before);
-        match self.share(kept).filter(|_| !self.is_short()) {
-            Some(mut share) => share.budget = None,
-            None => {
-                self.kept.fetch_sub(kept, Ordering::SeqCst);
+            if !self.give_up() {
+                break;
             }
         }
+        // The sender goes with the budget, which is here.
+        let share = (&mut in_line.share).await;
+        share.unwrap_or_else(|_| Share::none(self))
     }
 
-    fn share(self: &Arc<Self>, pages: u64) -> Option<Share> {
-        let mut share = Share::none(self);
-        share.add(pages).then_some(share)
+    /// Takes so many bytes where they are there at once, and nobody waits for any.
+    pub fn try_take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
+        if !guard::holds(Guard::Budget) {
+            return Some(Share::none(self));
+        }
+        let mut state = self.lock();
+        let pages = pages(bytes);
+        let there = state.line.is_empty() && state.take(pages);
+        drop(state);
+        there.then(|| self.share(pages))
+    }
+
+    /// Takes bytes for as long as the host runs: as soon as nobody waits for them, since they are in use in any case.
+    /// No more than half of all is taken so.
+    pub fn keep(self: &Arc<Self>, bytes: u64) {
+        let mut state = self.lock();
+        let kept = state.kept.saturating_add(pages(bytes)).min(self.total / 2);
+        state.owed += kept - state.kept;
+        state.kept = kept;
+        self.serve(state);
+    }
+
+    /// Gives what is free to those in line, and then to what is kept.
+    fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, Pages>) {
+        let mut served = Vec::new();
+        while let Some(next) = state.line.front() {
+            let (pages, gone) = (next.pages, next.share.is_closed());
+            if !gone && !state.take(pages) {
+                break;
+            }
+            let turn = state.line.pop_front();
+            served.extend(turn.filter(|_| !gone));
+        }
+        if state.line.is_empty() {
+            let paid = state.owed.min(state.free);
+            state.owed -= paid;
+            state.free -= paid;
+        }
+        self.waiting.store(state.line.len(), Ordering::SeqCst);
+        drop(state);
+        for Turn { pages, share } in served {
+            // One that has gone meanwhile gives it back.
+            let _ = share.send(self.share(pages));
+        }
+    }
+
+    fn share(self: &Arc<Self>, pages: u64) -> Share {
+        Share {
+            budget: Some(Arc::clone(self)),
+            pages,
+        }
     }
 
     fn give_up(&self) -> bool {
         self.spare.get().is_some_and(|spare| spare())
     }
-}
 
-/// Somebody who waits.
-struct Waiting<'a>(&'a Budget);
-
-impl<'a> Waiting<'a> {
-    fn of(budget: &'a Budget) -> Self {
-        budget.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(budget)
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Waiting<'_> {
+/// A place in line, which who leaves gives up.
+struct InLine<'a> {
+    budget: &'a Arc<Budget>,
+    share: oneshot::Receiver<Share>,
+}
+
+impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.share.close();
+        self.budget.serve(self.budget.lock());
     }
 }
 
 impl Share {
     /// Nothing yet.
     pub fn none(budget: &Arc<Budget>) -> Self {
-        Self {
-            budget: Some(Arc::clone(budget)),
-            pages: 0,
-        }
+        budget.share(0)
     }
 
     /// Whatever is asked for, where no host's memory is counted.
@@ -174,57 +227,50 @@ impl Share {
         self.pages * PAGE
     }
 
-    /// The whole that this is a part of, in bytes.
-    pub fn total(&self) -> u64 {
+    /// The most that it can ever have, in bytes.
+    pub fn most(&self) -> u64 {
         let budget = self.budget.as_ref();
-        budget.map_or(u64::MAX, |budget| budget.total * PAGE)
+        budget.map_or(u64::MAX, |budget| {
+            (budget.total - budget.lock().kept) * PAGE
+        })
     }
 
-    /// Has at least so many bytes, and takes at once what is missing; whether there was as much. What can be made
-    /// again is given up for it.
-    pub fn cover(&mut self, bytes: u64) -> bool {
-        let Some(missing) = pages(bytes)
-            .checked_sub(self.pages)
-            .filter(|more| *more > 0)
-        else {
-            return true;
-        };
-        loop {
-            if self.add(missing) {
-                return true;
-            }
-            let gave_up = self.budget.as_ref().is_some_and(|budget| budget.give_up());
-            if !gave_up {
-                return false;
-            }
+    /// A part of it, of so many bytes or of all that there is.
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let pages = pages(bytes).min(self.pages);
+        self.pages -= pages;
+        Self {
+            budget: self.budget.clone(),
+            pages,
         }
     }
 
-    fn add(&mut self, pages: u64) -> bool {
-        let Some(budget) = &self.budget else {
+    /// Has at least so many bytes, and takes at once what is missing, before those in line; whether there was as much.
+    /// What can be made again is given up for it.
+    pub fn cover(&mut self, bytes: u64) -> bool {
+        let missing = pages(bytes).saturating_sub(self.pages);
+        let Some(budget) = self.budget.as_ref().filter(|_| missing > 0) else {
             return true;
         };
         if !guard::holds(Guard::Budget) {
             return true;
         }
-        let Ok(permits) = u32::try_from(pages) else {
-            return false;
-        };
-        let Ok(permits) = budget.pages.try_acquire_many(permits) else {
-            return false;
-        };
-        permits.forget();
-        self.pages += pages;
+        while !budget.lock().take(missing) {
+            if !budget.give_up() {
+                return false;
+            }
+        }
+        self.pages += missing;
         true
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget
-                .pages
-                .add_permits(usize::try_from(self.pages).unwrap_or(0));
+        if let Some(budget) = self.budget.as_ref().filter(|_| self.pages > 0) {
+            let mut state = budget.lock();
+            state.free += self.pages;
+            budget.serve(state);
         }
     }
 }
@@ -256,6 +302,7 @@ mod tests {
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         assert!(budget.is_short());
         assert!(budget.try_take(PAGE).is_none(), "it is another's turn");
+        assert!(one.cover(8 * PAGE), "who has some goes first");
         drop(one);
         let Poll::Ready(all) = waiting.as_mut().poll(&mut context) else {
             panic!("it still waits");
@@ -273,10 +320,22 @@ mod tests {
         let mut waiting = Box::pin(budget.take(4 * PAGE));
         let mut context = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut context).is_pending());
+        let mut behind = Box::pin(budget.take(PAGE));
+        assert!(behind.as_mut().poll(&mut context).is_pending());
         drop(waiting);
-        drop(held);
+        let Poll::Ready(served) = behind.as_mut().poll(&mut context) else {
+            panic!("nobody is before it any more");
+        };
+        drop((behind, served, held));
         assert_eq!(budget.memory().taken, 0);
         assert!(!budget.is_short());
+
+        let all = budget.try_take(4 * PAGE).unwrap();
+        let mut served = Box::pin(budget.take(4 * PAGE));
+        assert!(served.as_mut().poll(&mut context).is_pending());
+        drop(all);
+        drop(served);
+        assert_eq!(budget.memory().taken, 0, "what it never came to take");
     }
 
     #[test]
@@ -301,6 +360,26 @@ mod tests {
         budget.keep(PAGE);
         budget.keep(100 * PAGE);
         assert_eq!(budget.memory().taken, 4 * PAGE);
+        assert_eq!(Share::none(&budget).most(), 4 * PAGE);
         assert!(budget.try_take(4 * PAGE).is_some());
+    }
+
+    #[test]
+    fn what_is_kept_is_taken_once_it_is_free() {
+        let budget = Arc::new(Budget::new(4 * PAGE));
+        let all = budget.try_take(4 * PAGE).unwrap();
+        budget.keep(PAGE);
+        drop(all);
+        assert_eq!(budget.memory().taken, PAGE);
+    }
+
+    #[test]
+    fn a_part_goes_by_itself() {
+        let budget = Arc::new(Budget::new(4 * PAGE));
+        let mut whole = budget.try_take(3 * PAGE).unwrap();
+        let part = whole.split(2 * PAGE);
+        assert_eq!((whole.bytes(), part.bytes()), (PAGE, 2 * PAGE));
+        drop(whole);
+        assert_eq!(budget.memory().taken, 2 * PAGE);
     }
 }

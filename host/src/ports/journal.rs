@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cost, Outcome};
 use crate::clock::Timestamp;
-use crate::guard::{self, Guard};
 
 /// Takes records. Never blocks for long and never fails towards a guest.
 pub trait Journal: Send + Sync {
@@ -117,22 +116,4 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-}
-
-/// Makes control characters visible: text from outside must not steer the terminal it is read in, nor the
-/// order in which its characters are shown.
-pub fn visible(text: &str) -> String {
-    if !guard::holds(Guard::LogCharacters) {
-        return text.to_owned();
-    }
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if reorders || (c.is_control() && c != '\t' && c != '\n') {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
 }

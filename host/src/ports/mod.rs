@@ -13,12 +13,13 @@ mod queue;
 mod room;
 mod transaction;
 
+pub use crate::guard::visible;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use budget::{Budget, MemoryUse, Share};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{Afterwards, BrokenOff, HttpHandler, ResponseBody, plain};
-pub use journal::{Journal, Level, Record, RecordKind, Stream, visible};
+pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
 pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};

@@ -143,6 +143,13 @@ pub enum Limit {
         /// What the guest had and asked for, together, in bytes.
         wanted: u64,
     },
+    /// What the host has for all functions together, less what it needs itself.
+    HostMemory {
+        /// The most that one attempt can have, in bytes.
+        limit: u64,
+        /// What it had and asked for, together and with what an instance takes, in bytes.
+        wanted: u64,
+    },
     /// The call stack.
     Stack {
         /// The engine's limit, in bytes.
@@ -187,6 +194,11 @@ impl fmt::Display for Limit {
             Self::Memory { limit, wanted } => write!(
                 f,
                 "memory, {limit} bytes where {wanted} were wanted; raise `limits.memory`"
+            ),
+            Self::HostMemory { limit, wanted } => write!(
+                f,
+                "memory of the host, {limit} bytes where {wanted} were wanted; raise `host.memory`, or lower \
+                 `limits.memory`"
             ),
             Self::Stack { limit } => write!(f, "stack, {limit} bytes; recurse less deeply"),
             Self::HostCalls { limit } => write!(

@@ -18,8 +18,11 @@ pub struct StagingRoom {
 pub struct Reserved {
     room: Arc<StagingRoom>,
     bytes: u64,
-    /// What of them is in memory.
+    /// What of them is in memory, and stays there until the end.
+    kept: u64,
     memory: Share,
+    /// The most that was to be kept.
+    wanted: u64,
 }
 
 impl StagingRoom {
@@ -48,7 +51,9 @@ impl Reserved {
         Self {
             room,
             bytes: 0,
+            kept: 0,
             memory,
+            wanted: 0,
         }
     }
 
@@ -62,14 +67,31 @@ impl Reserved {
         Self {
             room: Arc::clone(&self.room),
             bytes: std::mem::take(&mut self.bytes),
+            kept: std::mem::take(&mut self.kept),
+            wanted: self.wanted,
             memory: std::mem::replace(&mut self.memory, Share::endless()),
         }
     }
 
+    /// The most memory that was wanted, had or not.
+    pub fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    /// Whether all that was wanted could be had at some time.
+    pub fn could_fit(&self) -> bool {
+        self.wanted <= self.memory.most()
+    }
+
     /// Takes memory for what is kept there until the end; whether there was as much.
     pub fn keep(&mut self, bytes: u64) -> bool {
-        let held = self.memory.bytes().saturating_add(bytes);
-        self.memory.cover(held)
+        let kept = self.kept.saturating_add(bytes);
+        self.wanted = self.wanted.max(kept);
+        let covered = self.memory.cover(kept);
+        if covered {
+            self.kept = kept;
+        }
+        covered
     }
 
     /// Takes more; whether there was room for it.

@@ -88,7 +88,7 @@ const REFUSED: &[Refused] = &[
     refused(
         "collected-garbage",
         || many("(type (struct (field i32)))", 1),
-        "requires `gc`",
+        "gc types are disabled",
     ),
     refused("exceptions", || many("(tag)", 1), "exceptions proposal"),
     refused("large-memory", || many("(memory 4096)", 1), "limits.memory"),

@@ -220,10 +220,7 @@ impl<'a> Run<'a> {
             held: 0,
             calls: Arc::new(HostCalls::new(limits.host_calls.0)),
         };
-        let state = State::new(
-            context,
-            Limiter::new(limits.memory.0, Share::endless(), Arc::default()),
-        );
+        let state = State::new(context, Limiter::new(limits.memory.0, Share::endless()));
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         let asked = Arc::default();
