@@ -183,10 +183,16 @@ impl App {
         host
     }
 
-    /// Starts a host that has the guard of this name off, and waits until it is ready.
-    pub fn up_without(&self, guard: &str) -> Host {
-        let mut command = self.command(&["up", "--json"]);
-        command.env("KINGLET_TEST_WITHOUT", guard);
+    /// A command of a build that may have the guard of this name off.
+    pub fn command_without<'a>(&self, args: &[&str], guard: impl Into<Option<&'a str>>) -> Command {
+        let mut command = self.command(args);
+        command.envs(guard.into().map(|guard| ("KINGLET_TEST_WITHOUT", guard)));
+        command
+    }
+
+    /// Starts a host that may have the guard of this name off, and waits until it is ready.
+    pub fn up_without<'a>(&self, guard: impl Into<Option<&'a str>>) -> Host {
+        let command = self.command_without(&["up", "--json"], guard);
         let mut host = Host::start(command);
         host.said("ready");
         host

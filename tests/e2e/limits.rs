@@ -370,9 +370,7 @@ fn a_component_with_too_much_in_it_is_refused_with_the_figures() {
         assert!(checked.stdout.contains(figures[0]), "{checked:?}");
     }
     // Without the guard it goes on to what else is wrong with it.
-    let mut check = app.command(&["check"]);
-    check.env("KINGLET_TEST_WITHOUT", "instances");
-    let checked = Output::of(check).expect(1);
+    let checked = Output::of(app.command_without(&["check"], "instances")).expect(1);
     assert!(checked.stdout.contains("no handler at all"), "{checked:?}");
 }
 
@@ -386,11 +384,8 @@ fn on_one_thread_a_guest_that_computes_gives_way() {
     );
     for (without, first) in [(None, "echo"), (Some("yields"), "spin")] {
         let app = App::new(&format!("{spin}{}", echo("echo")));
-        let mut command = app.command(&["up", "--json"]);
+        let mut command = app.command_without(&["up", "--json"], without);
         command.env("TOKIO_WORKER_THREADS", "1");
-        if let Some(guard) = without {
-            command.env("KINGLET_TEST_WITHOUT", guard);
-        }
         let mut host = Host::start(command);
         host.said("ready");
         // Both are loaded when they have had one.
@@ -404,45 +399,6 @@ fn on_one_thread_a_guest_that_computes_gives_way() {
         host.outcomes(2, "echo");
         let ended = host.records.iter().filter(|r| settled(r)).nth(2).unwrap();
         assert_eq!(ended["function"], first, "without {without:?}: {ended}");
-        host.stop();
-    }
-}
-
-/// Each would be well within its own limit, and all together aren't within the host's: they take turns, and nothing is
-/// lost.
-#[test]
-fn all_instances_together_keep_to_the_memory_of_the_host() {
-    const MIB: u64 = 1 << 20;
-    const EVENTS: usize = 36;
-    for without in [None, Some("budget")] {
-        let app = App::new(
-            r#"
-            [host]
-            memory = "256MiB"
-            [[function]]
-            name = "grow"
-            component = "guest:grow"
-            on = { message = "grow" }
-            limits = { memory = "96MiB", concurrency = 12 }
-            retry = { attempts = 1, backoff = "10ms..100ms" }
-            "#,
-        );
-        app.publish_lines("grow", std::iter::repeat_n("60", EVENTS));
-        let mut host = match without {
-            None => app.up(),
-            Some(guard) => app.up_without(guard),
-        };
-        let ended = host.outcomes(EVENTS, "grow");
-        let failed = ended.iter().find(|r| r["outcome"] != "done");
-        assert_eq!(failed, None, "without {without:?}");
-        let peak = host.peak_memory() / MIB;
-        match without {
-            None => assert!(peak < 256 + 100, "{peak} MiB"),
-            Some(_) => assert!(peak > 256 + 150, "{peak} MiB"),
-        }
-        let memory = app.kinglet(&["status", "--memory", "--json"]).expect(0);
-        assert_eq!(memory.json()[0]["total"], 256 * MIB, "{memory:?}");
-        assert!(app.ok(&["status"]).contains("of 256"));
         host.stop();
     }
 }
@@ -462,9 +418,7 @@ fn a_guard_can_be_off_in_a_test_and_that_is_said() {
     assert_eq!(host.outcome_of("copy", "large")["outcome"], "done");
     host.stop();
 
-    let mut check = app.command(&["check"]);
-    check.env("KINGLET_TEST_WITHOUT", "gravity");
-    let refused = Output::of(check).expect(2);
+    let refused = Output::of(app.command_without(&["check"], "gravity")).expect(2);
     refused.says(&["KINGLET_TEST_WITHOUT", "gravity", "fuel", "object-keys"]);
 }
 

@@ -41,12 +41,7 @@ impl Arena {
         app.manifest(&format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n[buckets.out]\n{neighbour}\n{functions}"
         ));
-        let mut command = app.command(&["up", "--json"]);
-        if let Some(guard) = without {
-            command.env("KINGLET_TEST_WITHOUT", guard);
-        }
-        let mut host = Host::start(command);
-        host.said("ready");
+        let host = app.up_without(without);
         let mut arena = Self {
             app,
             host,

@@ -6,17 +6,17 @@ use super::raw;
 use crate::harness::{App, Output, guest, text};
 
 /// A file, and what must be said of it.
-struct Refused {
-    name: &'static str,
+pub struct Refused {
+    pub name: &'static str,
     bytes: fn() -> Vec<u8>,
     says: &'static str,
     /// Lines of the manifest.
     settings: &'static str,
     /// Without this it is taken.
-    guard: Option<&'static str>,
+    pub guard: Option<&'static str>,
 }
 
-const REFUSED: &[Refused] = &[
+pub const REFUSED: &[Refused] = &[
     refused("empty", Vec::new, "isn't WebAssembly"),
     refused(
         "text",
@@ -114,16 +114,13 @@ const fn refused(name: &'static str, bytes: fn() -> Vec<u8>, says: &'static str)
     }
 }
 
-fn check(file: &Refused, without: Option<&str>) -> Output {
+pub fn check(file: &Refused, without: Option<&str>) -> Output {
     let app = App::bare();
     app.put("hostile.wasm", (file.bytes)());
     app.manifest(&format!("{}\n{FUNCTION}", file.settings));
-    let mut command = app.command(&["check", "--json"]);
+    let mut command = app.command_without(&["check", "--json"], without);
     // One that was compiled without a guard isn't compiled again.
     command.env("KINGLET_CACHE_DIR", app.path("cache"));
-    if let Some(guard) = without {
-        command.env("KINGLET_TEST_WITHOUT", guard);
-    }
     Output::of(command)
 }
 
@@ -151,37 +148,6 @@ fn what_is_no_file_isnt_read() {
         let problem = app.kinglet(&["check"]).expect(1).stdout;
         assert!(problem.contains("it isn't a file"), "{path}: {problem}");
     }
-}
-
-#[test]
-fn without_its_guard_a_file_isnt_refused() {
-    for file in REFUSED {
-        if let Some(guard) = file.guard {
-            check(file, Some(guard)).expect(0);
-        }
-    }
-}
-
-/// A component of some size: the functions of a small one are compiled in the same memory one by one.
-#[test]
-fn what_takes_too_much_memory_to_compile_is_refused() {
-    let app = App::new(
-        "[compile]\nmemory = \"64MiB\"\n[buckets.in]\n[[function]]\nname = \"f\"\ncomponent = \"guest:thumbnail\"\n\
-         on = { object-created = \"in\" }\n",
-    );
-    let mut command = app.command(&["check"]);
-    command.env("KINGLET_CACHE_DIR", app.path("cache"));
-    let refused = Output::of(command).expect(1);
-    assert!(
-        refused.stdout.contains("more than 64MiB of memory"),
-        "{refused:?}"
-    );
-
-    let mut command = app.command(&["check"]);
-    command
-        .env("KINGLET_CACHE_DIR", app.path("cache"))
-        .env("KINGLET_TEST_WITHOUT", "compile-memory");
-    Output::of(command).expect(0);
 }
 
 fn wat(text: &str) -> Vec<u8> {

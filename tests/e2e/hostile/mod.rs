@@ -7,6 +7,7 @@ mod calls;
 mod compute;
 mod effects;
 mod handles;
+mod host;
 mod loads;
 mod manifest;
 mod memory;
@@ -17,7 +18,10 @@ use std::time::Duration;
 
 use arena::Arena;
 use attack::{Attack, shown};
+use host::{SIEGES, Siege};
+use loads::REFUSED;
 
+use crate::harness::{App, Output};
 use crate::host::PATIENCE;
 
 const ATTACKS: [&[Attack]; 6] = [
@@ -115,19 +119,63 @@ fn what_attacks_leave_doesnt_add_up() {
     arena.stop();
 }
 
-/// So that each of the tests above shows what it says: that the guard is what ends the attack.
+#[test]
+fn who_comes_in_numbers_is_stopped() {
+    for Siege {
+        name,
+        stopped,
+        guard,
+    } in SIEGES
+    {
+        assert!(stopped(None), "{name}");
+        println!("{name:<22} {guard:<18} stopped");
+    }
+}
+
+/// So that each of the tests above shows what it says: that the guard is what ends the attack. All guards have one.
 #[test]
 fn without_its_guard_an_attack_isnt_stopped() {
     let mut held = Vec::new();
+    let mut left = guards();
     for attack in ATTACKS.into_iter().flatten() {
         let Some(guard) = attack.guard else {
             continue;
         };
+        left.retain(|left| left != guard);
         let mut arena = Arena::new(&[*attack], Some(guard), UNGUARDED);
         match arena.suffer(attack) {
             Ok(_) => held.push(attack.name),
             Err(problem) => println!("{:<22} without {guard:<18} {problem}", attack.name),
         }
     }
+    for file in REFUSED {
+        let Some(guard) = file.guard else {
+            continue;
+        };
+        left.retain(|left| left != guard);
+        if loads::check(file, Some(guard)).code != 0 {
+            held.push(file.name);
+        }
+    }
+    for Siege {
+        name,
+        guard,
+        stopped,
+    } in SIEGES
+    {
+        left.retain(|left| left != *guard);
+        if stopped(Some(guard)) {
+            held.push(*name);
+        }
+    }
     assert!(held.is_empty(), "{held:?} are stopped by something else");
+    assert!(left.is_empty(), "no attack shows {left:?}");
+}
+
+/// The names of all guards, as a host gives them that is to be without another.
+fn guards() -> Vec<String> {
+    let app = App::new("");
+    let refused = Output::of(app.command_without(&["check"], "gravity")).expect(2);
+    let (_, names) = refused.stderr.trim().rsplit_once("one of ").unwrap();
+    names.split(", ").map(str::to_owned).collect()
 }
