@@ -1,6 +1,7 @@
 //! What a fresh instance costs each event.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -125,7 +126,7 @@ impl ColdStartArgs {
             engine, delivery, ..
         } = ours;
         let name = &delivery.function;
-        let batch = std::slice::from_ref(delivery);
+        let batch = &Arc::new(vec![delivery.clone()]);
         // What is left of the other turn.
         while engine.ready(name) > 0 {
             engine.handle(name, batch).await;

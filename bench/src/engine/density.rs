@@ -49,7 +49,7 @@ impl DensityArgs {
             ..Settings::default()
         };
         let ours = Ours::with(dir.path(), &wasm, settings).await?;
-        let engine = Arc::new(ours.engine);
+        let engine = ours.engine;
         let before = resident_mib()?;
         let mut alive = JoinSet::new();
         // One more than there is room for.
@@ -57,8 +57,8 @@ impl DensityArgs {
         for _ in 0..=all {
             let (engine, delivery) = (Arc::clone(&engine), ours.delivery.clone());
             alive.spawn(async move {
-                let batch = std::slice::from_ref(&delivery);
-                engine.handle(&delivery.function, batch).await
+                let batch = Arc::new(vec![delivery.clone()]);
+                engine.handle(&delivery.function, &batch).await
             });
         }
         let waiting = async {

@@ -1,6 +1,7 @@
 //! What an init moves to the build.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -112,7 +113,7 @@ impl InitArgs {
 
     /// One start, and the events after it.
     async fn start(&self, side: &Ours, samples: &mut Samples) -> Result<()> {
-        let engine = side.start()?;
+        let engine = Arc::new(side.start()?);
         let name = &side.delivery.function;
         samples.first.push(handle(&engine, &side.delivery).await?);
         for _ in 0..self.events {
@@ -125,10 +126,10 @@ impl InitArgs {
     }
 }
 
-async fn handle(engine: &Engine, delivery: &Delivery) -> Result<f64> {
+async fn handle(engine: &Arc<Engine>, delivery: &Delivery) -> Result<f64> {
+    let batch = Arc::new(vec![delivery.clone()]);
     let start = Instant::now();
-    let batch = std::slice::from_ref(delivery);
-    let handled = engine.handle(&delivery.function, batch).await;
+    let handled = engine.handle(&delivery.function, &batch).await;
     let took = start.elapsed();
     for (outcome, _) in &handled.outcomes {
         ensure!(outcome.is_success(), "{outcome}");

@@ -29,7 +29,7 @@ grants = { read = ["pictures"], write = ["pictures/small/"], publish = ["work-do
 
 /// An application with one function.
 pub struct Ours {
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// An event as its queue gave it.
     pub delivery: Delivery,
     /// The engine's functions reach into its stores.
@@ -93,7 +93,7 @@ impl Ours {
         let delivery = taken.deliveries.into_iter().next();
         let cache = Cache::new(dir.join("cache"), dir.join("cache-key"), Compiler::Here);
         Ok(Self {
-            engine: app.load(cache.clone())?,
+            engine: Arc::new(app.load(cache.clone())?),
             delivery: delivery.context("the message isn't there")?,
             app,
             cache,

@@ -38,10 +38,10 @@ impl ScaleArgs {
         let dir = tempfile::tempdir()?;
         let ours = runtime.block_on(Ours::new(dir.path(), &wasm))?;
         let bare = Bare::new(&wasm, 16)?;
+        let batch = Arc::new(vec![ours.delivery.clone()]);
         let ours_once = async || {
-            let batch = std::slice::from_ref(&ours.delivery);
             let name = &ours.delivery.function;
-            let handled = ours.engine.handle(name, batch).await;
+            let handled = ours.engine.handle(name, &batch).await;
             let good = handled
                 .outcomes
                 .iter()

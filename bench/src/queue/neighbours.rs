@@ -1,15 +1,17 @@
 //! What a function feels of another that attacks the host, at its concurrency and without a pause.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kinglet::app::state_dir;
 use kinglet::config::Manifest;
 use kinglet::control::{Client, Request, Response};
 use kinglet::events::NewMessage;
 use kinglet::ports::Draft;
-use tokio::task::JoinSet;
 
 use super::load::{Until, closed_loops};
 use super::ours::{Functions, Ours};
@@ -56,10 +58,10 @@ const ATTACKS: [Attack; 5] = [
     },
 ];
 
-/// So many of the attack's messages at first, and some more again and again: more than are handled meanwhile.
-const AT_FIRST: usize = 400;
-const MORE: usize = 100;
-const AGAIN: Duration = Duration::from_millis(100);
+/// The attack's messages, which are there before anything is measured: more than are handled meanwhile.
+const MESSAGES: usize = 20_000;
+/// So many are published at once.
+const AT_ONCE: usize = 1_000;
 
 /// Compare a function beside one that attacks with the same beside one that rests.
 #[derive(clap::Args)]
@@ -70,6 +72,9 @@ pub struct NeighboursArgs {
     /// Rounds of each, by turns, of which the median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Only this attack, by the beginning of its name.
+    #[arg(long)]
+    attack: Option<String>,
     /// Milliseconds of load for each round.
     #[arg(long, default_value_t = 2_000)]
     load_ms: u64,
@@ -104,11 +109,16 @@ impl NeighboursArgs {
         };
         report.note(&format!(
             "messages published and settled one after the other, beside a function that attacks with 4 instances at \
-             once; the median of {} rounds of {} ms each, by turns",
+             once, beside one that rests, and beside one that rests on a machine whose idle time others take; the \
+             median of {} rounds of {} ms each, by turns",
             self.rounds, self.load_ms
         ));
         report.header();
-        for attack in &ATTACKS {
+        let chosen = |attack: &&Attack| {
+            let begin = self.attack.as_deref().unwrap_or_default();
+            attack.case.starts_with(begin)
+        };
+        for attack in ATTACKS.iter().filter(chosen) {
             let ours = Ours {
                 kinglet: self.kinglet.clone(),
                 guests: self.guests.clone(),
@@ -119,23 +129,28 @@ impl NeighboursArgs {
                     settings: attack.settings,
                 },
             };
-            let (mut attacked, mut in_peace) = (Vec::new(), Vec::new());
+            let (mut attacked, mut in_peace, mut on_busy) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..self.rounds {
                 in_peace.push(self.round(&ours, &root, None).await?);
                 attacked.push(self.round(&ours, &root, Some(attack.body)).await?);
+                let busy = Busy::begin()?;
+                on_busy.push(self.round(&ours, &root, None).await?);
+                busy.end();
             }
             for (name, of) in [
                 ("p50", (|round| round.p50) as fn(&Round) -> f64),
                 ("p99", |round| round.p99),
             ] {
-                report.figure(&Figure {
-                    case: &format!("{}, {name}", attack.case),
-                    ours: median(&attacked, of),
-                    rival: median(&in_peace, of),
-                    unit: "us",
-                    better: Better::Less,
-                    goal: if name == "p99" { 1.0 / 1.5 } else { 0.0 },
-                });
+                for (beside, rival) in [("", &in_peace), (", busy machine", &on_busy)] {
+                    report.figure(&Figure {
+                        case: &format!("{}, {name}{beside}", attack.case),
+                        ours: median(&attacked, of),
+                        rival: median(rival, of),
+                        unit: "us",
+                        better: Better::Less,
+                        goal: if name == "p99" { 1.0 / 1.5 } else { 0.0 },
+                    });
+                }
             }
         }
         Ok(())
@@ -144,20 +159,16 @@ impl NeighboursArgs {
     async fn round(&self, ours: &Ours, root: &Path, attack: Option<&'static str>) -> Result<Round> {
         let dir = tempfile::tempdir_in(root)?;
         let server = ours.start(dir.path(), None).await?;
-        let mut attacking = JoinSet::new();
-        if let Some(body) = attack {
-            let manifest = Manifest::load(&dir.path().join("kinglet.toml"))?;
-            let client = Client::connect(&state_dir(&manifest)).await?;
-            let client = client.context("the host doesn't listen")?;
-            attacking.spawn(keep_attacking(client, body));
-        }
+        let mut attacking = match attack {
+            Some(body) => Some(begin(dir.path(), body).await?),
+            None => None,
+        };
         let span = Duration::from_millis(self.load_ms);
         closed_loops(&*server, Lane::Single, Until::Settled, 1, span / 4).await?;
         let stats = closed_loops(&*server, Lane::Single, Until::Settled, 1, span).await?;
-        if let Some(ended) = attacking.try_join_next() {
-            bail!("the attack ended: {:?}", ended?);
+        if let Some(client) = &mut attacking {
+            goes_on(client).await?;
         }
-        attacking.shutdown().await;
         server.stop().await?;
         Ok(Round {
             p50: stats.p50_us,
@@ -166,18 +177,64 @@ impl NeighboursArgs {
     }
 }
 
+/// Threads that take every processor's idle time and nothing else: what a machine costs that is never idle. A virtual one
+/// that is has to be woken by its host.
+struct Busy {
+    goes_on: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    fn begin() -> Result<Self> {
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let processors = std::thread::available_parallelism()?.get();
+        let thread = |_| {
+            let goes_on = Arc::clone(&goes_on);
+            std::thread::spawn(move || {
+                // The least that there is.
+                let _ = rustix::process::setpriority_process(None, 19);
+                while goes_on.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        let threads = (0..processors).map(thread).collect();
+        Ok(Self { goes_on, threads })
+    }
+
+    fn end(self) {
+        self.goes_on.store(false, Ordering::Relaxed);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Has messages wait for the function that attacks.
-async fn keep_attacking(mut client: Client, body: &'static str) -> Result<()> {
-    let mut count = AT_FIRST;
-    loop {
-        let messages = (0..count).map(|_| message(body)).collect();
+async fn begin(app: &Path, body: &'static str) -> Result<Client> {
+    let manifest = Manifest::load(&app.join("kinglet.toml"))?;
+    let client = Client::connect(&state_dir(&manifest)).await?;
+    let mut client = client.context("the host doesn't listen")?;
+    for _ in 0..MESSAGES / AT_ONCE {
+        let messages = (0..AT_ONCE).map(|_| message(body)).collect();
         match client.ask(&Request::Publish { messages }).await? {
             Response::Published(_) => {}
             other => bail!("not published: {other:?}"),
         }
-        tokio::time::sleep(AGAIN).await;
-        count = MORE;
     }
+    Ok(client)
+}
+
+/// Whether it attacks still.
+async fn goes_on(client: &mut Client) -> Result<()> {
+    let Response::Status(counts, _) = client.ask(&Request::Status).await? else {
+        bail!("no status");
+    };
+    let attacks = counts
+        .iter()
+        .any(|count| count.running > 0 && count.pending > count.delayed + count.running);
+    ensure!(attacks, "the attack ended: {counts:?}");
+    Ok(())
 }
 
 fn message(body: &str) -> NewMessage {

@@ -62,6 +62,8 @@ struct Shared {
 }
 
 struct State {
+    limit: u64,
+    /// What is left of it.
     room: u64,
     full: bool,
     stdout: Vec<u8>,
@@ -82,6 +84,7 @@ impl GuestLog {
 
     fn of(scope: LogScope, journal: Option<Arc<dyn Journal>>, clock: Clock, limit: u64) -> Self {
         let state = State {
+            limit,
             room: limit,
             full: false,
             stdout: Vec::new(),
@@ -130,6 +133,12 @@ impl GuestLog {
             }
         }
         self.state().tail.iter().cloned().collect()
+    }
+
+    /// What it has kept, in bytes.
+    pub fn taken(&self) -> u64 {
+        let state = self.state();
+        state.limit.saturating_sub(state.room)
     }
 
     /// The message of the last panic that the guest printed, as Rust's own hook words it.

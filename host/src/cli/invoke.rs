@@ -161,6 +161,7 @@ impl Invoke {
         tokio::task::block_in_place(|| {
             load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None)
         })?;
+        let engine = Arc::new(engine);
         let delivery = Delivery {
             seq: 0,
             function: function.name.clone(),
@@ -179,7 +180,8 @@ impl Invoke {
             cut_off: 0,
             attempts: Vec::new(),
         };
-        let Handled { outcomes, cost, .. } = engine.handle(&function.name, &[delivery]).await;
+        let batch = Arc::new(vec![delivery]);
+        let Handled { outcomes, cost, .. } = engine.handle(&function.name, &batch).await;
         let Some((outcome, transaction)) = outcomes.into_iter().next() else {
             bail!("the engine gave no outcome");
         };

@@ -1,12 +1,34 @@
-//! What an attempt of a function is likely to take of the host's memory, going by those before it.
+//! What an attempt of a function is likely to take of the host, going by those before it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// In bytes; for each of all attempts of one function.
-#[derive(Debug, Default)]
+use super::apart::LONG;
+
+/// Of one function's attempts.
+#[derive(Debug)]
 pub(super) struct Likely {
+    /// Bytes.
     memory: AtomicU64,
+    /// Bytes.
     staged: AtomicU64,
+    /// Nanoseconds.
+    time: AtomicU64,
+}
+
+impl Default for Likely {
+    fn default() -> Self {
+        Self {
+            memory: AtomicU64::new(0),
+            staged: AtomicU64::new(0),
+            // Nothing is known of the first one, and it may do its worst.
+            time: AtomicU64::new(nanos(LONG)),
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Likely {
@@ -20,7 +42,17 @@ impl Likely {
         self.staged.load(Ordering::Relaxed)
     }
 
-    /// Learns what an attempt wanted.
+    /// Whether it holds a thread for long.
+    pub fn computes_for_long(&self) -> bool {
+        self.time.load(Ordering::Relaxed) >= nanos(LONG)
+    }
+
+    /// Learns how long an attempt held its thread.
+    pub fn learn_time(&self, time: Duration) {
+        follow(&self.time, nanos(time));
+    }
+
+    /// Learns what an attempt wanted, in bytes.
     pub fn learn(&self, memory: u64, staged: u64) {
         follow(&self.memory, memory);
         follow(&self.staged, staged);
@@ -54,5 +86,15 @@ mod tests {
             likely.learn(1_000, 0);
         }
         assert_eq!((likely.memory(), likely.staged()), (1_000, 0));
+    }
+
+    #[test]
+    fn a_function_computes_for_long_until_it_is_seen_not_to() {
+        let likely = Likely::default();
+        assert!(likely.computes_for_long());
+        likely.learn_time(LONG / 100);
+        assert!(!likely.computes_for_long());
+        likely.learn_time(LONG * 2);
+        assert!(likely.computes_for_long());
     }
 }

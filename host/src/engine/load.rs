@@ -18,6 +18,7 @@ use super::cache::{Cache, CacheUse, digest};
 use super::compile::{CompileError, CompileLimits};
 use super::likely::Likely;
 use super::notes::{FileVersion, Known, Notes};
+use super::pace::Pace;
 use super::settings::Runtime;
 use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
@@ -188,6 +189,7 @@ pub struct LoadedFunction {
     /// What each instance begins with, in bytes.
     initial_memory: u64,
     pub(super) likely: Likely,
+    pub(super) pace: Pace,
     /// What the arguments of one host call may take, in bytes.
     pub(super) arguments: usize,
     /// Whether it runs in the engine for concurrent tasks.
@@ -408,6 +410,7 @@ impl Engine {
             cache,
             initial_memory,
             likely: Likely::default(),
+            pace: Pace::default(),
             arguments: arguments(&function.limits, &handlers),
             handlers,
             kind,

@@ -1,6 +1,7 @@
 //! Runs functions: components are compiled once and cached, and each event gets a fresh instance with
 //! limits of its own, gone when it returns.
 
+mod apart;
 mod cache;
 mod compile;
 mod explain;
@@ -11,6 +12,7 @@ mod likely;
 mod limiter;
 mod load;
 mod notes;
+mod pace;
 mod random;
 mod seal;
 mod settings;
@@ -21,6 +23,7 @@ mod sweep;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 pub use cache::{Cache, CacheUse};
@@ -31,6 +34,7 @@ pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
 
 use crate::clock::Clock;
 use crate::ports::{Budget, Delivery, Handled, Handler, Journal, StagingRoom};
+use apart::{Apart, Moving};
 use instance::Ready;
 use load::Loader;
 use sweep::Sweep;
@@ -45,6 +49,7 @@ pub struct Engine {
     budget: Arc<Budget>,
     ready: Arc<Ready>,
     sweep: Sweep,
+    apart: Arc<Apart>,
     /// For as many instances as may be alive.
     room: Arc<Semaphore>,
     instances: usize,
@@ -93,6 +98,7 @@ impl Engine {
             budget: config.budget,
             ready,
             sweep: Sweep::default(),
+            apart: Arc::default(),
             room: Arc::new(Semaphore::new(config.instances as usize)),
             instances: config.instances as usize,
         })
@@ -139,11 +145,23 @@ impl Engine {
 }
 
 impl Handler for Engine {
-    async fn handle(&self, function: &str, batch: &[Delivery]) -> Handled {
-        match self.functions.get(function) {
-            Some(loaded) => self.invoke(loaded, batch).await,
-            None => Handled::fault(batch, format!("no function {function:?} is loaded")),
-        }
+    async fn handle(self: &Arc<Self>, function: &str, batch: &Arc<Vec<Delivery>>) -> Handled {
+        let Some(loaded) = self.functions.get(function) else {
+            return Handled::fault(batch, format!("no function {function:?} is loaded"));
+        };
+        let (engine, function) = (Arc::clone(self), Arc::clone(loaded));
+        let batch = Arc::clone(batch);
+        let work = async move { engine.invoke(&function, &batch).await };
+        Moving::new(&self.apart, loaded, work).await
+    }
+
+    fn apart(&self, function: &str) -> Option<&Handle> {
+        let loaded = self.functions.get(function)?;
+        let handle = loaded
+            .likely
+            .computes_for_long()
+            .then(|| self.apart.handle());
+        handle.flatten()
     }
 
     async fn prepare(&self, function: &str) {

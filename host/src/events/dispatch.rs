@@ -223,7 +223,11 @@ impl<H: Handler> Worker<H> {
             since,
             permit,
         };
-        running.spawn(attempt.run(deliveries));
+        let attempt = attempt.run(deliveries);
+        match self.handler.apart(&self.function.name) {
+            Some(apart) => running.spawn_on(attempt, apart),
+            None => running.spawn(attempt),
+        };
     }
 
     /// What is due, up to so many batches; a batch waits for more as long as its window is.
@@ -323,7 +327,9 @@ impl<H: Handler> Attempt<H> {
         let handled = match self.settled_beforehand(&mut deliveries).await {
             Some(outcome) => unhandled(vec![outcome; deliveries.len()]),
             None => {
-                let handled = self.handler.handle(&self.function.name, &deliveries).await;
+                let batch = Arc::new(deliveries);
+                let handled = self.handler.handle(&self.function.name, &batch).await;
+                deliveries = Arc::unwrap_or_clone(batch);
                 self.idle.took(self.since.elapsed());
                 handled
             }

@@ -1,6 +1,9 @@
 //! What delivery asks of the engine.
 
 use std::fmt;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
 
 use super::{Cost, Delivery, Outcome, Reserved, Transaction};
 
@@ -8,7 +11,15 @@ use super::{Cost, Delivery, Outcome, Reserved, Transaction};
 pub trait Handler: Send + Sync + 'static {
     /// Runs `function` on a batch of one or more deliveries, in a fresh instance. Never fails: what
     /// goes wrong is each delivery's outcome.
-    fn handle(&self, function: &str, batch: &[Delivery]) -> impl Future<Output = Handled> + Send;
+    fn handle(
+        self: &Arc<Self>,
+        function: &str,
+        batch: &Arc<Vec<Delivery>>,
+    ) -> impl Future<Output = Handled> + Send;
+
+    /// Where an attempt of `function` is to run, with all that comes before and after its handler, if not here: it is
+    /// likely to hold its thread for long.
+    fn apart(&self, function: &str) -> Option<&Handle>;
 
     /// Makes ready what the next event of `function` needs, so that it needn't wait for it.
     fn prepare(&self, function: &str) -> impl Future<Output = ()> + Send;

@@ -18,6 +18,8 @@ const KEPT_FILES: u32 = 4;
 #[derive(Debug)]
 pub struct FileJournal {
     dir: PathBuf,
+    /// Whoever is next for the state holds it: one that writes again and again lets others in between.
+    next: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -43,12 +45,15 @@ impl FileJournal {
         };
         Ok(Self {
             dir: dir.to_owned(),
+            next: Mutex::default(),
             state: Mutex::new(state),
         })
     }
 
     fn append(&self, line: &[u8]) -> io::Result<()> {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(next);
         if state.bytes >= FILE_BYTES {
             rotate(&self.dir)?;
             (state.file, state.bytes) = open_current(&self.dir)?;

@@ -63,7 +63,7 @@ const TAIL_LINES: usize = 20;
 /// What guests run in.
 pub struct App {
     manifest: Manifest,
-    engine: Engine,
+    engine: Arc<Engine>,
     buckets: Buckets,
     keyvalue: Arc<dyn KeyValue>,
     dir: tempfile::TempDir,
@@ -140,7 +140,7 @@ impl App {
             Rooms::of(&manifest),
         );
         Self {
-            engine: engine.unwrap(),
+            engine: Arc::new(engine.unwrap()),
             buckets: Arc::new(buckets),
             keyvalue: Arc::new(Values),
             manifest,
@@ -157,7 +157,7 @@ impl App {
         std::fs::write(self.component(), wasm).unwrap();
         let function = self.manifest.function(kind).unwrap();
         load_function(
-            &mut self.engine,
+            Arc::get_mut(&mut self.engine).unwrap(),
             &self.manifest,
             function,
             &self.buckets,
@@ -176,9 +176,8 @@ impl App {
             _ => &[body],
         };
         let events = bodies.iter().zip(1..);
-        let batch: Vec<_> = events
-            .map(|(body, seq)| delivery(seq, kind, body))
-            .collect();
+        let batch = events.map(|(body, seq)| delivery(seq, kind, body));
+        let batch = Arc::new(batch.collect());
         let handled = block_on(self.engine.handle(kind, &batch));
         check(function, &batch, &handled);
         handled.outcomes.into_iter().map(|end| end.0).collect()

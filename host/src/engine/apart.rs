@@ -1,0 +1,171 @@
+//! Threads for guests that compute for long, so that all else goes on as if they weren't there.
+//!
+//! Most handlers take some microseconds, and run where their event came, on the threads that serve everything else.
+//! One that holds such a thread for longer than `LONG` goes on among its like, on threads of a lower priority; and
+//! where those before it did so, the whole attempt begins there.
+
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+
+use super::load::LoadedFunction;
+
+/// What an attempt may take of a thread that others need.
+pub(super) const LONG: Duration = Duration::from_millis(1);
+
+/// How much less such a thread counts for the system: one of them and one of the others at once get a tenth and nine
+/// tenths of a processor.
+const NICE: i32 = 10;
+
+std::thread_local! {
+    static IS_APART: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// As many threads as there are processors, made at the first need.
+#[derive(Default)]
+pub(super) struct Apart(OnceLock<Option<Runtime>>);
+
+impl Apart {
+    /// None where the system gives no threads: then all run together.
+    pub fn handle(&self) -> Option<&Handle> {
+        let runtime = self.0.get_or_init(|| {
+            let runtime = Builder::new_multi_thread()
+                .thread_name("kinglet-apart")
+                .enable_all()
+                .on_thread_start(|| {
+                    IS_APART.set(true);
+                    // Where it isn't allowed, they share alike.
+                    let _ = rustix::process::setpriority_process(None, NICE);
+                })
+                .build();
+            runtime
+                .inspect_err(
+                    |error| tracing::warn!(%error, "no threads for guests that compute for long"),
+                )
+                .ok()
+        });
+        runtime.as_ref().map(Runtime::handle)
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take().flatten() {
+            // It may be dropped where nothing may wait.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A guest at work.
+pub(super) struct Moving<T> {
+    place: Place<T>,
+    apart: Arc<Apart>,
+}
+
+enum Place<T> {
+    Here(Timed<T>),
+    Apart(JoinHandle<T>),
+    /// On its way.
+    None,
+}
+
+impl<T: Send + 'static> Moving<T> {
+    /// `work` is begun where it is polled, unless its function is likely to compute for long.
+    pub fn new(
+        apart: &Arc<Apart>,
+        function: &Arc<LoadedFunction>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
+        let timed = Timed {
+            work: Box::pin(work),
+            function: Arc::clone(function),
+            busy: Duration::ZERO,
+        };
+        let mut moving = Self {
+            place: Place::Here(timed),
+            apart: Arc::clone(apart),
+        };
+        if function.likely.computes_for_long() {
+            moving.go();
+        }
+        moving
+    }
+
+    /// On to the others that compute for long, if it isn't there.
+    fn go(&mut self) {
+        if IS_APART.get() {
+            return;
+        }
+        let Some(handle) = self.apart.handle() else {
+            return;
+        };
+        self.place = match mem::replace(&mut self.place, Place::None) {
+            Place::Here(timed) => Place::Apart(handle.spawn(timed)),
+            place => place,
+        };
+    }
+}
+
+impl<T: Send + 'static> Future for Moving<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        if let Place::Here(timed) = &mut self.place {
+            let polled = Pin::new(&mut *timed).poll(context);
+            if polled.is_ready() || timed.busy < LONG {
+                return polled;
+            }
+            self.go();
+        }
+        match &mut self.place {
+            Place::Apart(task) => match Pin::new(task).poll(context) {
+                Poll::Ready(Ok(value)) => Poll::Ready(value),
+                Poll::Ready(Err(error)) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The host ends.
+                    Err(_) => Poll::Pending,
+                },
+                Poll::Pending => Poll::Pending,
+            },
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Moving<T> {
+    fn drop(&mut self) {
+        if let Place::Apart(task) = &self.place {
+            task.abort();
+        }
+    }
+}
+
+/// Work, and how long it has held a thread.
+struct Timed<T> {
+    work: Pin<Box<dyn Future<Output = T> + Send>>,
+    function: Arc<LoadedFunction>,
+    busy: Duration,
+}
+
+impl<T> Future for Timed<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let begun = Instant::now();
+        let polled = self.work.as_mut().poll(context);
+        self.busy += begun.elapsed();
+        polled
+    }
+}
+
+impl<T> Drop for Timed<T> {
+    fn drop(&mut self) {
+        self.function.likely.learn_time(self.busy);
+    }
+}
