@@ -377,7 +377,13 @@ impl App {
             return Ok(None);
         }
         let address = address.unwrap_or(manifest.http.listen);
-        Ok(Some(HttpTrigger::listen(manifest, address).await?))
+        let (journal, clock) = (
+            Arc::clone(self.events.journal()),
+            self.events.clock().clone(),
+        );
+        Ok(Some(
+            HttpTrigger::listen(manifest, address, journal, clock).await?,
+        ))
     }
 
     /// Runs until told to stop, or to restore a backup, which is returned: watches buckets and delivers. Calls

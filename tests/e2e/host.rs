@@ -61,6 +61,15 @@ impl Host {
         });
     }
 
+    /// Waits until standard error has a line with this in it.
+    #[track_caller]
+    pub fn warned(&mut self, part: &str) {
+        self.wait(part, |host| {
+            let said = host.lines.iter().any(|line| line.contains(part));
+            said.then_some(())
+        });
+    }
+
     /// Waits until a record fits, and gives the first that does.
     #[track_caller]
     pub fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {

@@ -7,9 +7,9 @@ use crate::harness::App;
 use crate::host::{Host, PATIENCE, settled, text};
 
 /// The fixtures that do what a request's path says, on any path: of `wasi:http` 0.2 and of 0.3.
-const PROBES: [&str; 2] = ["http-probe", "http-probe-p3"];
+pub const PROBES: [&str; 2] = ["http-probe", "http-probe-p3"];
 
-fn probe(guest: &str) -> App {
+pub fn probe(guest: &str) -> App {
     probe_within(
         guest,
         r#"memory = "64MiB", fuel = 2_000_000_000, timeout = "700ms", concurrency = 2"#,
@@ -50,20 +50,20 @@ pub fn up_without(app: &App, guard: Option<&str>) -> Host {
 }
 
 /// Where the host says that it listens.
-fn address(host: &Host) -> SocketAddr {
-    let line = host.lines.iter().find(|line| line.contains("http://"));
-    let (_, rest) = line.unwrap().split_once("http://").unwrap();
+pub fn address(host: &Host) -> SocketAddr {
+    let line = host.lines.iter().find(|line| line.contains("://"));
+    let (_, rest) = line.unwrap().split_once("://").unwrap();
     rest.split('/').next().unwrap().parse().unwrap()
 }
 
-fn connect(host: &Host) -> TcpStream {
+pub fn connect(host: &Host) -> TcpStream {
     let stream = TcpStream::connect(address(host)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// Sends what is given, and returns all that comes until the host closes.
-fn send(host: &Host, request: &str) -> String {
+pub fn send(host: &Host, request: &str) -> String {
     let mut stream = connect(host);
     stream.write_all(request.as_bytes()).unwrap();
     let mut response = Vec::new();

@@ -24,6 +24,7 @@ mod harness;
 mod host;
 mod hostile;
 mod http;
+mod http_server;
 mod init;
 mod instances;
 mod invoke;

@@ -306,6 +306,7 @@ mod tests {
                 | RecordKind::Output { text, .. }
                 | RecordKind::Host { text, .. } => text.clone(),
                 RecordKind::Outcome { text, .. } => text.clone(),
+                RecordKind::Request { client, .. } => client.clone(),
             })
             .collect()
     }

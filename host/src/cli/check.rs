@@ -12,6 +12,7 @@ use crate::app::{Rooms, load_function, new_engine};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
+use crate::triggers::http::check_certificate;
 
 /// Check the manifest and the components without running anything.
 #[derive(Debug, Args)]
@@ -66,6 +67,7 @@ impl Check {
                 _ => {}
             }
         }
+        check_certificate(&manifest)?;
         let clock = Clock::system();
         let mut engine = new_engine(
             &manifest,

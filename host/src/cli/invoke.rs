@@ -228,8 +228,8 @@ impl Invoke {
         };
         match (source, file) {
             (Source::Schedule(_), _) => bail!("a schedule takes no event of another kind"),
-            (Source::Http(route), _) => bail!(
-                "{:?} answers requests to {route}; start `kinglet up`, and send it one with `curl`",
+            (Source::Http(requests), _) => bail!(
+                "{:?} answers requests to {requests}; start `kinglet up`, and send it one with `curl`",
                 self.function
             ),
             (Source::Topic(topic), Some(EventFile::Message(message))) => {

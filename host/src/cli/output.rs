@@ -43,6 +43,20 @@ pub(super) fn record_text(record: &Record) -> String {
         } => format!("stderr: {text}"),
         RecordKind::Host { level, text } => format!("{}: {text}", level_word(*level)),
         RecordKind::Outcome { .. } => outcome_text(&record.kind),
+        RecordKind::Request {
+            status,
+            bytes,
+            whole,
+            run_us,
+            client,
+            ..
+        } => {
+            let cut = if *whole { "" } else { ", cut off" };
+            format!(
+                "{status}, {bytes} bytes to {client} in {}{cut}",
+                micros(*run_us)
+            )
+        }
     };
     // Lines that follow are indented, so that a record is seen as one.
     format!("{time} {scope}: {}", text.replace('\n', "\n    "))

@@ -147,8 +147,8 @@ fn check(manifest: &Manifest, function: &str, bucket: &str) -> anyhow::Result<()
         Source::Topic(topic) => anyhow::bail!(
             "{function:?} is woken by messages on {topic:?}, not by objects; use `kinglet publish {topic}`"
         ),
-        Source::Http(route) => anyhow::bail!(
-            "{function:?} answers requests to {route}, and isn't woken by objects; start `kinglet up`, and send \
+        Source::Http(requests) => anyhow::bail!(
+            "{function:?} answers requests to {requests}, and isn't woken by objects; start `kinglet up`, and send \
              it one with `curl`"
         ),
         Source::Schedule(_) => anyhow::bail!(

@@ -13,7 +13,7 @@ use super::output::{micros, print_json, print_line, record_text};
 use super::{AppArgs, CacheArgs, HELD, HELD_PAUSE, NO_FUNCTIONS, Verdict, restore_store};
 use crate::app::{App, AppError, journal_dir};
 use crate::clock::Clock;
-use crate::config::{Manifest, Source};
+use crate::config::{HostName, Manifest, Requests, Source, Verb};
 use crate::control::{Response, Restore};
 use crate::engine::{CacheUse, Engine};
 use crate::ports::QueueError;
@@ -155,6 +155,29 @@ async fn open_again(manifest: &Arc<Manifest>, clock: &Clock) -> Result<App, AppE
     }
 }
 
+/// Where requests of a function go.
+fn addresses(requests: Requests<'_>, scheme: &str, listening: SocketAddr) -> String {
+    let methods: Vec<&str> = requests
+        .methods
+        .iter()
+        .map(|Verb(method)| method.as_str())
+        .collect();
+    let mut hosts: Vec<String> = requests.hosts.iter().map(HostName::to_string).collect();
+    if hosts.is_empty() {
+        hosts.push(listening.to_string());
+    }
+    let places = hosts.iter().flat_map(|host| {
+        let routes = requests.routes.iter();
+        routes.map(move |route| format!("{scheme}://{host}{route}"))
+    });
+    let places: Vec<String> = places.collect();
+    let methods = match methods.is_empty() {
+        true => String::new(),
+        false => methods.join("|") + " ",
+    };
+    format!("{methods}{}", places.join(", "))
+}
+
 /// What is about to run, for the person who starts it.
 async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyhow::Result<String> {
     let paused: Vec<String> = app
@@ -170,6 +193,10 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
         1 => format!("{}: 1 function\n", manifest.app.name),
         several => format!("{}: {several} functions\n", manifest.app.name),
     };
+    let scheme = match manifest.http.tls {
+        Some(_) => "https",
+        None => "http",
+    };
     for function in &manifest.functions {
         let woken_by = match function.on.source() {
             Source::Bucket(bucket) => {
@@ -177,9 +204,9 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
             }
             Source::Topic(topic) => format!("messages on {topic}"),
             Source::Schedule(schedule) => format!("schedule {}", schedule.as_str()),
-            Source::Http(route) => match http {
-                Some(address) => format!("http://{address}{route}"),
-                None => format!("requests to {route}"),
+            Source::Http(requests) => match http {
+                Some(address) => addresses(requests, scheme, address),
+                None => format!("requests to {requests}"),
             },
         };
         let compiled = match engine

@@ -20,7 +20,7 @@ use crate::guard::visible;
 
 pub use grants::Grant;
 use index::Index;
-pub use route::Route;
+pub use route::{HostName, Requests, Route, Segment, Verb};
 pub use schedule::{Missed, Schedule, Zone};
 pub use snapshot::{Allowed, SnapshotConfig};
 pub use validate::{NAME_RULE, is_name};
@@ -92,12 +92,32 @@ pub struct HttpConfig {
     /// Address and port; by default port 3000 of this machine alone.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+    /// Has connections be of TLS.
+    pub tls: Option<TlsConfig>,
+    /// Connections at once; more wait.
+    pub max_connections: usize,
+    /// Whether the logs tell each request.
+    pub access_log: bool,
+}
+
+/// The server's own certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TlsConfig {
+    /// A file in PEM: the certificate, and those that it was signed with. Relative to the manifest, and read again when it
+    /// changes.
+    pub certificate: PathBuf,
+    /// A file in PEM: its private key.
+    pub key: PathBuf,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3_000)),
+            tls: None,
+            max_connections: 1_024,
+            access_log: false,
         }
     }
 }
@@ -216,7 +236,14 @@ pub struct Trigger {
     /// Messages on this topic.
     pub message: Option<String>,
     /// Requests to these paths.
-    pub http: Option<Route>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub http: Vec<Route>,
+    /// Only requests of these methods.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub methods: Vec<Verb>,
+    /// Only requests that name one of these hosts.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub hosts: Vec<HostName>,
     /// How many requests an instance answers, one after the other; by default one.
     pub reuse: Option<u32>,
     /// At these times; the function takes them as messages.
@@ -242,8 +269,8 @@ pub enum Source<'a> {
     Topic(&'a str),
     /// The clock.
     Schedule(&'a Schedule),
-    /// Requests to these paths.
-    Http(&'a Route),
+    /// These requests.
+    Http(Requests<'a>),
 }
 
 impl Trigger {
@@ -253,8 +280,12 @@ impl Trigger {
             Source::Bucket(bucket)
         } else if let Some(schedule) = &self.schedule {
             Source::Schedule(schedule)
-        } else if let Some(route) = &self.http {
-            Source::Http(route)
+        } else if !self.http.is_empty() {
+            Source::Http(Requests {
+                routes: &self.http,
+                methods: &self.methods,
+                hosts: &self.hosts,
+            })
         } else {
             Source::Topic(self.message.as_deref().unwrap_or_default())
         }
@@ -293,6 +324,8 @@ pub struct Limits {
     pub log: ByteSize,
     /// Bytes that an attempt may move through host calls, both ways.
     pub host_calls: ByteSize,
+    /// Bytes that the body of a request may have.
+    pub request: ByteSize,
     /// Bytes that the body of a response may have.
     pub response: ByteSize,
 }
@@ -307,6 +340,7 @@ impl Default for Limits {
             staging: ByteSize(256 << 20),
             log: ByteSize(64 << 10),
             host_calls: ByteSize(1 << 30),
+            request: ByteSize(1 << 30),
             response: ByteSize(1 << 30),
         }
     }

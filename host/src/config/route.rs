@@ -1,17 +1,81 @@
-//! Which paths a function answers.
+//! Which requests a function answers.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use http::Method;
 
 /// What stands for everything below a path.
 const BELOW: &str = "/...";
 
-/// A path, or with `/...` at its end that path and everything below it.
+/// A path; with `/...` at its end that path and everything below it. A segment `{name}` is any one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    path: String,
+    text: String,
+    segments: Vec<Segment>,
     below: bool,
+}
+
+/// What stands between two slashes of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// These characters, as requests have them: what isn't plain is encoded, as `%20`.
+    Exact(String),
+    /// Any, which the function is told under this name.
+    Any(String),
+}
+
+/// A host that requests name, without its port, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostName {
+    /// This one.
+    Exact(String),
+    /// Every one that ends with a dot and this.
+    Below(String),
+}
+
+/// The requests of one function.
+#[derive(Clone, Copy, Debug)]
+pub struct Requests<'a> {
+    /// Their paths.
+    pub routes: &'a [Route],
+    /// Their methods; none for those that no other function names. With `GET` comes `HEAD`.
+    pub methods: &'a [Verb],
+    /// The hosts that they name; none for those that no other function names.
+    pub hosts: &'a [HostName],
+}
+
+/// A request's method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verb(pub Method);
+
+impl TryFrom<String> for Verb {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let standard = text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        match Method::from_bytes(text.as_bytes()) {
+            Ok(method) if standard && method != Method::CONNECT => Ok(Self(method)),
+            _ => Err(format!(
+                "{text:?} isn't a method that a function answers; use \"GET\", \"POST\" and the like"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Route {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).map_err(|problem| {
+            format!(
+                "{text:?} isn't a route: {problem}; use a path, as \"/hello\" or \"/users/{{id}}\", with `/...` at \
+                 its end for all below it"
+            )
+        })
+    }
 }
 
 impl Route {
@@ -20,58 +84,170 @@ impl Route {
             Some(path) => (path, true),
             None => (text, false),
         };
-        let problem = if !(path.starts_with('/') || (below && path.is_empty())) {
-            "it doesn't begin with `/`".to_owned()
-        } else if path.contains("...") {
-            "`...` stands at its end alone, after a `/`".to_owned()
-        } else if let Some(odd) = path.chars().find(|odd| !is_plain(*odd)) {
-            format!("{odd:?} can't be in it; requests have what isn't plain encoded, as `%20`")
-        } else {
-            String::new()
-        };
-        if !problem.is_empty() {
-            return Err(format!(
-                "{text:?} isn't a route: {problem}; use a path, as \"/hello\", with `/...` at its end for all \
-                 below it"
-            ));
+        if path.contains("...") {
+            return Err("`...` stands at its end alone, after a `/`".to_owned());
         }
-        Ok(Self {
-            path: path.to_owned(),
+        let segments = match path.strip_prefix('/') {
+            Some(path) => path
+                .split('/')
+                .map(Segment::parse)
+                .collect::<Result<_, _>>()?,
+            None if below && path.is_empty() => Vec::new(),
+            None => return Err("it doesn't begin with `/`".to_owned()),
+        };
+        let route = Self {
+            text: text.to_owned(),
+            segments,
             below,
+        };
+        let mut seen = BTreeSet::new();
+        if let Some(name) = route.parameters().find(|name| !seen.insert(*name)) {
+            return Err(format!("it has {{{name}}} twice"));
+        }
+        Ok(route)
+    }
+
+    /// What it has between its slashes, in order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The names of the segments that are any, in order.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Exact(_) => None,
+            Segment::Any(name) => Some(name.as_str()),
         })
     }
 
-    /// The path.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// Whether it stands for what is below the path as well.
+    /// Whether it stands for what is below its path as well.
     pub fn is_below(&self) -> bool {
         self.below
+    }
+
+    /// The same for all routes that the same paths have.
+    pub(super) fn pattern(&self) -> String {
+        let mut pattern = String::new();
+        for segment in &self.segments {
+            pattern.push('/');
+            pattern.push_str(match segment {
+                Segment::Exact(text) => text,
+                Segment::Any(_) => "{}",
+            });
+        }
+        if self.below {
+            pattern.push_str(BELOW);
+        }
+        pattern
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(name) = text
+            .strip_prefix('{')
+            .and_then(|text| text.strip_suffix('}'))
+        {
+            // It becomes a part of a header's name.
+            let good = name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            return match good {
+                true => Ok(Self::Any(name.to_owned())),
+                false => Err(format!(
+                    "{text:?} isn't a parameter; its name has lower-case letters, digits and hyphens"
+                )),
+            };
+        }
+        match text.chars().find(|odd| !is_plain(*odd)) {
+            Some('{' | '}') => Err(format!(
+                "{text:?} has braces; a parameter is all of a segment, as \"/users/{{id}}\""
+            )),
+            Some(odd) => Err(format!(
+                "{odd:?} can't be in it; requests have what isn't plain encoded, as `%20`"
+            )),
+            None => Ok(Self::Exact(text.to_owned())),
+        }
     }
 }
 
 /// What a path has as it is. `*` and `:` would be taken for a pattern's.
 fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "/-._~%!$&'()+,;=@".contains(c)
+    c.is_ascii_alphanumeric() || "-._~%!$&'()+,;=@".contains(c)
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.path)?;
-        if self.below {
-            f.write_str(BELOW)
-        } else {
-            Ok(())
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (name, below) = match text.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (text.as_str(), false),
+        };
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+        // An address of version 6 stands in brackets.
+        let address = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'));
+        let good = match address {
+            Some(address) => !below && address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain),
+        };
+        if !good {
+            return Err(format!(
+                "{text:?} isn't a host; use a name in lower case without its port, as \"api.example.com\", or \
+                 \"*.example.com\" for all below it"
+            ));
+        }
+        Ok(match below {
+            true => Self::Below(name.to_owned()),
+            false => Self::Exact(name.to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Route {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+impl Requests<'_> {
+    /// Whether some method is named by both, or none by either.
+    pub(super) fn share_a_method(self, other: Self) -> bool {
+        match self.methods {
+            [] => other.methods.is_empty(),
+            methods => methods.iter().any(|method| other.methods.contains(method)),
+        }
+    }
+}
+
+/// As people name them: `GET api.example.com/users/{id}`.
+impl fmt::Display for Requests<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Verb(method)) in self.methods.iter().enumerate() {
+            write!(f, "{}{method}", if at > 0 { "|" } else { "" })?;
+        }
+        if !self.methods.is_empty() {
+            f.write_str(" ")?;
+        }
+        for (at, host) in self.hosts.iter().enumerate() {
+            write!(f, "{}{host}", if at > 0 { "|" } else { "" })?;
+        }
+        for (at, route) in self.routes.iter().enumerate() {
+            write!(f, "{}{route}", if at > 0 { "|" } else { "" })?;
+        }
+        Ok(())
     }
 }
 
@@ -81,22 +257,70 @@ mod tests {
 
     #[test]
     fn what_is_no_route_is_told_why() {
-        for good in ["/hello", "/api/...", "/...", "/", "/a%20b"] {
-            assert_eq!(Route::parse(good).unwrap().to_string(), good);
+        for good in [
+            "/hello",
+            "/api/...",
+            "/...",
+            "/",
+            "/a%20b",
+            "/users/{id}/files/{file-2}/...",
+        ] {
+            assert_eq!(Route::try_from(good.to_owned()).unwrap().to_string(), good);
         }
         for (bad, says) in [
             ("", "doesn't begin"),
             ("hello", "doesn't begin"),
-            ("...", "doesn't begin"),
+            ("...", "at its end alone"),
             ("/a/.../b", "at its end alone"),
             ("/a?b", "'?'"),
             ("/:id", "':'"),
             ("/*", "'*'"),
             ("/a b", "' '"),
             ("/\u{e4}", "'\u{e4}'"),
+            ("/{}", "lower-case"),
+            ("/{Id}", "lower-case"),
+            ("/a{id}", "all of a segment"),
+            ("/{id}/{no}/{id}", "{id} twice"),
         ] {
-            let error = Route::parse(bad).unwrap_err();
+            let error = Route::try_from(bad.to_owned()).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_all_below_one() {
+        for good in [
+            "localhost",
+            "api.example.com",
+            "*.example.com",
+            "127.0.0.1",
+            "[::1]",
+        ] {
+            assert_eq!(
+                HostName::try_from(good.to_owned()).unwrap().to_string(),
+                good
+            );
+        }
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "Example.com",
+            "a:80",
+            "a/b",
+            "[::1",
+            "*.[::1]",
+            "http://a",
+        ] {
+            assert!(HostName::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_method_is_in_capitals() {
+        assert_eq!(Verb::try_from("GET".to_owned()).unwrap().0, Method::GET);
+        for bad in ["", "get", "CONNECT", "GET POST", "G\u{c4}T"] {
+            assert!(Verb::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{COMPILER, Function, INSTANCE, Manifest, OrderBy, SnapshotConfig, Source};
+use super::{
+    COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, SnapshotConfig, Source,
+};
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
 /// can hold.
@@ -54,6 +56,12 @@ impl Manifest {
                 ));
             }
         }
+        let connections = self.http.max_connections;
+        if !(1..=100_000).contains(&connections) {
+            problems.push(format!(
+                "http.max-connections = {connections}: use 1 to 100000"
+            ));
+        }
         if self.compile.timeout.0.is_zero() {
             problems
                 .push("compile.timeout = \"0s\": nothing could be compiled; use more".to_owned());
@@ -95,7 +103,7 @@ impl Manifest {
             }
         }
         let mut seen = BTreeMap::new();
-        let mut routes: BTreeMap<String, &str> = BTreeMap::new();
+        let mut routes = Routes::default();
         for function in &self.functions {
             if seen.insert(&function.name, ()).is_some() {
                 problems.push(format!(
@@ -103,13 +111,8 @@ impl Manifest {
                     function.name
                 ));
             }
-            if let Some(route) = &function.on.http
-                && let Some(other) = routes.insert(route.to_string(), &function.name)
-            {
-                problems.push(format!(
-                    "functions {other:?} and {:?} have the same route {route}; give one of them another",
-                    function.name
-                ));
+            if let Source::Http(requests) = function.on.source() {
+                routes.add(&function.name, requests, &mut problems);
             }
             self.function_problems(function, &mut problems);
         }
@@ -126,7 +129,7 @@ impl Manifest {
             on.object_created.is_some(),
             on.message.is_some(),
             on.schedule.is_some(),
-            on.http.is_some(),
+            !on.http.is_empty(),
         ];
         if sources.into_iter().filter(|given| *given).count() != 1 {
             say(
@@ -147,7 +150,7 @@ impl Manifest {
             say("objects have no attributes to order by; use `order-by = \"key\"`".to_owned());
         }
         match on.reuse {
-            Some(_) if on.http.is_none() => {
+            Some(_) if on.http.is_empty() => {
                 say("`reuse` goes with `http`: each event has an instance of its own".to_owned());
             }
             Some(reuse) if !(1..=100_000).contains(&reuse) => {
@@ -155,7 +158,10 @@ impl Manifest {
             }
             _ => {}
         }
-        if on.http.is_some() {
+        if on.http.is_empty() && !(on.methods.is_empty() && on.hosts.is_empty()) {
+            say("`methods` and `hosts` go with `http`".to_owned());
+        }
+        if !on.http.is_empty() {
             let grants = &function.grants;
             let effects = !grants.write.is_empty()
                 || !grants.publish.is_empty()
@@ -204,6 +210,7 @@ impl Manifest {
             ("staging", limits.staging.0, 0, 64 << 30),
             ("log", limits.log.0, 0, 64 << 20),
             ("host-calls", limits.host_calls.0, 1, 1 << 40),
+            ("request", limits.request.0, 0, 1 << 40),
             ("response", limits.response.0, 0, 1 << 40),
         ] {
             if !(least..=most).contains(&value) {
@@ -291,7 +298,7 @@ impl Manifest {
                     Source::Bucket(bucket) => format!("bucket {bucket:?}"),
                     Source::Topic(topic) => format!("topic {topic:?}"),
                     Source::Schedule(schedule) => format!("schedule {:?}", schedule.as_str()),
-                    Source::Http(route) => format!("a request to {route}"),
+                    Source::Http(requests) => format!("a request to {requests}"),
                 };
                 format!("{source} wakes {:?}", function.name)
             })
@@ -308,6 +315,35 @@ impl Manifest {
              with `allow-loop = HOPS`",
             steps.join(", then ")
         )
+    }
+}
+
+/// Which requests are taken, by host and pattern.
+#[derive(Default)]
+struct Routes<'a>(BTreeMap<(Option<&'a HostName>, String), Vec<(&'a str, Requests<'a>)>>);
+
+impl<'a> Routes<'a> {
+    /// Each request has one function at most.
+    fn add(&mut self, function: &'a str, requests: Requests<'a>, problems: &mut Vec<String>) {
+        let hosts = requests.hosts.iter().map(Some);
+        let whichever = requests.hosts.is_empty().then_some(None);
+        for host in hosts.chain(whichever) {
+            for route in requests.routes {
+                let others = self.0.entry((host, route.pattern())).or_default();
+                if let Some((other, _)) = others.iter().find(|(_, of)| requests.share_a_method(*of))
+                {
+                    let host = host.map_or_else(String::new, |host| format!(" of host {host}"));
+                    problems.push(match *other == function {
+                        true => format!("function {function:?} has the route {route}{host} twice; remove one"),
+                        false => format!(
+                            "functions {other:?} and {function:?} have the same route {route}{host}; give one of them \
+                             another, or other `methods`"
+                        ),
+                    });
+                }
+                others.push((function, requests));
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use super::load::LoadedFunction;
+use crate::ports::{KeepsApart, Place};
 
 /// What an attempt may take of a thread that others need.
 pub(super) const LONG: Duration = Duration::from_millis(1);
@@ -64,11 +65,11 @@ impl Drop for Apart {
 
 /// A guest at work.
 pub(super) struct Moving<T> {
-    place: Place<T>,
+    place: At<T>,
     apart: Arc<Apart>,
 }
 
-enum Place<T> {
+enum At<T> {
     Here(Timed<T>),
     Apart(JoinHandle<T>),
     /// On its way.
@@ -82,13 +83,8 @@ impl<T: Send + 'static> Moving<T> {
         function: &Arc<LoadedFunction>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Self {
-        let timed = Timed {
-            work: Box::pin(work),
-            function: Arc::clone(function),
-            busy: Duration::ZERO,
-        };
         let mut moving = Self {
-            place: Place::Here(timed),
+            place: At::Here(Timed::new(function, work)),
             apart: Arc::clone(apart),
         };
         if function.likely.computes_for_long() {
@@ -105,8 +101,8 @@ impl<T: Send + 'static> Moving<T> {
         let Some(handle) = self.apart.handle() else {
             return;
         };
-        self.place = match mem::replace(&mut self.place, Place::None) {
-            Place::Here(timed) => Place::Apart(handle.spawn(timed)),
+        self.place = match mem::replace(&mut self.place, At::None) {
+            At::Here(timed) => At::Apart(handle.spawn(timed)),
             place => place,
         };
     }
@@ -116,7 +112,7 @@ impl<T: Send + 'static> Future for Moving<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        if let Place::Here(timed) = &mut self.place {
+        if let At::Here(timed) = &mut self.place {
             let polled = Pin::new(&mut *timed).poll(context);
             if polled.is_ready() || timed.busy < LONG {
                 return polled;
@@ -124,7 +120,7 @@ impl<T: Send + 'static> Future for Moving<T> {
             self.go();
         }
         match &mut self.place {
-            Place::Apart(task) => match Pin::new(task).poll(context) {
+            At::Apart(task) => match Pin::new(task).poll(context) {
                 Poll::Ready(Ok(value)) => Poll::Ready(value),
                 Poll::Ready(Err(error)) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
@@ -140,9 +136,50 @@ impl<T: Send + 'static> Future for Moving<T> {
 
 impl<T> Drop for Moving<T> {
     fn drop(&mut self) {
-        if let Place::Apart(task) = &self.place {
+        if let At::Apart(task) = &self.place {
             task.abort();
         }
+    }
+}
+
+/// A guest that is polled together with its connection, which is served apart where the guest computes for long.
+pub(super) struct Placed<T> {
+    timed: Timed<T>,
+    place: Arc<Place>,
+    keeps_apart: Option<KeepsApart>,
+    begun: bool,
+}
+
+impl<T> Placed<T> {
+    pub fn new(
+        place: &Arc<Place>,
+        function: &Arc<LoadedFunction>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
+        let apart = function.likely.computes_for_long();
+        Self {
+            timed: Timed::new(function, work),
+            place: Arc::clone(place),
+            keeps_apart: apart.then(|| place.keep_apart()),
+            begun: !apart || IS_APART.get(),
+        }
+    }
+}
+
+impl<T> Future for Placed<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        if !mem::replace(&mut self.begun, true) {
+            // There.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.timed).poll(context);
+        if polled.is_pending() && self.timed.busy >= LONG && self.keeps_apart.is_none() {
+            self.keeps_apart = Some(self.place.keep_apart());
+        }
+        polled
     }
 }
 
@@ -151,6 +188,16 @@ struct Timed<T> {
     work: Pin<Box<dyn Future<Output = T> + Send>>,
     function: Arc<LoadedFunction>,
     busy: Duration,
+}
+
+impl<T> Timed<T> {
+    fn new(function: &Arc<LoadedFunction>, work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self {
+            work: Box::pin(work),
+            function: Arc::clone(function),
+            busy: Duration::ZERO,
+        }
+    }
 }
 
 impl<T> Future for Timed<T> {

@@ -11,14 +11,18 @@ use std::task::Poll;
 
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
-use self::call::{Head, Reply};
+pub(super) use self::call::RequestExceeded;
+use self::call::{Excess, Head, Reply};
 use super::Engine;
+use super::apart::Placed;
 use super::explain::{ended, explain};
 use super::instance::{Exports, Instance};
 use super::invoke::{Begun, arm, within};
@@ -26,8 +30,8 @@ use super::load::LoadedFunction;
 use super::sweep::Used;
 use crate::capabilities::LogScope;
 use crate::ports::{
-    Afterwards, BrokenOff, Cost, Failure, HostFault, HttpHandler, Limit, Outcome, Record,
-    RecordKind, ResponseBody, plain,
+    Afterwards, BrokenOff, Cost, Failure, HostFault, HttpHandler, Limit, Outcome, REQUEST_ID,
+    Record, RecordKind, ResponseBody, plain,
 };
 
 /// The source that records of requests have.
@@ -51,23 +55,29 @@ impl HttpHandler for Engine {
             // Others come at the same time: all their heads are read before the first guest runs.
             tokio::task::yield_now().await;
         }
-        let line = request_line(&request);
+        let limit = loaded.limits.request.0;
+        if request.body().size_hint().lower() > limit {
+            let text = format!("a request's body has at most {limit} bytes here");
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
+        }
+        let told = Told::of(&request);
         let bodyless = request.method() == Method::HEAD;
         let (sender, head) = oneshot::channel();
         let engine = Arc::clone(&self);
         let answering = engine.answer(
             Arc::clone(&loaded),
             request,
-            line.clone(),
+            told.clone(),
             sender,
             // What is left to do for the connection may hold the guest, so it mustn't hold that in turn.
             Arc::downgrade(&afterwards),
         );
+        let answering = Placed::new(&afterwards.place, &loaded, answering);
         let engine = Arc::clone(&self);
         let tell = move |outcome: &Outcome| {
-            engine.tell(&loaded, line.clone(), outcome, Cost::default());
+            engine.tell(&loaded, told.clone(), outcome, Cost::default());
         };
-        match first_answer(Box::pin(answering), head, bodyless, &afterwards).await {
+        match first_answer(answering, head, bodyless, &afterwards).await {
             Ok(First::Whole(response)) => response,
             Ok(First::Begun(parts, answer)) => {
                 let tell = move |broken: &BrokenOff| tell(&broke_off(broken));
@@ -85,6 +95,10 @@ impl HttpHandler for Engine {
                 plain(StatusCode::BAD_GATEWAY, text)
             }
         }
+    }
+
+    fn place_apart(&self) -> Option<Handle> {
+        self.apart.handle().cloned()
     }
 }
 
@@ -106,7 +120,7 @@ async fn first_answer(
 ) -> Result<First, Outcome> {
     let mut ended = None;
     let head = poll_fn(|context| {
-        if let Poll::Ready(end) = guest.as_mut().poll(context) {
+        if let Poll::Ready(end) = Pin::new(&mut guest).poll(context) {
             ended = Some(end);
             // It said by now what it had to say.
             return Poll::Ready(head.try_recv().ok());
@@ -167,6 +181,9 @@ fn failed(outcome: &Outcome) -> Response<ResponseBody> {
         Outcome::Limit(Limit::Deadline { .. }) => {
             (StatusCode::GATEWAY_TIMEOUT, "the function took too long")
         }
+        Outcome::Limit(limit @ Limit::Request { .. }) => {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, limit.to_string());
+        }
         Outcome::Undeliverable { .. } => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the function is busy; try again later",
@@ -182,14 +199,14 @@ impl Engine {
         self: Arc<Self>,
         function: Arc<LoadedFunction>,
         request: Request<Incoming>,
-        line: Option<String>,
+        told: Told,
         head: oneshot::Sender<Head>,
         afterwards: Weak<Afterwards>,
     ) -> Result<(), Outcome> {
         let waited = self.clock.stopwatch();
         let busy = |reason: String| {
             let outcome = Outcome::Undeliverable { reason };
-            self.tell(&function, line.clone(), &outcome, Cost::default());
+            self.tell(&function, told.clone(), &outcome, Cost::default());
             Err(outcome)
         };
         let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
@@ -205,15 +222,15 @@ impl Engine {
             Err(error) => {
                 let reason = error.to_string();
                 let outcome = Outcome::Fault(HostFault { reason });
-                self.tell(&function, line, &outcome, Cost::default());
+                self.tell(&function, told, &outcome, Cost::default());
                 return Err(outcome);
             }
         };
         let scope = LogScope {
             function: function.name.clone(),
             source: Some(SOURCE.to_owned()),
-            event: None,
-            subject: line.clone(),
+            event: told.id.clone(),
+            subject: Some(told.line.clone()),
             attempt: None,
         };
         let begun = {
@@ -246,18 +263,28 @@ impl Engine {
                 }
             };
             began = true;
+            let excess = Arc::<Excess>::default();
             let reply = Reply {
                 head,
+                request: function.limits.request.0,
+                excess: Arc::clone(&excess),
                 limit: function.limits.response.0,
             };
-            match &exports {
-                Exports::Http(proxy) => {
-                    call::incoming_handler(&mut store, proxy, request, reply).await?;
+            let calling = async {
+                match &exports {
+                    Exports::Http(proxy) => {
+                        call::incoming_handler(&mut store, proxy, request, reply).await
+                    }
+                    Exports::Service(service) => {
+                        call::handler(&mut store, service, request, reply).await
+                    }
+                    _ => Err(wasmtime::format_err!("the function answers no requests")),
                 }
-                Exports::Service(service) => {
-                    call::handler(&mut store, service, request, reply).await?;
-                }
-                _ => return Err(wasmtime::format_err!("the function answers no requests")),
+            };
+            tokio::select! {
+                biased;
+                called = calling => called?,
+                exceeded = excess.wait() => return Err(exceeded),
             }
             Ok(exports)
         };
@@ -277,7 +304,7 @@ impl Engine {
                 start_us: 0,
                 run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
             };
-            self.tell(&function, line, outcome, cost);
+            self.tell(&function, told, outcome, cost);
         }
         drop(permit);
         let answered = answered.saturating_add(1);
@@ -312,7 +339,7 @@ impl Engine {
     fn tell(
         &self,
         function: &LoadedFunction,
-        request: Option<String>,
+        Told { id, line }: Told,
         outcome: &Outcome,
         cost: Cost,
     ) {
@@ -320,8 +347,8 @@ impl Engine {
             time: self.clock.now(),
             function: Some(function.name.clone()),
             source: Some(SOURCE.to_owned()),
-            event: None,
-            subject: request,
+            event: id,
+            subject: Some(line),
             attempt: None,
             kind: RecordKind::Outcome {
                 outcome: outcome.clone(),
@@ -339,7 +366,20 @@ impl Engine {
 }
 
 /// A request as the logs name it.
-fn request_line(request: &Request<Incoming>) -> Option<String> {
-    let path: String = request.uri().path().chars().take(LINE).collect();
-    Some(format!("{} {path}", request.method()))
+#[derive(Clone)]
+struct Told {
+    id: Option<String>,
+    /// Its method and path.
+    line: String,
+}
+
+impl Told {
+    fn of(request: &Request<Incoming>) -> Self {
+        let id = request.headers().get(REQUEST_ID);
+        let path: String = request.uri().path().chars().take(LINE).collect();
+        Self {
+            id: id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
+            line: format!("{} {path}", request.method()),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What the HTTP trigger asks of the engine.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -10,11 +11,19 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::runtime::Handle;
 
 use super::Limit;
 
 /// A response's body: whole where the function had it written by the time of its head, else as it writes it.
 pub type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BrokenOff>>;
+
+/// The header with a request's id, under which the logs tell it: the client's, or the host's own where it has none.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// Of a request's extensions: it came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Secure;
 
 /// Answers requests.
 pub trait HttpHandler: Send + Sync + 'static {
@@ -26,14 +35,55 @@ pub trait HttpHandler: Send + Sync + 'static {
         request: Request<Incoming>,
         afterwards: Arc<Afterwards>,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
+
+    /// Where connections are served that are kept apart.
+    fn place_apart(&self) -> Option<Handle>;
 }
 
 /// What is left to do for a connection once its answers are sent: to drop what they took, and to make ready what the
 /// next one needs.
 #[derive(Default)]
-pub struct Afterwards(Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+pub struct Afterwards {
+    works: Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    /// Where the connection is served.
+    pub place: Arc<Place>,
+}
+
+/// Whether a connection is to be served apart from the others, since a guest of its own holds its thread for long.
+#[derive(Default)]
+pub struct Place(AtomicUsize);
+
+/// A guest that has its connection served apart, as long as this is held.
+pub struct KeepsApart(Arc<Place>);
+
+impl Place {
+    /// Has the connection be served apart.
+    pub fn keep_apart(self: &Arc<Self>) -> KeepsApart {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        KeepsApart(Arc::clone(self))
+    }
+
+    /// Whether it is to be.
+    pub fn is_apart(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for KeepsApart {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Afterwards {
+    /// For one request of a connection that is served at `place`.
+    pub fn at(place: &Arc<Place>) -> Self {
+        Self {
+            works: Mutex::default(),
+            place: Arc::clone(place),
+        }
+    }
+
     /// Leaves something to do. It mustn't wait for long.
     pub fn push(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.lock().push(Box::pin(work));
@@ -52,7 +102,7 @@ impl Afterwards {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Pin<Box<dyn Future<Output = ()> + Send>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

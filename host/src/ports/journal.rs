@@ -22,10 +22,10 @@ pub struct Record {
     /// The event's source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The event's id.
+    /// The event's id, or the request's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// The object's key or the topic.
+    /// The object's key, the topic, or the request's method and path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The attempt, from 1.
@@ -80,6 +80,27 @@ pub enum RecordKind {
         /// The topic of each message that was published.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         published: Vec<String>,
+    },
+    /// A request and its answer, where `http.access-log` asks for them.
+    Request {
+        /// Of the answer.
+        status: u16,
+        /// Of the answer's body, as it went to the connection.
+        bytes: u64,
+        /// Whether all of the answer went there.
+        whole: bool,
+        /// From the request's head to the end of the answer, in microseconds.
+        run_us: u64,
+        /// Its address.
+        client: String,
+        /// The host that the request named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// As `HTTP/1.1`.
+        version: String,
+        /// The program that it says it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_agent: Option<String>,
     },
     /// The host's own word: a file that can't be an object, a folder that can't be read.
     Host {

@@ -18,7 +18,9 @@ pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use budget::{Budget, MemoryUse, Share};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler, Spent};
-pub use http::{Afterwards, BrokenOff, HttpHandler, ResponseBody, plain};
+pub use http::{
+    Afterwards, BrokenOff, HttpHandler, KeepsApart, Place, REQUEST_ID, ResponseBody, Secure, plain,
+};
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};

@@ -150,6 +150,11 @@ pub enum Limit {
         /// What it had and asked for, together and with what an instance takes, in bytes.
         wanted: u64,
     },
+    /// The body of a request.
+    Request {
+        /// The function's limit, in bytes.
+        limit: u64,
+    },
     /// The call stack.
     Stack {
         /// The engine's limit, in bytes.
@@ -199,6 +204,10 @@ impl fmt::Display for Limit {
                 f,
                 "memory of the host, {limit} bytes where {wanted} were wanted; raise `host.memory`, or lower \
                  `limits.memory`"
+            ),
+            Self::Request { limit } => write!(
+                f,
+                "body of the request, {limit} bytes; raise `limits.request`"
             ),
             Self::Stack { limit } => write!(f, "stack, {limit} bytes; recurse less deeply"),
             Self::HostCalls { limit } => write!(

@@ -70,7 +70,7 @@ fn check_source(manifest: &Manifest, function: &Function) {
         on.object_created.is_some(),
         on.message.is_some(),
         on.schedule.is_some(),
-        on.http.is_some(),
+        !on.http.is_empty(),
     ];
     assert_eq!(sources.iter().filter(|given| **given).count(), 1);
     match on.source() {
@@ -108,7 +108,10 @@ fn check_source(manifest: &Manifest, function: &Function) {
             }
             let _: Missed = on.missed.unwrap_or_default();
         }
-        Source::Http(route) => assert!(route.is_below() || route.path().starts_with('/')),
+        Source::Http(requests) => {
+            let mut routes = requests.routes.iter();
+            assert!(routes.all(|route| route.to_string().starts_with('/')));
+        }
     }
 }
 

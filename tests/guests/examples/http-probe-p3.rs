@@ -51,6 +51,13 @@ impl wasip3::exports::http::handler::Guest for Probe {
                 response
             }
             "/echo" => echo(request),
+            "/count" => answer(200, count(request).await.to_string()),
+            "/trailers" => trailers(request).await,
+            shown if shown.starts_with("/show") => answer(200, show(&request, shown)),
+            download if download.starts_with("/download/") => {
+                let left = download["/download/".len()..].parse().unwrap_or(0);
+                send_bytes(left)
+            }
             "/error" => return Err(ErrorCode::ConfigurationError),
             "/panic" => panic!("before the answer"),
             "/panic-midway" => midway(async || panic!("in the middle")),
@@ -149,6 +156,78 @@ fn midway<F: Future<Output = ()>>(then: impl FnOnce() -> F + 'static) -> Respons
         // Sent by now, or soon.
         monotonic_clock::wait_for(100 * MS).await;
         then().await;
+    });
+    response
+}
+
+/// What it was asked for, a line for each header.
+fn show(request: &Request, path: &str) -> String {
+    let scheme = match request.get_scheme() {
+        Some(Scheme::Https) => "https",
+        _ => "http",
+    };
+    let authority = request.get_authority().unwrap_or_default();
+    let mut lines: Vec<_> = request
+        .get_headers()
+        .copy_all()
+        .into_iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(&value)))
+        .collect();
+    lines.sort();
+    lines.insert(
+        0,
+        format!("{:?} {scheme}://{authority}{path}", request.get_method()),
+    );
+    lines.join("\n")
+}
+
+/// How many bytes its body has.
+async fn count(request: Request) -> u64 {
+    let (_, sent) = wit_future::new(|| Ok(()));
+    let (mut incoming, _) = Request::consume_body(request, sent);
+    let mut bytes = 0;
+    loop {
+        let (status, piece) = incoming.read(Vec::with_capacity(1 << 16)).await;
+        bytes += piece.len() as u64;
+        if !matches!(status, StreamResult::Complete(_)) {
+            return bytes;
+        }
+    }
+}
+
+/// So many bytes, as fast as they go.
+fn send_bytes(mut left: u64) -> Response {
+    let (response, mut body) = start(200, Fields::new());
+    spawn_local(async move {
+        while left > 0 {
+            let next = left.min(1 << 16);
+            body.write_all(vec![b'x'; usize::try_from(next).unwrap_or(0)])
+                .await;
+            left -= next;
+        }
+    });
+    response
+}
+
+/// The trailers that came become those of the answer.
+async fn trailers(request: Request) -> Response {
+    let (_, sent) = wit_future::new(|| Ok(()));
+    let (mut incoming, came) = Request::consume_body(request, sent);
+    while let (StreamResult::Complete(_), _) = incoming.read(Vec::with_capacity(1 << 16)).await {}
+    let came = came.await.ok().flatten();
+    let back = Fields::new();
+    for (name, value) in came.map(|came| came.copy_all()).unwrap_or_default() {
+        let _ = back.append(&name, &value);
+    }
+    let headers = Fields::new();
+    let _ = headers.append("trailer", b"x-sum");
+    let (mut body, reader) = wit_stream::new();
+    let (sender, trailers) = wit_future::new(|| Ok(None));
+    let (response, _) = Response::new(headers, Some(reader), trailers);
+    spawn_local(async move {
+        body.write_all(b"behind this".to_vec()).await;
+        drop(body);
+        let _ = sender.write(Ok(Some(back))).await;
     });
     response
 }

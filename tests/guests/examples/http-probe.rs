@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
-    Scheme,
+    Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    ResponseOutparam, Scheme,
 };
 use wasip2::io::streams::{OutputStream, StreamError};
 
@@ -49,6 +49,14 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 ResponseOutparam::set(out, Ok(response));
             }
             "/echo" => echo(request, out),
+            "/count" => answer(out, 200, count(&request).to_string().as_bytes()),
+            "/trailers" => trailers(&request, out),
+            shown if shown.starts_with("/show") => {
+                answer(out, 200, show(&request, shown).as_bytes());
+            }
+            download if download.starts_with("/download/") => {
+                send_bytes(out, download["/download/".len()..].parse().unwrap());
+            }
             "/none" => {}
             "/panic" => panic!("before the answer"),
             "/panic-midway" => {
@@ -158,6 +166,88 @@ fn answer(out: ResponseOutparam, status: u16, text: &[u8]) {
     }
     drop(stream);
     OutgoingBody::finish(body, None).unwrap();
+}
+
+/// What it was asked for, a line for each header.
+fn show(request: &IncomingRequest, path: &str) -> String {
+    let scheme = match request.scheme() {
+        Some(Scheme::Https) => "https",
+        _ => "http",
+    };
+    let authority = request.authority().unwrap_or_default();
+    let mut lines: Vec<_> = request
+        .headers()
+        .entries()
+        .into_iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(&value)))
+        .collect();
+    lines.sort();
+    lines.insert(
+        0,
+        format!("{:?} {scheme}://{authority}{path}", request.method()),
+    );
+    lines.join("\n")
+}
+
+/// How many bytes its body has.
+fn count(request: &IncomingRequest) -> u64 {
+    let incoming = request.consume().unwrap();
+    let input = incoming.stream().unwrap();
+    let mut bytes = 0;
+    loop {
+        match input.blocking_read(1 << 16) {
+            Ok(piece) => bytes += piece.len() as u64,
+            Err(StreamError::Closed) => return bytes,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// So many bytes, as fast as they go.
+fn send_bytes(out: ResponseOutparam, mut left: u64) {
+    let (body, stream) = start(out, 200);
+    let piece = vec![b'x'; 1 << 16];
+    let ready = stream.subscribe();
+    while left > 0 {
+        let room = stream.check_write().unwrap();
+        if room == 0 {
+            ready.block();
+            continue;
+        }
+        let next = left.min(room).min(piece.len() as u64);
+        stream
+            .write(&piece[..usize::try_from(next).unwrap()])
+            .unwrap();
+        left -= next;
+    }
+    stream.blocking_flush().unwrap();
+    drop(ready);
+    drop(stream);
+    OutgoingBody::finish(body, None).unwrap();
+}
+
+/// The trailers that came become those of the answer.
+fn trailers(request: &IncomingRequest, out: ResponseOutparam) {
+    let incoming = request.consume().unwrap();
+    let input = incoming.stream().unwrap();
+    while input.blocking_read(1 << 16).is_ok() {}
+    drop(input);
+    let trailers = IncomingBody::finish(incoming);
+    trailers.subscribe().block();
+    let came = trailers.get().unwrap().unwrap().unwrap();
+    let headers = Fields::new();
+    headers.append("trailer", b"x-sum").unwrap();
+    let response = OutgoingResponse::new(headers);
+    let body = response.body().unwrap();
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().unwrap();
+    stream.blocking_write_and_flush(b"behind this").unwrap();
+    drop(stream);
+    let back = Fields::new();
+    for (name, value) in came.map(|came| came.entries()).unwrap_or_default() {
+        back.append(&name, &value).unwrap();
+    }
+    OutgoingBody::finish(body, Some(back)).unwrap();
 }
 
 /// Sends back what comes, as it comes.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -16,6 +16,7 @@ use tokio::task::unconstrained;
 
 use super::counted::Counted;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
+use crate::engine::apart::Placed;
 use crate::guard::{self, Guard};
 use crate::ports::{BrokenOff, Limit, Outcome, ResponseBody};
 
@@ -23,7 +24,7 @@ use crate::ports::{BrokenOff, Limit, Outcome, ResponseBody};
 pub(super) type Written = UnsyncBoxBody<Bytes, BrokenOff>;
 
 /// A guest that answers: ends with nothing to say, or with what was wrong.
-pub(super) type Guest = Pin<Box<dyn Future<Output = Result<(), Outcome>> + Send>>;
+pub(super) type Guest = Placed<Result<(), Outcome>>;
 
 /// So much of a body is gathered before its head is sent: most have all of it by then, and go out in one piece.
 const GATHERED: usize = 64 << 10;
@@ -45,6 +46,49 @@ pub(super) struct Answer {
     pub written: VecDeque<Frame<Bytes>>,
     /// How its body ended, once it has.
     pub end: Option<Result<(), NoEnd>>,
+    wakers: Arc<Wakers>,
+}
+
+/// Who lets a guest go on: whoever sends its body, and whoever does so beside that, which are two tasks over HTTP/2. What
+/// wakes the guest wakes both, since either may have let it go on last.
+#[derive(Default)]
+struct Wakers(Mutex<[Option<Waker>; 2]>);
+
+/// Their places there.
+#[derive(Clone, Copy)]
+enum By {
+    Body,
+    Beside,
+}
+
+impl Wakers {
+    fn set(&self, by: By, waker: &Waker) {
+        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let [body, beside] = &mut *wakers;
+        let own = match by {
+            By::Body => body,
+            By::Beside => beside,
+        };
+        match own {
+            Some(own) => own.clone_from(waker),
+            None => *own = Some(waker.clone()),
+        }
+    }
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let wakers = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
 }
 
 impl Answer {
@@ -54,6 +98,7 @@ impl Answer {
             body,
             written: VecDeque::new(),
             end: None,
+            wakers: Arc::default(),
         }
     }
 
@@ -68,7 +113,7 @@ impl Answer {
                 }
                 Poll::Ready(None) => {
                     // It may have waited for just that.
-                    let _ = self.advance(context);
+                    let _ = self.advance(By::Body, context);
                     return;
                 }
                 Poll::Pending => return,
@@ -78,7 +123,7 @@ impl Answer {
 
     /// The next of its body from a guest that goes on; none once `end` tells how it ended.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
-        let _ = self.advance(context);
+        let _ = self.advance(By::Body, context);
         if self.end.is_some() {
             return Poll::Ready(None);
         }
@@ -101,16 +146,18 @@ impl Answer {
     }
 
     /// Lets the guest go on; ready once it has returned.
-    pub fn advance(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn advance(&mut self, by: By, context: &mut Context<'_>) -> Poll<()> {
         let Some(guest) = &mut self.guest else {
             return Poll::Ready(());
         };
-        let Poll::Ready(end) = guest.as_mut().poll(context) else {
+        self.wakers.set(by, context.waker());
+        let both = Waker::from(Arc::clone(&self.wakers));
+        let Poll::Ready(end) = Pin::new(guest).poll(&mut Context::from_waker(&both)) else {
             return Poll::Pending;
         };
         self.returned(end, context);
-        // Whoever sends the body may have asked before.
-        context.waker().wake_by_ref();
+        // Either may have asked before.
+        both.wake();
         Poll::Ready(())
     }
 
@@ -223,7 +270,7 @@ impl GuestBody {
     /// keeps hyper from asking for the body, and no guest from its deadline.
     pub fn beside(&self) -> impl FnMut(&mut Context<'_>) -> Poll<()> + Send + use<> {
         let answer = Arc::clone(&self.answer);
-        move |context| lock(&answer).advance(context)
+        move |context| lock(&answer).advance(By::Beside, context)
     }
 }
 
@@ -256,7 +303,7 @@ impl Body for GuestBody {
                 return Poll::Ready(Some(Ok(frame)));
             }
         } else {
-            let _ = answer.advance(context);
+            let _ = answer.advance(By::Body, context);
         }
         // What was gathered before, or what a guest left that has returned.
         if let Some(frame) = answer.written.pop_front() {

@@ -2,16 +2,16 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::uri::Authority;
 use http::{Request, Response, header};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -20,10 +20,9 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use super::body::{Written, bounded};
-use super::counted::Counted;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::state::State;
-use crate::ports::BrokenOff;
+use crate::ports::{BrokenOff, Limit, Secure};
 
 /// What a guest has said of its answer: its head, or an error code.
 pub(super) type Head = Result<Response<Written>, String>;
@@ -31,21 +30,107 @@ pub(super) type Head = Result<Response<Written>, String>;
 /// Where an answer goes.
 pub(super) struct Reply {
     pub head: oneshot::Sender<Head>,
+    /// How many bytes the request's body may have.
+    pub request: u64,
+    pub excess: Arc<Excess>,
     /// How many bytes its body may have.
     pub limit: u64,
 }
 
-/// A request's body, whose bytes are counted.
-fn carried(
+impl Reply {
+    fn carried(&self, body: Incoming, calls: Arc<HostCalls>) -> Carried {
+        Carried {
+            body,
+            left: self.request,
+            limit: self.request,
+            calls,
+            excess: Arc::clone(&self.excess),
+        }
+    }
+}
+
+/// Ends a call for which more came than may. The guest isn't told: through `wasi:http` 0.2 it would take what it has for
+/// the whole body.
+#[derive(Default)]
+pub(super) struct Excess {
+    reached: OnceLock<Limit>,
+    told: Notify,
+}
+
+/// A request's body, or what moved in all, was larger than it may be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RequestExceeded(pub Limit);
+
+impl Excess {
+    /// Ready once there is some.
+    pub async fn wait(&self) -> wasmtime::Error {
+        loop {
+            let told = self.told.notified();
+            if let Some(limit) = self.reached.get() {
+                return RequestExceeded(limit.clone()).into();
+            }
+            told.await;
+        }
+    }
+
+    fn tell(&self, limit: Limit) {
+        let _ = self.reached.set(limit);
+        self.told.notify_one();
+    }
+}
+
+/// A request's body as its guest reads it. It never ends but well: the call ends where more comes than may, and with its
+/// connection where the client goes away.
+struct Carried {
     body: Incoming,
+    /// What may still come, in bytes.
+    left: u64,
+    limit: u64,
     calls: Arc<HostCalls>,
-) -> impl Body<Data = Bytes, Error = HttpError> + Send + 'static {
-    let count = move |bytes| match calls.count(bytes) {
-        Ok(_) => Ok(()),
-        Err(HostCallsExceeded { limit }) => Err(HttpError::HttpRequestBodySize(Some(limit))),
-    };
-    let body = body.map_err(HttpError::from);
-    Counted { body, count }
+    excess: Arc<Excess>,
+}
+
+impl Body for Carried {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        if self.excess.reached.get().is_some() {
+            return Poll::Pending;
+        }
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            None => return Poll::Ready(None),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a request broke off");
+                return Poll::Pending;
+            }
+        };
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let left = self.left.checked_sub(bytes as u64);
+        if let Err(HostCallsExceeded { limit }) = self.calls.count(bytes) {
+            self.excess.tell(Limit::HostCalls { limit });
+            return Poll::Pending;
+        }
+        let Some(left) = left else {
+            self.excess.tell(Limit::Request { limit: self.limit });
+            return Poll::Pending;
+        };
+        self.left = left;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Calls a guest of `wasi:http` 0.2, which says the head of its answer while it runs, and returns when it has written
@@ -54,12 +139,18 @@ pub(super) async fn incoming_handler(
     store: &mut Store<State>,
     proxy: &Proxy,
     request: Request<Incoming>,
-    Reply { head, limit }: Reply,
+    reply: Reply,
 ) -> wasmtime::Result<()> {
     let calls = Arc::clone(&store.data().context.calls);
-    let request = request.map(|body| carried(body, Arc::clone(&calls)));
+    let scheme = if is_secure(&request) {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    let request = request.map(|body| reply.carried(body, Arc::clone(&calls)));
+    let Reply { head, limit, .. } = reply;
     let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam_from_callback(move |answer| {
         let answer = answer.map(|response| {
             response.map(|body| {
@@ -80,11 +171,12 @@ pub(super) async fn handler(
     store: &mut Store<State>,
     service: &Service,
     mut request: Request<Incoming>,
-    Reply { head, limit }: Reply,
+    reply: Reply,
 ) -> wasmtime::Result<()> {
     complete(&mut request)?;
     let calls = Arc::clone(&store.data().context.calls);
-    let request = request.map(|body| carried(body, Arc::clone(&calls)));
+    let request = request.map(|body| reply.carried(body, Arc::clone(&calls)));
+    let Reply { head, limit, .. } = reply;
     let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, request);
     let run = store.run_concurrent(async |accessor| {
         let response = match service.handle(accessor, request).await? {
@@ -112,15 +204,24 @@ pub(super) async fn handler(
     run.await?
 }
 
+fn is_secure(request: &Request<Incoming>) -> bool {
+    request.extensions().get::<Secure>().is_some()
+}
+
 /// A request over HTTP/1 has its authority in a header, and its scheme nowhere.
 fn complete(request: &mut Request<Incoming>) -> wasmtime::Result<()> {
+    let scheme = if is_secure(request) {
+        http::uri::Scheme::HTTPS
+    } else {
+        http::uri::Scheme::HTTP
+    };
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     if parts.authority.is_none()
         && let Some(host) = request.headers().get(header::HOST)
     {
         parts.authority = Some(Authority::try_from(host.as_bytes())?);
     }
-    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts
         .path_and_query
         .get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));

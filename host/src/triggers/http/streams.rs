@@ -1,0 +1,177 @@
+//! HTTP/2: many requests over one connection, each a stream that its client can end by itself.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Full};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::place::serve_at;
+use crate::ports::{Afterwards, BrokenOff, HttpHandler, Place, ResponseBody};
+
+/// What goes on for one connection, and ends with it.
+pub(super) struct Streams<H> {
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    handler: Arc<H>,
+    pub place: Arc<Place>,
+}
+
+impl<H> Clone for Streams<H> {
+    fn clone(&self) -> Self {
+        Self {
+            tasks: Arc::clone(&self.tasks),
+            handler: Arc::clone(&self.handler),
+            place: Arc::clone(&self.place),
+        }
+    }
+}
+
+impl<H: HttpHandler, F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F>
+    for Streams<H>
+{
+    fn execute(&self, stream: F) {
+        self.spawn(serve_at(
+            Arc::clone(&self.place),
+            Arc::clone(&self.handler),
+            stream,
+        ));
+    }
+}
+
+impl<H: HttpHandler> Streams<H> {
+    pub fn new(handler: &Arc<H>) -> Self {
+        Self {
+            tasks: Arc::default(),
+            handler: Arc::clone(handler),
+            place: Arc::default(),
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let mut tasks = self.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(work)
+    }
+
+    /// Waits for all that goes on.
+    pub async fn finish(&self) {
+        loop {
+            let mut tasks = std::mem::take(&mut *self.lock());
+            if tasks.is_empty() {
+                return;
+            }
+            while tasks.join_next().await.is_some() {}
+        }
+    }
+
+    /// How many go on.
+    pub fn count(&self) -> usize {
+        let mut tasks = self.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.len()
+    }
+
+    /// Ends all that goes on.
+    pub fn abort(&self) {
+        self.lock().abort_all();
+    }
+
+    /// A response as a stream has it, and what is left to do beside it. A body that its client doesn't want ends that.
+    pub fn response(
+        &self,
+        method: &Method,
+        response: Response<ResponseBody>,
+        afterwards: &Arc<Afterwards>,
+    ) -> Response<ResponseBody> {
+        let (mut parts, body) = response.into_parts();
+        let bodyless = *method == Method::HEAD
+            || matches!(
+                parts.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        if bodyless && let (&Method::HEAD, Some(length)) = (method, body.size_hint().exact()) {
+            let length = HeaderValue::from(length);
+            parts
+                .headers
+                .entry(header::CONTENT_LENGTH)
+                .or_insert(length);
+        }
+        let body = if bodyless { None } else { Some(body) };
+        let work = Arc::clone(afterwards);
+        let is_left = afterwards
+            .poll(&mut Context::from_waker(std::task::Waker::noop()))
+            .is_pending();
+        let beside = is_left.then(|| {
+            let work = std::future::poll_fn(move |context| work.poll(context));
+            self.spawn(serve_at(
+                Arc::clone(&self.place),
+                Arc::clone(&self.handler),
+                work,
+            ))
+        });
+        let body = match (body, beside) {
+            (None, _) => Either::Left(Full::default()),
+            (Some(Either::Right(body)), Some(beside)) => {
+                let ended = false;
+                Either::Right(
+                    Wanted {
+                        body,
+                        beside,
+                        ended,
+                    }
+                    .boxed_unsync(),
+                )
+            }
+            (Some(body), _) => body,
+        };
+        Response::from_parts(parts, body)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body whose function ends where nobody reads it to its end.
+struct Wanted {
+    body: UnsyncBoxBody<Bytes, BrokenOff>,
+    beside: AbortHandle,
+    ended: bool,
+}
+
+impl Body for Wanted {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(None) = polled {
+            self.ended = true;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.beside.abort();
+        }
+    }
+}
