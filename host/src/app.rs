@@ -23,7 +23,7 @@ use crate::ports::{
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::{EmbeddedQueue, QueueConfig};
-use crate::triggers::http::{HttpTrigger, ListenError};
+use crate::triggers::http::{self, HttpTrigger, ListenError};
 use crate::triggers::{WatchError, objects::ObjectTrigger, schedule::ScheduleTrigger};
 
 /// Beside the manifest: events, logs and the control socket.
@@ -555,6 +555,14 @@ pub fn new_engine(
         staging,
         budget,
     })?)
+}
+
+/// Reads the certificate that the manifest names for its requests.
+///
+/// # Errors
+/// Where it can't be used.
+pub fn check_certificate(manifest: &Manifest) -> Result<(), AppError> {
+    http::check_certificate(manifest).map_err(|error| ListenError::from(error).into())
 }
 
 /// Loads one function of the manifest.

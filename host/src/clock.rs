@@ -117,6 +117,12 @@ fn steady(
 pub struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
+    /// Measures how long the host itself takes: nothing that a guest could see, and no replay shows.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn of_host() -> Self {
+        Self(std::time::Instant::now())
+    }
+
     /// Time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()

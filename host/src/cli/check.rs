@@ -8,11 +8,10 @@ use clap::Args;
 
 use super::output::{print_json, print_line, table};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
-use crate::app::{Rooms, load_function, new_engine};
+use crate::app::{Rooms, check_certificate, load_function, new_engine};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
-use crate::triggers::http::check_certificate;
 
 /// Check the manifest and the components without running anything.
 #[derive(Debug, Args)]

@@ -320,7 +320,10 @@ impl Manifest {
 
 /// Which requests are taken, by host and pattern.
 #[derive(Default)]
-struct Routes<'a>(BTreeMap<(Option<&'a HostName>, String), Vec<(&'a str, Requests<'a>)>>);
+struct Routes<'a>(BTreeMap<(Option<&'a HostName>, String), Vec<Taken<'a>>>);
+
+/// By the function of this name.
+type Taken<'a> = (&'a str, Requests<'a>);
 
 impl<'a> Routes<'a> {
     /// Each request has one function at most.

@@ -8,12 +8,13 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use super::load::LoadedFunction;
+use crate::clock::Stopwatch;
 use crate::ports::{KeepsApart, Place};
 
 /// What an attempt may take of a thread that others need.
@@ -204,7 +205,7 @@ impl<T> Future for Timed<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let begun = Instant::now();
+        let begun = Stopwatch::of_host();
         let polled = self.work.as_mut().poll(context);
         self.busy += begun.elapsed();
         polled

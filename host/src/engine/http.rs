@@ -290,7 +290,7 @@ impl Engine {
         };
         let called = within(function.limits.timeout.0, &watch, pin!(call)).await;
         log.finish();
-        function.pace.count(log.taken());
+        function.pace.count(log.taken(), &self.clock);
         function.likely.learn(store.data().limiter.wanted(), 0);
         let answer = ended(called, store.data());
         let answer = answer.map_err(|cut| explain(cut, began, &function, store.data()));
