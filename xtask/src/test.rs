@@ -6,7 +6,9 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::corpus;
-use crate::setup::{build_guests, build_shim, cargo, ensure_target, root, run, target_dir};
+use crate::setup::{
+    build_guests, build_shim, cargo, ensure_program, ensure_target, root, run, target_dir,
+};
 use crate::torture;
 
 /// The version that guests are known to build with.
@@ -26,6 +28,9 @@ pub struct Test {
 
 impl Test {
     pub fn execute(self) -> anyhow::Result<()> {
+        // They ask the server, and make its certificates.
+        ensure_program("curl")?;
+        ensure_program("openssl")?;
         build_guests()?;
         build_shim()?;
         if self.full {

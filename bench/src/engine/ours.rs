@@ -111,6 +111,7 @@ impl Ours {
                 keyvalue: Arc::new(EmptyKeyValue),
                 grants: Arc::default(),
                 config: Arc::default(),
+                outgoing: None,
             },
             journal: Arc::clone(events.journal()),
             clock: events.clock().clone(),

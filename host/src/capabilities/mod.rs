@@ -10,6 +10,7 @@ mod keyvalue;
 mod keyvalue_draft;
 mod logging;
 mod objects;
+mod outgoing;
 mod staging;
 mod topics;
 mod trouble;
@@ -22,6 +23,7 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 
 pub use host_calls::{HostCalls, HostCallsExceeded};
 pub use logging::{GuestLog, LogScope};
+pub use outgoing::{Outgoing, Requests, Sent};
 pub use staging::{Staged, Staging};
 pub use trouble::Trouble;
 pub use wire::{failure_from, message_event, object_event};
@@ -44,6 +46,8 @@ pub struct Reach {
     pub grants: Arc<Grants>,
     /// What `wasi:config` tells.
     pub config: Arc<BTreeMap<String, String>>,
+    /// Its requests to elsewhere; none where no destination is granted.
+    pub outgoing: Option<Arc<Outgoing>>,
 }
 
 /// What the capabilities of one instance work on.

@@ -131,6 +131,7 @@ async fn take_snapshot(function: &Function, wasm: &[u8]) -> anyhow::Result<Optio
         keyvalue: Arc::new(EmptyKeyValue),
         grants: Arc::default(),
         config: Arc::new(function.config.clone()),
+        outgoing: None,
     };
     let context = InitContext {
         function,

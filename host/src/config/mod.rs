@@ -1,6 +1,7 @@
 //! `kinglet.toml`: typed and validated. Nothing here reads the environment.
 
 mod advice;
+mod destination;
 mod grants;
 mod index;
 mod route;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use crate::guard::visible;
 
+pub use destination::Destination;
 pub use grants::Grant;
 use index::Index;
 pub use route::{HostName, Requests, Route, Segment, Verb};
@@ -328,6 +330,8 @@ pub struct Limits {
     pub request: ByteSize,
     /// Bytes that the body of a response may have.
     pub response: ByteSize,
+    /// Requests that an attempt may send.
+    pub requests: u32,
 }
 
 impl Default for Limits {
@@ -342,6 +346,7 @@ impl Default for Limits {
             host_calls: ByteSize(1 << 30),
             request: ByteSize(1 << 30),
             response: ByteSize(1 << 30),
+            requests: 100,
         }
     }
 }
@@ -385,6 +390,9 @@ pub struct Grants {
     /// Keyvalue buckets that it may use.
     #[serde(deserialize_with = "one_or_many")]
     pub keyvalue: Vec<String>,
+    /// Where it may send requests.
+    #[serde(deserialize_with = "one_or_many")]
+    pub http: Vec<Destination>,
 }
 
 /// How a manifest fails.

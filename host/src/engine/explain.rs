@@ -5,7 +5,7 @@ use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
-use super::http::RequestExceeded;
+use super::http::RequestBroken;
 use super::invoke::WrongEvent;
 use super::limiter::{HostFull, MemoryExceeded};
 use super::load::LoadedFunction;
@@ -61,8 +61,13 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
         let reason = full.to_string();
         return Outcome::Fault(HostFault { reason });
     }
-    if let Some(exceeded) = error.downcast_ref::<RequestExceeded>() {
-        return Outcome::Limit(exceeded.0.clone());
+    match error.downcast_ref::<RequestBroken>() {
+        Some(RequestBroken::Limit(limit)) => return Outcome::Limit(limit.clone()),
+        Some(broken @ RequestBroken::Off(_)) => {
+            let reason = broken.to_string();
+            return Outcome::Failed(Failure::Reject { reason });
+        }
+        None => {}
     }
     if let Some(limit) = limit_of(&error, function) {
         return Outcome::Limit(limit);

@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
-pub(super) use self::call::RequestExceeded;
-use self::call::{Excess, Head, Reply};
+pub(super) use self::call::RequestBroken;
+use self::call::{Breach, Head, Reply};
 use super::Engine;
 use super::apart::Placed;
 use super::explain::{ended, explain};
@@ -28,7 +28,8 @@ use super::instance::{Exports, Instance};
 use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
 use super::sweep::Used;
-use crate::capabilities::LogScope;
+use crate::capabilities::{GuestLog, LogScope};
+use crate::clock::Clock;
 use crate::ports::{
     Afterwards, BrokenOff, Cost, Failure, HostFault, HttpHandler, Limit, Outcome, REQUEST_ID,
     Record, RecordKind, ResponseBody, plain,
@@ -90,7 +91,10 @@ impl HttpHandler for Engine {
                 tell(&outcome);
                 let text = match outcome {
                     Outcome::Failed(Failure::Other { reason }) => format!("the function {reason}"),
-                    _ => "the function's answer is too large".to_owned(),
+                    Outcome::Limit(Limit::Response { .. }) => {
+                        "the function's answer is too large".to_owned()
+                    }
+                    outcome => return failed(&outcome),
                 };
                 plain(StatusCode::BAD_GATEWAY, text)
             }
@@ -130,6 +134,12 @@ async fn first_answer(
     .await;
     let (parts, body) = match (head, &ended) {
         (_, Some(Err(outcome))) => return Ok(First::Whole(failed(outcome))),
+        (Some(Ok(response)), _) if response.status().is_informational() => {
+            let status = response.status();
+            return Err(instead(format!(
+                "answered with the status {status}, which is none of an answer"
+            )));
+        }
         (Some(Ok(response)), _) => response.into_parts(),
         (Some(Err(code)), _) => return Err(instead(format!("answered with the error {code}"))),
         (None, Some(Ok(()))) => return Err(instead("returned without an answer".to_owned())),
@@ -183,6 +193,9 @@ fn failed(outcome: &Outcome) -> Response<ResponseBody> {
         }
         Outcome::Limit(limit @ Limit::Request { .. }) => {
             return plain(StatusCode::PAYLOAD_TOO_LARGE, limit.to_string());
+        }
+        Outcome::Failed(Failure::Reject { reason }) => {
+            return plain(StatusCode::BAD_REQUEST, reason.clone());
         }
         Outcome::Undeliverable { .. } => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -239,8 +252,8 @@ impl Engine {
         };
         let Some(begun) = begun else {
             return busy(
-                "the instances under way have all of `host.memory`, and none ended in time; raise it, or lower \
-                 `limits.concurrency`"
+                "no instance could begin in time: those under way have all of `host.memory`, so raise it, or lower \
+                 `limits.concurrency`; or the function logs faster than it may"
                     .to_owned(),
             );
         };
@@ -253,6 +266,12 @@ impl Engine {
             log,
             watch,
         } = begun;
+        // Also where the client goes away in the middle.
+        let logged = Logged {
+            log,
+            function: Arc::clone(&function),
+            clock: self.clock.clone(),
+        };
         let mut began = false;
         let call = async {
             let exports = match exports {
@@ -263,11 +282,11 @@ impl Engine {
                 }
             };
             began = true;
-            let excess = Arc::<Excess>::default();
+            let breach = Arc::<Breach>::default();
             let reply = Reply {
                 head,
                 request: function.limits.request.0,
-                excess: Arc::clone(&excess),
+                breach: Arc::clone(&breach),
                 limit: function.limits.response.0,
             };
             let calling = async {
@@ -284,13 +303,12 @@ impl Engine {
             tokio::select! {
                 biased;
                 called = calling => called?,
-                exceeded = excess.wait() => return Err(exceeded),
+                broken = breach.wait() => return Err(broken),
             }
             Ok(exports)
         };
         let called = within(function.limits.timeout.0, &watch, pin!(call)).await;
-        log.finish();
-        function.pace.count(log.taken(), &self.clock);
+        drop(logged);
         function.likely.learn(store.data().limiter.wanted(), 0);
         let answer = ended(called, store.data());
         let answer = answer.map_err(|cut| explain(cut, began, &function, store.data()));
@@ -362,6 +380,20 @@ impl Engine {
                 published: Vec::new(),
             },
         });
+    }
+}
+
+/// What a guest logs for one request, counted at its end.
+struct Logged {
+    log: GuestLog,
+    function: Arc<LoadedFunction>,
+    clock: Clock,
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        self.log.finish();
+        self.function.pace.count(self.log.taken(), &self.clock);
     }
 }
 

@@ -145,9 +145,7 @@ impl Engine {
                 let room = Arc::clone(&self.room).acquire_owned().await.ok();
                 let instance = with_instance(likely);
                 let mut share = self.budget.take(instance.saturating_add(staged)).await;
-                if share.bytes() > instance {
-                    staging = share.split(share.bytes() - instance);
-                }
+                staging = share.split_off(instance);
                 (room, share)
             }
         };

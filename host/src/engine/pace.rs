@@ -28,11 +28,15 @@ impl Pace {
 
     /// Before the next attempt.
     pub async fn keep(&self, clock: &Clock) {
-        if self.paid.load(Ordering::Relaxed) > 0 {
+        if self.paid.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        loop {
             let early = self.early(clock.now());
-            if early > 0 {
-                tokio::time::sleep(Duration::from_millis(early)).await;
+            if early == 0 {
+                return;
             }
+            tokio::time::sleep(Duration::from_millis(early)).await;
         }
     }
 
@@ -44,10 +48,10 @@ impl Pace {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
-    /// How much too early it is, in milliseconds. A clock that was set back is no reason to wait for long.
+    /// How much too early it is, in milliseconds.
     fn early(&self, now: Timestamp) -> u64 {
         let owed = self.paid.load(Ordering::Relaxed).saturating_sub(now);
-        owed.saturating_sub(BURST).min(10 * BURST)
+        owed.saturating_sub(BURST)
     }
 }
 

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{
 
 use super::limiter::Limiter;
 use crate::capabilities::{
-    CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, View,
+    CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, Requests, Sent, View,
 };
 use crate::guard::{self, Guard};
 use crate::ports::Stream;
@@ -50,6 +50,7 @@ pub(super) struct State {
 
 impl State {
     pub fn new(context: Context, limiter: Limiter) -> Self {
+        let hooks = Hooks::new(&context);
         let mut table = ResourceTable::new();
         table.set_max_capacity(max_handles());
         Self {
@@ -58,7 +59,7 @@ impl State {
             table,
             context,
             http: http_context(),
-            hooks: Hooks,
+            hooks,
             asked: false,
             limiter,
         }
@@ -69,6 +70,7 @@ impl State {
         if let Some(printed) = &self.printed {
             printed.set(&context);
         }
+        self.hooks = Hooks::new(&context);
         self.context = context;
     }
 
@@ -145,27 +147,35 @@ impl WasiHttpView for State {
 }
 
 /// What `wasi:http` leaves to the host.
-struct Hooks;
+struct Hooks {
+    /// None where no destination is granted.
+    requests: Option<Requests>,
+}
 
-/// What comes of a request that is sent.
-type Sent = wasmtime_wasi_http::Result<(
-    http::Response<WasiBody>,
-    Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
-)>;
+impl Hooks {
+    fn new(context: &Context) -> Self {
+        let outgoing = context.reach.outgoing.as_ref();
+        Self {
+            requests: outgoing.map(|outgoing| outgoing.begin(&context.calls)),
+        }
+    }
+}
 
 impl WasiHttpHooks for Hooks {
-    /// Outgoing requests aren't granted to anybody by now.
     fn send_request(
         &mut self,
-        _request: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
         _: Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         #[cfg(debug_assertions)]
         if !guard::holds(Guard::Outgoing) {
-            return Box::new(connect(_request));
+            return Box::new(connect(request));
         }
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+        match &mut self.requests {
+            Some(requests) => Box::new(requests.send(request, options)),
+            None => Box::new(std::future::ready(Err(HttpError::HttpRequestDenied))),
+        }
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

@@ -235,9 +235,9 @@ impl Share {
         })
     }
 
-    /// A part of it, of so many bytes or of all that there is.
-    pub fn split(&mut self, bytes: u64) -> Self {
-        let pages = pages(bytes).min(self.pages);
+    /// What it has beyond so many bytes, which it keeps.
+    pub fn split_off(&mut self, bytes: u64) -> Self {
+        let pages = self.pages.saturating_sub(pages(bytes));
         self.pages -= pages;
         Self {
             budget: self.budget.clone(),
@@ -377,7 +377,7 @@ mod tests {
     fn a_part_goes_by_itself() {
         let budget = Arc::new(Budget::new(4 * PAGE));
         let mut whole = budget.try_take(3 * PAGE).unwrap();
-        let part = whole.split(2 * PAGE);
+        let part = whole.split_off(PAGE - 1);
         assert_eq!((whole.bytes(), part.bytes()), (PAGE, 2 * PAGE));
         drop(whole);
         assert_eq!(budget.memory().taken, 2 * PAGE);

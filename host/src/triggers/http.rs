@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Manifest;
@@ -28,6 +29,8 @@ pub use tls::TlsError;
 
 /// How long to wait where the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long an answer may take to its client once the host stops and its function has ended.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// How requests can't be listened for.
 #[derive(Debug, Error)]
@@ -68,6 +71,8 @@ pub struct HttpTrigger {
     ids: Ids,
     access: Option<Access>,
     connections: usize,
+    /// What a function may take for a request, waiting included.
+    longest: Duration,
 }
 
 impl HttpTrigger {
@@ -86,6 +91,9 @@ impl HttpTrigger {
         let listener = listener
             .await
             .map_err(|error| ListenError::Address { address, error })?;
+        // Once for its turn, and once for itself.
+        let longest = manifest.functions.iter();
+        let longest = longest.map(|function| function.limits.timeout.0.saturating_mul(2));
         let ids = Ids::new(&clock);
         let access = Access { journal, clock };
         Ok(Self {
@@ -95,6 +103,7 @@ impl HttpTrigger {
             ids,
             access: manifest.http.access_log.then_some(access),
             connections: manifest.http.max_connections,
+            longest: longest.max().unwrap_or_default(),
         })
     }
 
@@ -108,7 +117,11 @@ impl HttpTrigger {
 
     /// Serves until told to stop, and then until the requests that came are answered.
     pub async fn serve<H: HttpHandler>(self, handler: Arc<H>, mut stop: Stop) {
-        let current = self.tls.as_ref().map(Tls::keep_current).map(tokio::spawn);
+        // Ends with this.
+        let mut beside = JoinSet::new();
+        if let Some(tls) = &self.tls {
+            beside.spawn(tls.keep_current());
+        }
         let room = Arc::new(Semaphore::new(self.connections));
         let site = Arc::new(Site {
             routes: self.routes,
@@ -141,9 +154,18 @@ impl HttpTrigger {
             }
         }
         drop(self.listener);
-        while connections.join_next().await.is_some() {}
-        if let Some(current) = current {
-            current.abort();
+        let answered = async { while connections.join_next().await.is_some() {} };
+        // No guest takes longer; a client that doesn't read what is left of its answer isn't waited for.
+        if timeout(self.longest.saturating_add(DRAIN), answered)
+            .await
+            .is_err()
+        {
+            let left = connections.len();
+            tracing::warn!(
+                connections = left,
+                "clients that don't read their answers are left"
+            );
+            connections.shutdown().await;
         }
     }
 }

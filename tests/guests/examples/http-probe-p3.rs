@@ -113,6 +113,9 @@ impl wasip3::exports::http::handler::Guest for Probe {
                 });
                 response
             }
+            fetch if fetch.starts_with("/fetch/") => {
+                answer(200, fetched(&fetch["/fetch/".len()..]).await)
+            }
             "/abroad" => {
                 let (_, trailers) = wit_future::new(|| Ok(None));
                 let (request, _) = Request::new(Fields::new(), None, trailers, None);
@@ -179,6 +182,42 @@ fn show(request: &Request, path: &str) -> String {
         format!("{:?} {scheme}://{authority}{path}", request.get_method()),
     );
     lines.join("\n")
+}
+
+/// What a URL answers: its status and body, or an error.
+async fn fetched(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    let (request, _) = Request::new(Fields::new(), None, trailers, None);
+    let scheme = if scheme == "https" {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    let _ = request.set_scheme(Some(&scheme));
+    let _ = request.set_authority(Some(authority));
+    let _ = request.set_path_with_query(Some(path));
+    let response = match client::send(request).await {
+        Err(code) => return format!("{code:?}"),
+        Ok(response) => response,
+    };
+    let status = response.get_status_code();
+    let (_, read) = wit_future::new(|| Ok(()));
+    let (mut incoming, ended) = Response::consume_body(response, read);
+    let mut body = Vec::new();
+    loop {
+        let (more, piece) = incoming.read(Vec::with_capacity(1 << 16)).await;
+        body.extend(piece);
+        if !matches!(more, StreamResult::Complete(_)) {
+            break;
+        }
+    }
+    // How it ended is only said here.
+    match ended.await {
+        Err(code) => format!("{code:?}"),
+        Ok(_) => format!("{status} {}", String::from_utf8_lossy(&body)),
+    }
 }
 
 /// How many bytes its body has.

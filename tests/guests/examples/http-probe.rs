@@ -131,6 +131,9 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 // An error where it is too short.
                 let _ = OutgoingBody::finish(body, None);
             }
+            fetch if fetch.starts_with("/fetch/") => {
+                answer(out, 200, fetched(&fetch["/fetch/".len()..]).as_bytes());
+            }
             "/abroad" => {
                 let request = OutgoingRequest::new(Fields::new());
                 request.set_scheme(Some(&Scheme::Http)).unwrap();
@@ -187,6 +190,41 @@ fn show(request: &IncomingRequest, path: &str) -> String {
         format!("{:?} {scheme}://{authority}{path}", request.method()),
     );
     lines.join("\n")
+}
+
+/// What a URL answers: its status and body, or an error.
+fn fetched(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let request = OutgoingRequest::new(Fields::new());
+    let scheme = if scheme == "https" {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    request.set_scheme(Some(&scheme)).unwrap();
+    request.set_authority(Some(authority)).unwrap();
+    request.set_path_with_query(Some(path)).unwrap();
+    let waiting = match outgoing_handler::handle(request, None) {
+        Err(code) => return format!("{code:?}"),
+        Ok(waiting) => waiting,
+    };
+    waiting.subscribe().block();
+    let response = match waiting.get().unwrap().unwrap() {
+        Err(code) => return format!("{code:?}"),
+        Ok(response) => response,
+    };
+    let incoming = response.consume().unwrap();
+    let input = incoming.stream().unwrap();
+    let mut body = Vec::new();
+    loop {
+        match input.blocking_read(1 << 16) {
+            Ok(piece) => body.extend(piece),
+            Err(StreamError::Closed) => break,
+            Err(error) => return format!("{error}"),
+        }
+    }
+    format!("{} {}", response.status(), String::from_utf8_lossy(&body))
 }
 
 /// How many bytes its body has.

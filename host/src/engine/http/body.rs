@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::Bytes;
@@ -270,7 +270,18 @@ impl GuestBody {
     /// keeps hyper from asking for the body, and no guest from its deadline.
     pub fn beside(&self) -> impl FnMut(&mut Context<'_>) -> Poll<()> + Send + use<> {
         let answer = Arc::clone(&self.answer);
-        move |context| lock(&answer).advance(By::Beside, context)
+        let wakers = Arc::clone(&lock(&answer).wakers);
+        move |context| {
+            wakers.set(By::Beside, context.waker());
+            match answer.try_lock() {
+                Ok(mut answer) => answer.advance(By::Beside, context),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    poisoned.into_inner().advance(By::Beside, context)
+                }
+                // Whoever sends the body lets the guest go on just now; what wakes it wakes both.
+                Err(TryLockError::WouldBlock) => Poll::Pending,
+            }
+        }
     }
 }
 

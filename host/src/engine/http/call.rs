@@ -32,7 +32,7 @@ pub(super) struct Reply {
     pub head: oneshot::Sender<Head>,
     /// How many bytes the request's body may have.
     pub request: u64,
-    pub excess: Arc<Excess>,
+    pub breach: Arc<Breach>,
     /// How many bytes its body may have.
     pub limit: u64,
 }
@@ -44,51 +44,56 @@ impl Reply {
             left: self.request,
             limit: self.request,
             calls,
-            excess: Arc::clone(&self.excess),
+            breach: Arc::clone(&self.breach),
         }
     }
 }
 
-/// Ends a call for which more came than may. The guest isn't told: through `wasi:http` 0.2 it would take what it has for
-/// the whole body.
+/// Ends a call whose request breaks off, or for which more comes than may. The guest isn't told: it could take what it has
+/// for the whole body.
 #[derive(Default)]
-pub(super) struct Excess {
-    reached: OnceLock<Limit>,
+pub(super) struct Breach {
+    seen: OnceLock<RequestBroken>,
     told: Notify,
 }
 
-/// A request's body, or what moved in all, was larger than it may be.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RequestExceeded(pub Limit);
+/// A request that can't be read to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RequestBroken {
+    /// Its body, or what moved in all, is larger than it may be.
+    #[error("{0}")]
+    Limit(Limit),
+    /// Its client went away, or sent what isn't HTTP.
+    #[error("the request's body broke off: {0}")]
+    Off(String),
+}
 
-impl Excess {
-    /// Ready once there is some.
+impl Breach {
+    /// Ready once there is one.
     pub async fn wait(&self) -> wasmtime::Error {
         loop {
             let told = self.told.notified();
-            if let Some(limit) = self.reached.get() {
-                return RequestExceeded(limit.clone()).into();
+            if let Some(broken) = self.seen.get() {
+                return broken.clone().into();
             }
             told.await;
         }
     }
 
-    fn tell(&self, limit: Limit) {
-        let _ = self.reached.set(limit);
+    fn tell(&self, broken: RequestBroken) {
+        let _ = self.seen.set(broken);
         self.told.notify_one();
     }
 }
 
-/// A request's body as its guest reads it. It never ends but well: the call ends where more comes than may, and with its
-/// connection where the client goes away.
+/// A request's body as its guest reads it. It never ends but well: the call ends otherwise.
 struct Carried {
     body: Incoming,
     /// What may still come, in bytes.
     left: u64,
     limit: u64,
     calls: Arc<HostCalls>,
-    excess: Arc<Excess>,
+    breach: Arc<Breach>,
 }
 
 impl Body for Carried {
@@ -99,25 +104,28 @@ impl Body for Carried {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        if self.excess.reached.get().is_some() {
+        if self.breach.seen.get().is_some() {
             return Poll::Pending;
         }
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
             Some(Ok(frame)) => frame,
             None => return Poll::Ready(None),
             Some(Err(error)) => {
-                tracing::debug!(%error, "a request broke off");
+                self.breach.tell(RequestBroken::Off(error.to_string()));
                 return Poll::Pending;
             }
         };
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         let left = self.left.checked_sub(bytes as u64);
         if let Err(HostCallsExceeded { limit }) = self.calls.count(bytes) {
-            self.excess.tell(Limit::HostCalls { limit });
+            self.breach
+                .tell(RequestBroken::Limit(Limit::HostCalls { limit }));
             return Poll::Pending;
         }
         let Some(left) = left else {
-            self.excess.tell(Limit::Request { limit: self.limit });
+            let limit = self.limit;
+            self.breach
+                .tell(RequestBroken::Limit(Limit::Request { limit }));
             return Poll::Pending;
         };
         self.left = left;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Version};
@@ -33,8 +34,11 @@ const HEAD_BYTES: u32 = 64 << 10;
 const STREAMS: u32 = 128;
 /// How a connection of HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Before what came of a preface is looked at again.
-const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+/// Before what came of a preface is looked at again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a connection that has nothing more to do may take to end.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Serves a connection to its end.
 pub(super) async fn serve<H: HttpHandler>(
@@ -88,6 +92,7 @@ enum Either {
 /// Whether a client begins with HTTP/2: without TLS it does so unasked, or not at all.
 async fn has_preface(stream: &TcpStream) -> io::Result<bool> {
     let mut begin = [0; PREFACE.len()];
+    let mut pause = FIRST_PAUSE;
     loop {
         let came = stream.peek(&mut begin).await?;
         let begin = begin.get(..came).unwrap_or_default();
@@ -98,7 +103,8 @@ async fn has_preface(stream: &TcpStream) -> io::Result<bool> {
             return Ok(false);
         }
         // What was looked at stays, so that waiting for more would end at once.
-        sleep(PREFACE_PAUSE).await;
+        sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 
@@ -189,25 +195,39 @@ async fn over_http2<H: HttpHandler>(
         .keep_alive_interval(HEAD_TIMEOUT)
         .serve_connection(stream, service);
     let mut connection = pin!(connection);
+    let leave = AtomicBool::new(false);
     let mut leaving = pin!(async {
         tokio::select! {
             () = stopped(&mut stop) => {}
             () = silent(&streams) => {}
         }
+        leave.store(true, Ordering::Relaxed);
+        // One that hasn't begun, or doesn't close, isn't waited for.
+        loop {
+            sleep(LINGER).await;
+            if streams.count() == 0 {
+                return;
+            }
+        }
     });
     let mut told = false;
     let ended = poll_fn(|context| {
-        if !told && leaving.as_mut().poll(context).is_ready() {
+        let left = leaving.as_mut().poll(context);
+        if !told && leave.load(Ordering::Relaxed) {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(context)
+        match connection.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => left.map(|()| None),
+        }
     })
     .await;
     match ended {
         // All was answered; what goes on after that does so without its client.
-        Ok(()) => streams.finish().await,
-        Err(error) => tracing::debug!(%error, "a connection broke off"),
+        Some(Ok(())) => streams.finish().await,
+        Some(Err(error)) => tracing::debug!(%error, "a connection broke off"),
+        None => {}
     }
     drop(on_end);
 }

@@ -14,7 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either};
 use hyper::body::Incoming;
 
-use super::routes::{Found, NotFound, PARAMETER, Routes};
+use super::routes::{Found, NotFound, Routes, SPIN, canonical};
 use super::tls::Tls;
 use crate::clock::{Clock, Stopwatch};
 use crate::ports::{
@@ -104,7 +104,7 @@ impl<H: HttpHandler> Site<H> {
         {
             headers.insert(REQUEST_ID, id);
         }
-        let of_host = |name: &&HeaderName| name.as_str().starts_with(PARAMETER);
+        let of_host = |name: &&HeaderName| name.as_str().starts_with(SPIN);
         let forged: Vec<_> = headers.keys().filter(of_host).cloned().collect();
         for name in forged {
             headers.remove(name);
@@ -120,23 +120,23 @@ impl<H: HttpHandler> Site<H> {
         request: &mut Request<Incoming>,
     ) -> Result<Arc<str>, Box<Response<ResponseBody>>> {
         let answer = |status, text: String| Box::new(plain(status, text));
-        let mut hosts = request.headers().get_all(header::HOST).iter();
-        let authority = request.uri().authority();
-        let host = match (hosts.next(), hosts.next(), authority) {
-            (None, _, Some(authority)) => Some(authority.as_str()),
-            (Some(host), None, _) => host
-                .to_str()
-                .ok()
-                .filter(|host| Authority::try_from(*host).is_ok()),
-            _ => None,
-        };
-        let Some(host) = host else {
-            let text = "a request names its host, in one header `Host` as `name` or `name:port`";
+        let Some(host) = host_of(request) else {
+            let text = "a request names its host, in one header `Host` as `name` or `name:port`, and no other in its target";
             return Err(answer(StatusCode::BAD_REQUEST, text.to_owned()));
         };
+        if request.method() == Method::CONNECT {
+            let text = "nothing is connected to by way of this server";
+            return Err(answer(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+        }
         let path = request.uri().path();
         let shown = || path.chars().take(SHOWN).collect::<String>();
-        match self.routes.find(request.method(), host, path) {
+        if !path.starts_with('/') {
+            return Err(answer(
+                StatusCode::BAD_REQUEST,
+                format!("{} isn't a path", shown()),
+            ));
+        }
+        match self.routes.find(request.method(), &host, path) {
             Ok(Found {
                 function,
                 parameters,
@@ -163,6 +163,25 @@ impl<H: HttpHandler> Site<H> {
             }
         }
     }
+}
+
+/// The host that a request names, without its port, in lower case. Its target goes before the header, which mustn't name
+/// another (RFC 9112, 3.2; RFC 9113, 8.3.1).
+fn host_of(request: &Request<Incoming>) -> Option<String> {
+    let mut headers = request.headers().get_all(header::HOST).iter();
+    let header = match (headers.next(), headers.next()) {
+        (Some(header), None) => Some(Authority::try_from(header.as_bytes()).ok()?),
+        (None, _) => None,
+        (Some(_), Some(_)) => return None,
+    };
+    let authority = match (request.uri().authority(), &header) {
+        (Some(target), Some(header)) if target != header => return None,
+        (Some(target), _) => target,
+        (None, header) => header.as_ref()?,
+    };
+    let host = authority.host();
+    // What stands before the host is for no server.
+    (!host.is_empty() && !authority.as_str().contains('@')).then(|| canonical(host))
 }
 
 /// Methods as the header `Allow` has them.
@@ -223,7 +242,14 @@ impl Telling {
         response: Response<ResponseBody>,
     ) -> Response<ResponseBody> {
         self.record.function = function.as_deref().map(str::to_owned);
-        let head = self.head;
+        // Of such an answer no body is read.
+        let bodyless = self.head
+            || matches!(
+                response.status(),
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let told = response.headers().get(header::CONTENT_LENGTH);
+        let told = told.and_then(|told| told.to_str().ok()?.parse().ok());
         if let RecordKind::Request { status, .. } = &mut self.record.kind {
             *status = response.status().as_u16();
         }
@@ -233,11 +259,9 @@ impl Telling {
                 Either::Right(body) => body,
             };
             let telling = self;
-            // Of an answer to `HEAD` nothing is read.
-            let left = if head {
-                Some(0)
-            } else {
-                body.size_hint().exact()
+            let left = match bodyless {
+                true => Some(0),
+                false => body.size_hint().exact().or(told),
             };
             Either::Right(
                 Told {
@@ -275,6 +299,7 @@ impl Body for Told {
                 Poll::Ready(Some(Ok(frame))) => {
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                     *bytes += length;
+                    *whole |= frame.is_trailers();
                     this.left = this.left.map(|left| left.saturating_sub(length));
                 }
                 _ => {}

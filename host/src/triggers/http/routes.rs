@@ -1,14 +1,17 @@
 //! Which function answers a request: the one whose host, path and method say most.
 
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::{HostName, Manifest, Requests, Segment, Source, Verb};
 
-/// What the function's request says of a parameter of its route: this, and the parameter's name. Spin has them so.
-pub(super) const PARAMETER: &str = "spin-path-match-";
+/// What headers begin with that only a host says. Spin has them so.
+pub(super) const SPIN: &str = "spin-";
+/// What the function's request says of a parameter of its route: this, and the parameter's name.
+const PARAMETER: &str = "spin-path-match-";
 
 /// All functions that answer requests.
 #[derive(Default)]
@@ -92,13 +95,13 @@ impl Routes {
                     HostName::Exact(name) => (&mut self.hosts, name),
                     HostName::Below(name) => (&mut self.below, name),
                 };
-                let node = hosts.entry(name.clone()).or_default();
+                let node = hosts.entry(canonical(name)).or_default();
                 node.add(route.segments(), route.is_below(), leaf());
             }
         }
     }
 
-    /// The one that says most of the host, then of the path, then of the method. `host` may have a port.
+    /// The one that says most of the host, which is canonical, then of the path, then of the method.
     pub fn find(&self, method: &Method, host: &str, path: &str) -> Result<Found, NotFound> {
         let mut walk = Walk::default();
         let path = path.strip_prefix('/').unwrap_or(path);
@@ -125,8 +128,7 @@ impl Routes {
     fn of_host(&self, host: &str) -> impl Iterator<Item = &Node> {
         let mut nodes = Vec::with_capacity(2);
         if !(self.hosts.is_empty() && self.below.is_empty()) {
-            let host = without_port(host).to_ascii_lowercase();
-            nodes.extend(self.hosts.get(&host));
+            nodes.extend(self.hosts.get(host));
             let above = host
                 .match_indices('.')
                 .filter_map(|(dot, _)| host.get(dot + 1..));
@@ -136,11 +138,15 @@ impl Routes {
     }
 }
 
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
+/// A host as all ways to write it are: in lower case, without a dot at its end, an address of version 6 at its shortest.
+pub(super) fn canonical(host: &str) -> String {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    if let Some(Ok(address)) = address.map(str::parse::<Ipv6Addr>) {
+        return format!("[{address}]");
     }
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 impl Node {
@@ -225,7 +231,8 @@ mod tests {
     fn found(routes: &Routes, request: &str) -> Option<(String, String)> {
         let (method, rest) = request.split_once(' ').unwrap();
         let (host, path) = rest.split_at(rest.find('/').unwrap());
-        let found = routes.find(&method.parse().unwrap(), host, path).ok()?;
+        let host = canonical(host);
+        let found = routes.find(&method.parse().unwrap(), &host, path).ok()?;
         let parameters = found.parameters.iter().map(|(name, value)| {
             let name = name.as_str().strip_prefix(PARAMETER).unwrap();
             format!("{name}={}", value.to_str().unwrap())
@@ -279,7 +286,7 @@ mod tests {
             ("tree", r#"http = "/y/...", methods = "GET""#),
         ]);
         for (request, function) in [
-            ("GET api.example.com:8080/x", "one"),
+            ("GET api.example.com./x", "one"),
             ("GET API.Example.com/x", "one"),
             ("GET www.example.com/x", "below"),
             ("GET a.b.example.com/x", "below"),

@@ -94,7 +94,8 @@ impl<H: HttpHandler> Streams<H> {
                 parts.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
-        if bodyless && let (&Method::HEAD, Some(length)) = (method, body.size_hint().exact()) {
+        let length = body.size_hint().exact().filter(|length| *length > 0);
+        if let (&Method::HEAD, Some(length)) = (method, length) {
             let length = HeaderValue::from(length);
             parts
                 .headers
@@ -153,9 +154,12 @@ impl Body for Wanted {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(None) = polled {
-            self.ended = true;
-        }
+        // Behind trailers it isn't asked for more.
+        self.ended |= match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            _ => false,
+        };
         polled
     }
 

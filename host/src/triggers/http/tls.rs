@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsConfig;
@@ -56,10 +57,12 @@ struct Certificate {
     files: TlsConfig,
     provider: CryptoProvider,
     current: RwLock<Arc<CertifiedKey>>,
+    /// Of the files that were read.
+    read: Mutex<[Version; 2]>,
 }
 
 /// What tells one state of a file from another.
-type Version = Option<(u64, u64, u64, i64, i64)>;
+type Version = Option<[i64; 7]>;
 
 impl Tls {
     /// `files` are relative to `root`.
@@ -69,11 +72,13 @@ impl Tls {
             key: root.join(&files.key),
         };
         let provider = ring::default_provider();
+        let seen = versions(&files);
         let current = read(&files, &provider)?;
         let certificate = Arc::new(Certificate {
             files,
             provider: provider.clone(),
             current: RwLock::new(Arc::new(current)),
+            read: Mutex::new(seen),
         });
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()?
@@ -90,24 +95,16 @@ impl Tls {
     pub fn keep_current(&self) -> impl Future<Output = ()> + Send + use<> {
         let certificate = Arc::clone(&self.certificate);
         async move {
-            let mut seen = certificate.versions();
+            let mut told = None;
             loop {
                 tokio::time::sleep(LOOK).await;
-                let now = certificate.versions();
-                if now == seen {
-                    continue;
-                }
-                seen = now;
-                match read(&certificate.files, &certificate.provider) {
-                    Ok(new) => {
-                        *certificate
-                            .current
-                            .write()
-                            .unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                        tracing::info!("the certificate was read again");
-                    }
-                    // One of the two files may be written still.
-                    Err(error) => tracing::warn!("{error}; the certificate before it stays in use"),
+                let looking = Arc::clone(&certificate);
+                let looked = spawn_blocking(move || looking.look()).await;
+                // Once for each state of the files, which are looked at again all the same: one may become readable.
+                if let Ok(Err((error, seen))) = looked
+                    && told.replace(seen) != Some(seen)
+                {
+                    tracing::warn!("{error}; the certificate before it stays in use");
                 }
             }
         }
@@ -115,18 +112,36 @@ impl Tls {
 }
 
 impl Certificate {
-    fn versions(&self) -> [Version; 2] {
-        [&self.files.certificate, &self.files.key].map(|path| {
-            let found = fs::metadata(path).ok()?;
-            Some((
-                found.dev(),
-                found.ino(),
-                found.size(),
-                found.mtime(),
-                found.mtime_nsec(),
-            ))
-        })
+    /// Reads the files where they aren't those that were read before.
+    fn look(&self) -> Result<(), (TlsError, [Version; 2])> {
+        let seen = versions(&self.files);
+        let mut before = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if *before == seen {
+            return Ok(());
+        }
+        let new = read(&self.files, &self.provider).map_err(|error| (error, seen))?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *before = seen;
+        tracing::info!("the certificate was read again");
+        Ok(())
     }
+}
+
+fn versions(files: &TlsConfig) -> [Version; 2] {
+    [&files.certificate, &files.key].map(|path| {
+        let found = fs::metadata(path).ok()?;
+        let of_file = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
+        let [device, inode, size] = of_file;
+        Some([
+            device,
+            inode,
+            size,
+            found.mtime(),
+            found.mtime_nsec(),
+            found.ctime(),
+            found.ctime_nsec(),
+        ])
+    })
 }
 
 impl ResolvesServerCert for Certificate {

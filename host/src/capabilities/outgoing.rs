@@ -1,0 +1,238 @@
+//! Requests that guests send: to where their function may, as many as it may, over connections that the function keeps.
+
+mod addresses;
+mod connect;
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
+
+use self::connect::{ConnectError, Connector, Origin};
+use super::HostCalls;
+use crate::config::Destination;
+
+/// How long a connection is kept that isn't used.
+const IDLE: Duration = Duration::from_secs(30);
+/// How many of them, to one origin.
+const IDLE_CONNECTIONS: usize = 8;
+/// How much the head of a response may take, in bytes.
+const HEAD_BYTES: u32 = 64 << 10;
+
+/// Where a function may send requests, and its connections there. No other function uses them: what it is granted, with
+/// which addresses, isn't granted to others.
+pub struct Outgoing {
+    granted: Arc<Vec<Destination>>,
+    client: Client<Connector, WasiBody>,
+    /// In one attempt.
+    requests: u32,
+}
+
+/// The requests of one attempt.
+pub struct Requests {
+    outgoing: Arc<Outgoing>,
+    calls: Arc<HostCalls>,
+    left: u32,
+}
+
+/// What comes of a request that is sent.
+pub type Sent = wasmtime_wasi_http::Result<(
+    Response<WasiBody>,
+    Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
+)>;
+
+impl Outgoing {
+    /// To these, with at most so many requests in one attempt.
+    pub fn new(granted: &[Destination], requests: u32) -> Self {
+        let granted = Arc::new(granted.to_vec());
+        let connector = Connector {
+            granted: Arc::clone(&granted),
+        };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http1_max_buf_size(HEAD_BYTES as usize)
+            .http2_max_header_list_size(HEAD_BYTES)
+            .build(connector);
+        Self {
+            granted,
+            client,
+            requests,
+        }
+    }
+
+    /// For one attempt, whose bytes are counted by `calls`.
+    pub fn begin(self: &Arc<Self>, calls: &Arc<HostCalls>) -> Requests {
+        Requests {
+            outgoing: Arc::clone(self),
+            calls: Arc::clone(calls),
+            left: self.requests,
+        }
+    }
+}
+
+impl Requests {
+    /// Sends a request, and waits for the head of its response.
+    pub fn send(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> impl Future<Output = Sent> + Send + use<> {
+        let origin = Origin::of(request.uri());
+        let refused = match origin.map(|origin| origin.granted(&self.outgoing.granted).is_some()) {
+            None => Some(HttpError::HttpRequestUriInvalid),
+            Some(false) => Some(HttpError::HttpRequestDenied),
+            Some(true) if self.left == 0 => Some(HttpError::ConnectionLimitReached),
+            Some(true) => None,
+        };
+        let (outgoing, calls) = (Arc::clone(&self.outgoing), Arc::clone(&self.calls));
+        if refused.is_none() {
+            self.left -= 1;
+        }
+        async move {
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
+            let options = options.unwrap_or(RequestOptions {
+                connect_timeout: None,
+                first_byte_timeout: None,
+                between_bytes_timeout: None,
+            });
+            let request = request.map(|body| {
+                let calls = Arc::clone(&calls);
+                let left = HttpError::HttpRequestBodySize;
+                Counted { body, calls, left }.boxed_unsync()
+            });
+            let responding = outgoing.client.request(request);
+            // The attempt's own deadline is over all of it.
+            let response = match options.first_byte_timeout {
+                Some(first) => timeout(first.saturating_add(connect::CONNECT), responding)
+                    .await
+                    .map_err(|_| HttpError::ConnectionReadTimeout)?,
+                None => responding.await,
+            };
+            let response = response.map_err(code)?.map(|body| {
+                let left = HttpError::HttpResponseBodySize;
+                let body = Paced {
+                    body,
+                    between: options.between_bytes_timeout,
+                    late: None,
+                };
+                Counted { body, calls, left }.boxed_unsync()
+            });
+            let io: Box<dyn Future<Output = _> + Send> = Box::new(std::future::ready(Ok(())));
+            Ok((response, io))
+        }
+    }
+}
+
+/// What the guest is told of a request that wasn't answered.
+fn code(error: legacy::Error) -> HttpError {
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        if let Some(connecting) = found.downcast_ref::<ConnectError>() {
+            tracing::debug!(%connecting, "a guest's request isn't sent");
+            return connecting.code();
+        }
+        if let Some(broken) = found.downcast_ref::<hyper::Error>() {
+            return match broken {
+                broken if broken.is_parse_too_large() => {
+                    HttpError::HttpResponseHeaderSectionSize(Some(HEAD_BYTES))
+                }
+                broken if broken.is_incomplete_message() => HttpError::ConnectionTerminated,
+                broken if broken.is_timeout() => HttpError::ConnectionReadTimeout,
+                _ => HttpError::HttpProtocolError,
+            };
+        }
+        cause = found.source();
+    }
+    HttpError::HttpProtocolError
+}
+
+/// A body that is counted as part of what moves through host calls.
+struct Counted<B> {
+    body: B,
+    calls: Arc<HostCalls>,
+    left: fn(Option<u64>) -> HttpError,
+}
+
+impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Counted<B> {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        Poll::Ready(match self.calls.count(bytes) {
+            Ok(_) => frame,
+            Err(exceeded) => Some(Err((self.left)(Some(exceeded.limit)))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response's body, which mustn't pause for longer than the guest says.
+struct Paced {
+    body: Incoming,
+    between: Option<Duration>,
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            if let (Some(between), Some(late)) = (this.between, &mut this.late) {
+                let now = Instant::now();
+                late.as_mut().reset(now.checked_add(between).unwrap_or(now));
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(HttpError::from)));
+        }
+        if let Some(between) = this.between {
+            let late = this.late.get_or_insert_with(|| Box::pin(sleep(between)));
+            ready!(late.as_mut().poll(context));
+            return Poll::Ready(Some(Err(HttpError::HttpResponseTimeout)));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
