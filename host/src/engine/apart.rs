@@ -191,6 +191,8 @@ struct Timed<T> {
     work: Pin<Box<dyn Future<Output = T> + Send>>,
     function: Arc<LoadedFunction>,
     busy: Duration,
+    /// Whether that is processor time.
+    exact: bool,
 }
 
 impl<T> Timed<T> {
@@ -199,6 +201,7 @@ impl<T> Timed<T> {
             work: Box::pin(work),
             function: Arc::clone(function),
             busy: Duration::ZERO,
+            exact: true,
         }
     }
 }
@@ -214,7 +217,8 @@ impl<T> Future for Timed<T> {
             self.busy += thread_time().saturating_sub(begun);
             return polled;
         }
-        // As good, and cheaper, where nobody has.
+        // Cheaper, and as good as long as it is short.
+        self.exact = false;
         let begun = Stopwatch::of_host();
         let polled = self.work.as_mut().poll(context);
         self.busy += begun.elapsed();
@@ -224,6 +228,13 @@ impl<T> Future for Timed<T> {
 
 impl<T> Drop for Timed<T> {
     fn drop(&mut self) {
-        self.function.likely.learn_time(self.busy);
+        if self.busy.is_zero() {
+            return;
+        }
+        let likely = &self.function.likely;
+        match self.exact {
+            true => likely.learn_processor_time(self.busy),
+            false => likely.learn_time(self.busy),
+        }
     }
 }

@@ -47,9 +47,15 @@ impl Likely {
         self.time.load(Ordering::Relaxed) >= nanos(LONG)
     }
 
-    /// Learns how long an attempt held its thread.
+    /// Learns how long an attempt held its thread, by the clock: others may have had the processor in between.
     pub fn learn_time(&self, time: Duration) {
         follow(&self.time, nanos(time));
+    }
+
+    /// Learns how long an attempt had a processor. That it was little is believed at once: who was only held up by others
+    /// is to be among quick ones again.
+    pub fn learn_processor_time(&self, time: Duration) {
+        self.time.store(nanos(time), Ordering::Relaxed);
     }
 
     /// Learns what an attempt wanted, in bytes.
@@ -96,5 +102,9 @@ mod tests {
         assert!(!likely.computes_for_long());
         likely.learn_time(LONG * 2);
         assert!(likely.computes_for_long());
+        likely.learn_time(LONG / 100);
+        assert!(likely.computes_for_long(), "of the one before");
+        likely.learn_processor_time(LONG / 100);
+        assert!(!likely.computes_for_long());
     }
 }

@@ -101,9 +101,10 @@ impl Tls {
                 let looking = Arc::clone(&certificate);
                 let looked = spawn_blocking(move || looking.look()).await;
                 // Once for each state of the files, which are looked at again all the same: one may become readable.
-                if let Ok(Err((error, seen))) = looked
-                    && told.replace(seen) != Some(seen)
+                if let Ok(Err(unusable)) = looked
+                    && told.replace(unusable.seen) != Some(unusable.seen)
                 {
+                    let error = unusable.error;
                     tracing::warn!("{error}; the certificate before it stays in use");
                 }
             }
@@ -111,15 +112,21 @@ impl Tls {
     }
 }
 
+/// Files that changed, and can't be used.
+struct Unusable {
+    error: TlsError,
+    seen: [Version; 2],
+}
+
 impl Certificate {
     /// Reads the files where they aren't those that were read before.
-    fn look(&self) -> Result<(), (TlsError, [Version; 2])> {
+    fn look(&self) -> Result<(), Box<Unusable>> {
         let seen = versions(&self.files);
         let mut before = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if *before == seen {
             return Ok(());
         }
-        let new = read(&self.files, &self.provider).map_err(|error| (error, seen))?;
+        let new = read(&self.files, &self.provider).map_err(|error| Unusable { error, seen })?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         *before = seen;
         tracing::info!("the certificate was read again");
