@@ -58,6 +58,10 @@ pub enum Guard {
     Budget,
     /// That no request goes out. Without, its server is connected to.
     Outgoing,
+    /// `limits.requests`.
+    Requests,
+    /// That addresses of the own network need a grant by name.
+    OwnNetworks,
     /// That there are no files and no network. Without, all files can be read, and all addresses connected to.
     FilesAndSockets,
     /// That a batch has one answer for each message, and no scope but theirs.
@@ -76,7 +80,7 @@ pub enum Guard {
 
 impl Guard {
     /// Each of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Fuel,
         Self::Deadline,
         Self::Yields,
@@ -101,6 +105,8 @@ impl Guard {
         Self::KeyvalueSizes,
         Self::Budget,
         Self::Outgoing,
+        Self::Requests,
+        Self::OwnNetworks,
         Self::FilesAndSockets,
         Self::BatchShape,
         Self::Imports,
@@ -137,6 +143,8 @@ impl Guard {
             Self::KeyvalueSizes => "keyvalue-sizes",
             Self::Budget => "budget",
             Self::Outgoing => "outgoing",
+            Self::Requests => "requests",
+            Self::OwnNetworks => "own-networks",
             Self::FilesAndSockets => "files-and-sockets",
             Self::BatchShape => "batch-shape",
             Self::Imports => "imports",

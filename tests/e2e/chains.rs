@@ -85,9 +85,9 @@ fn from_bucket_to_bucket_each_object_is_one_event() {
     assert_eq!(host.stop().outcomes("hello").len(), 1);
 }
 
-#[test]
-fn a_loop_that_is_allowed_ends_after_its_hops() {
-    let app = App::new(
+/// A function that wakes itself, over three hops.
+pub fn looping() -> App {
+    App::new(
         r#"
         [[function]]
         name = "ping"
@@ -97,7 +97,12 @@ fn a_loop_that_is_allowed_ends_after_its_hops() {
         grants = { publish = ["ball"] }
         config = { to = "ball" }
         "#,
-    );
+    )
+}
+
+#[test]
+fn a_loop_that_is_allowed_ends_after_its_hops() {
+    let app = looping();
     let mut host = app.up();
     app.publish("ball", "x");
     let dead = host.until(|r| r["dead"] == true);

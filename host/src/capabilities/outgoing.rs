@@ -22,6 +22,8 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 use self::connect::{ConnectError, Connector, Origin};
 use super::HostCalls;
 use crate::config::Destination;
+use crate::guard::{self, Guard};
+use crate::ports::Counted;
 
 /// How long a connection is kept that isn't used.
 const IDLE: Duration = Duration::from_secs(30);
@@ -43,7 +45,17 @@ pub struct Outgoing {
 pub struct Requests {
     outgoing: Arc<Outgoing>,
     calls: Arc<HostCalls>,
-    left: u32,
+    sent: u32,
+    /// Whether there were to be more than may be.
+    exceeded: bool,
+}
+
+/// An attempt was to send more requests than it may.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{limit} requests may be sent in one attempt")]
+pub struct RequestsExceeded {
+    /// The function's limit.
+    pub limit: u32,
 }
 
 /// What comes of a request that is sent.
@@ -79,12 +91,25 @@ impl Outgoing {
         Requests {
             outgoing: Arc::clone(self),
             calls: Arc::clone(calls),
-            left: self.requests,
+            sent: 0,
+            exceeded: false,
         }
     }
 }
 
 impl Requests {
+    /// That there were to be no more than may be: a guest can get over the error of one.
+    ///
+    /// # Errors
+    /// Where there were.
+    pub fn check(&self) -> Result<(), RequestsExceeded> {
+        let limit = self.outgoing.requests;
+        match self.exceeded {
+            true => Err(RequestsExceeded { limit }),
+            false => Ok(()),
+        }
+    }
+
     /// Sends a request, and waits for the head of its response.
     pub fn send(
         &mut self,
@@ -95,12 +120,15 @@ impl Requests {
         let refused = match origin.map(|origin| origin.granted(&self.outgoing.granted).is_some()) {
             None => Some(HttpError::HttpRequestUriInvalid),
             Some(false) => Some(HttpError::HttpRequestDenied),
-            Some(true) if self.left == 0 => Some(HttpError::ConnectionLimitReached),
+            Some(true) if self.sent >= self.outgoing.requests && guard::holds(Guard::Requests) => {
+                self.exceeded = true;
+                Some(HttpError::ConnectionLimitReached)
+            }
             Some(true) => None,
         };
         let (outgoing, calls) = (Arc::clone(&self.outgoing), Arc::clone(&self.calls));
         if refused.is_none() {
-            self.left -= 1;
+            self.sent = self.sent.saturating_add(1);
         }
         async move {
             if let Some(refused) = refused {
@@ -111,11 +139,8 @@ impl Requests {
                 first_byte_timeout: None,
                 between_bytes_timeout: None,
             });
-            let request = request.map(|body| {
-                let calls = Arc::clone(&calls);
-                let left = HttpError::HttpRequestBodySize;
-                Counted { body, calls, left }.boxed_unsync()
-            });
+            let count = counting(Arc::clone(&calls), HttpError::HttpRequestBodySize);
+            let request = request.map(|body| Counted { body, count }.boxed_unsync());
             let responding = outgoing.client.request(request);
             // The attempt's own deadline is over all of it.
             let response = match options.first_byte_timeout {
@@ -125,13 +150,13 @@ impl Requests {
                 None => responding.await,
             };
             let response = response.map_err(code)?.map(|body| {
-                let left = HttpError::HttpResponseBodySize;
                 let body = Paced {
                     body,
                     between: options.between_bytes_timeout,
                     late: None,
                 };
-                Counted { body, calls, left }.boxed_unsync()
+                let count = counting(calls, HttpError::HttpResponseBodySize);
+                Counted { body, count }.boxed_unsync()
             });
             let io: Box<dyn Future<Output = _> + Send> = Box::new(std::future::ready(Ok(())));
             Ok((response, io))
@@ -162,38 +187,16 @@ fn code(error: legacy::Error) -> HttpError {
     HttpError::HttpProtocolError
 }
 
-/// A body that is counted as part of what moves through host calls.
-struct Counted<B> {
-    body: B,
+/// Counts bytes as part of what moves through host calls; the error is what the guest is told.
+fn counting(
     calls: Arc<HostCalls>,
-    left: fn(Option<u64>) -> HttpError,
-}
-
-impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Counted<B> {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let bytes = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            _ => 0,
-        };
-        Poll::Ready(match self.calls.count(bytes) {
-            Ok(_) => frame,
-            Err(exceeded) => Some(Err((self.left)(Some(exceeded.limit)))),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    error: fn(Option<u64>) -> HttpError,
+) -> impl FnMut(usize) -> Result<(), HttpError> + Unpin + Send {
+    move |bytes| {
+        let counted = calls.count(bytes);
+        counted
+            .map(drop)
+            .map_err(|exceeded| error(Some(exceeded.limit)))
     }
 }
 

@@ -11,7 +11,7 @@ use super::limiter::{HostFull, MemoryExceeded};
 use super::load::LoadedFunction;
 use super::settings::MAX_WASM_STACK;
 use super::state::{FIELD_BYTES, State, max_handles};
-use crate::capabilities::HostCallsExceeded;
+use crate::capabilities::{HostCallsExceeded, RequestsExceeded};
 use crate::clock::millis;
 use crate::ports::{Failure, HostFault, Limit, Outcome, Trap, visible};
 
@@ -30,6 +30,9 @@ pub(super) fn ended<T>(call: Option<wasmtime::Result<T>>, state: &State) -> Resu
         .context
         .calls
         .check()
+        .map_err(|error| Cut::Ended(error.into()))?;
+    state
+        .check_requests()
         .map_err(|error| Cut::Ended(error.into()))?;
     match call {
         Some(call) => call.map_err(Cut::Ended),
@@ -174,6 +177,10 @@ fn recursion(backtrace: &[String]) -> Option<&str> {
 fn limit_of(error: &wasmtime::Error, function: &LoadedFunction) -> Option<Limit> {
     if let Some(HostCallsExceeded { limit }) = error.downcast_ref() {
         return Some(Limit::HostCalls { limit: *limit });
+    }
+    if let Some(RequestsExceeded { limit }) = error.downcast_ref() {
+        let limit = u64::from(*limit);
+        return Some(Limit::Requests { limit });
     }
     if let Some(FieldMapError::TooManyFields | FieldMapError::TotalSizeTooBig) =
         error.downcast_ref()

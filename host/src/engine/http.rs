@@ -2,7 +2,6 @@
 
 mod body;
 mod call;
-mod counted;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

@@ -18,7 +18,8 @@ use wasmtime_wasi_http::{
 
 use super::limiter::Limiter;
 use crate::capabilities::{
-    CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, Requests, Sent, View,
+    CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, Requests, RequestsExceeded,
+    Sent, View,
 };
 use crate::guard::{self, Guard};
 use crate::ports::Stream;
@@ -72,6 +73,11 @@ impl State {
         }
         self.hooks = Hooks::new(&context);
         self.context = context;
+    }
+
+    /// That the guest sent no more requests than it may.
+    pub fn check_requests(&self) -> Result<(), RequestsExceeded> {
+        self.hooks.requests.as_ref().map_or(Ok(()), Requests::check)
     }
 
     /// Whether the guest, or the host for it, holds any handle.

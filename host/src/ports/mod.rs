@@ -2,6 +2,7 @@
 
 mod bucket;
 mod budget;
+mod counted;
 mod event;
 mod handler;
 mod http;
@@ -16,6 +17,7 @@ mod transaction;
 pub use crate::guard::visible;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use budget::{Budget, MemoryUse, Share};
+pub use counted::Counted;
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{

@@ -180,6 +180,11 @@ pub enum Limit {
         /// The function's limit, in bytes.
         limit: u64,
     },
+    /// Requests that were sent.
+    Requests {
+        /// The function's limit.
+        limit: u64,
+    },
     /// The fields of a response, as its headers.
     Headers {
         /// The engine's limit, in bytes.
@@ -208,6 +213,10 @@ impl fmt::Display for Limit {
             Self::Request { limit } => write!(
                 f,
                 "body of the request, {limit} bytes; raise `limits.request`"
+            ),
+            Self::Requests { limit } => write!(
+                f,
+                "requests, {limit} in one attempt; raise `limits.requests`"
             ),
             Self::Stack { limit } => write!(f, "stack, {limit} bytes; recurse less deeply"),
             Self::HostCalls { limit } => write!(

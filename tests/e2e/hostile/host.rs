@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::harness::{App, Output, settled, waits};
-use crate::{cache, http};
+use crate::{cache, chains, http};
 
 /// An attack with a host of its own.
 pub struct Siege {
@@ -35,6 +35,16 @@ pub const SIEGES: &[Siege] = &[
         name: "answer-on-and-on",
         guard: "response",
         stopped: answer_on_and_on,
+    },
+    Siege {
+        name: "send-on-and-on",
+        guard: "requests",
+        stopped: send_on_and_on,
+    },
+    Siege {
+        name: "reach-the-own-network",
+        guard: "own-networks",
+        stopped: reach_the_own_network,
     },
     Siege {
         name: "forge-code",
@@ -111,17 +121,7 @@ fn stage_together(without: Option<&str>) -> bool {
 }
 
 fn wake_itself(without: Option<&str>) -> bool {
-    let app = App::new(
-        r#"
-        [[function]]
-        name = "ping"
-        component = "guest:echo"
-        on = { message = "ball" }
-        allow-loop = 3
-        grants = { publish = ["ball"] }
-        config = { to = "ball" }
-        "#,
-    );
+    let app = chains::looping();
     let mut host = app.up_without(without);
     app.publish("ball", "x");
     // That from outside, three hops, and what comes after them.
@@ -140,6 +140,50 @@ fn answer_on_and_on(without: Option<&str>) -> bool {
     }
     host.stop();
     !said.ends_with("\r\n0\r\n\r\n")
+}
+
+fn send_on_and_on(without: Option<&str>) -> bool {
+    let ended = send("http://localhost:PORT", "requests = 0", without);
+    if without.is_none() {
+        assert_eq!(ended["limit"], 0, "{ended}");
+    }
+    ended["of"] == "requests"
+}
+
+/// By a grant of every name, under a name that stands for this machine.
+fn reach_the_own_network(without: Option<&str>) -> bool {
+    let ended = send("http://*:*", "", without);
+    let told = ended.to_string();
+    assert!(
+        without.is_some() || told.contains("DestinationIpProhibited"),
+        "{told}"
+    );
+    ended["outcome"] != "done"
+}
+
+/// How an event ends that sends a request to a host beside it, with this grant, which may name that one's port.
+fn send(granted: &str, limits: &str, without: Option<&str>) -> Value {
+    let target = http::probe("http-probe");
+    let target_host = http::up(&target);
+    let port = http::address(&target_host).port();
+    let granted = granted.replace("PORT", &port.to_string());
+    let app = App::new(&format!(
+        r#"
+        [[function]]
+        name = "send"
+        component = "guest:fetch"
+        on = {{ message = "in" }}
+        grants = {{ http = "{granted}" }}
+        limits = {{ {limits} }}
+        retry = {{ attempts = 1 }}
+        "#
+    ));
+    let mut host = app.up_without(without);
+    app.publish("in", &format!("http://localhost:{port}/teapot"));
+    let ended = host.outcome_of("send", "in");
+    host.stop();
+    target_host.stop();
+    ended
 }
 
 /// Somebody who can write to the cache, and hasn't the key.

@@ -14,11 +14,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Empty, Full, StreamBody};
 use tokio::task::unconstrained;
 
-use super::counted::Counted;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::apart::Placed;
 use crate::guard::{self, Guard};
-use crate::ports::{BrokenOff, Limit, Outcome, ResponseBody};
+use crate::ports::{BrokenOff, Counted, Limit, Outcome, ResponseBody};
 
 /// What comes of a guest's body.
 pub(super) type Written = UnsyncBoxBody<Bytes, BrokenOff>;

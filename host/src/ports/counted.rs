@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 /// It breaks off with the error of the count, where that refuses what came.
-pub(super) struct Counted<B, C> {
+pub struct Counted<B, C> {
+    /// Where they come from.
     pub body: B,
+    /// Called with the length of each piece.
     pub count: C,
 }
 
