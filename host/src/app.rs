@@ -18,7 +18,7 @@ use crate::control::{Control, ControlError, Restore};
 use crate::engine::{Cache, CompileLimits, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
 use crate::events::{Events, EventsConfig, Stop, stopped};
 use crate::ports::{
-    Bucket, Budget, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom,
+    Bucket, Budget, Effects, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom,
 };
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
@@ -137,6 +137,7 @@ fn queue_config(limits: &QueueLimits) -> QueueConfig {
         max_events: limits.max_events,
         max_bytes: limits.max_bytes.0,
         max_dead_letters: limits.max_dead_letters,
+        max_answers: limits.max_answers.0,
         dead_letter_age_ms: limits.dead_letter_age.map(|age| millis(age.0)),
     }
 }
@@ -331,6 +332,7 @@ impl App {
                 staging: Arc::clone(&self.staging),
                 budget: Arc::clone(&self.budget),
             },
+            Some(Arc::clone(&self.events) as Arc<dyn Effects>),
         )?;
         let keyvalue: Arc<dyn KeyValue> = Arc::clone(&self.queue) as _;
         let mut notes = engine.notes(&manifest.root);
@@ -471,6 +473,7 @@ impl App {
         });
         Arc::clone(&self.events).deliver(engine, stop, None).await;
         while tasks.join_next().await.is_some() {}
+        self.events.requests_committed().await;
         Ok(())
     }
 }
@@ -538,6 +541,7 @@ pub fn new_engine(
     journal: Arc<dyn Journal>,
     clock: Clock,
     Rooms { staging, budget }: Rooms,
+    effects: Option<Arc<dyn Effects>>,
 ) -> Result<Engine, AppError> {
     let wanted: usize = manifest
         .functions
@@ -554,6 +558,7 @@ pub fn new_engine(
         clock,
         staging,
         budget,
+        effects,
     })?)
 }
 

@@ -499,18 +499,13 @@ fn a_function_that_answers_requests_is_no_function_of_events() {
     let check = app.kinglet(&["check", "--json"]).expect(0).json();
     assert!(text(&check[1], "function") == "hello" && check[1]["problem"].is_null());
 
-    for (on, grants, says) in [
-        (r#"{ http = "hello" }"#, "", "doesn't begin with `/`"),
-        (
-            r#"{ http = "/hello" }"#,
-            r#"grants = { publish = ["t"] }"#,
-            "can't have effects",
-        ),
-        (r#"{ http = "/hello", batch-size = 2 }"#, "", "batch-size"),
-        (r#"{ http = "/hello", message = "t" }"#, "", "exactly one"),
+    for (on, says) in [
+        (r#"{ http = "hello" }"#, "doesn't begin with `/`"),
+        (r#"{ http = "/hello", batch-size = 2 }"#, "batch-size"),
+        (r#"{ http = "/hello", message = "t" }"#, "exactly one"),
     ] {
         app.manifest(&format!(
-            "[[function]]\nname = \"hello\"\ncomponent = \"guest:hello-http\"\non = {on}\n{grants}\n"
+            "[[function]]\nname = \"hello\"\ncomponent = \"guest:hello-http\"\non = {on}\n"
         ));
         app.kinglet(&["check"]).expect(2).says(&[says]);
     }

@@ -24,6 +24,8 @@ mod harness;
 mod host;
 mod hostile;
 mod http;
+mod http2;
+mod http_effects;
 mod http_server;
 mod init;
 mod instances;

@@ -30,6 +30,11 @@ pub enum StagingFull {
          `limits.concurrency`"
     )]
     Memory,
+    /// The effects of a request are committed by now.
+    #[error(
+        "what a request stages commits when its answer's head is set, which it is by now; stage before that"
+    )]
+    Answered,
     /// More memory than the host ever has for it.
     #[error(
         "what this event stages is more than `host.memory` has for it; write less, or raise it"
@@ -69,6 +74,7 @@ pub struct Staging {
     next_writer: u32,
     reserved: Reserved,
     limit: u64,
+    sealed: bool,
 }
 
 /// What an instance leaves.
@@ -92,6 +98,7 @@ impl Staging {
             next_writer: 0,
             reserved,
             limit,
+            sealed: false,
         }
     }
 
@@ -109,6 +116,9 @@ impl Staging {
 
     /// Counts bytes against the limit before they are staged.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), StagingFull> {
+        if self.sealed {
+            return Err(StagingFull::Answered);
+        }
         let total = self.reserved.bytes().saturating_add(bytes as u64);
         if total > self.limit && guard::holds(Guard::Staging) {
             return Err(StagingFull::Event { limit: self.limit });
@@ -228,6 +238,12 @@ impl Staging {
 
     pub(super) fn take_writer(&mut self, id: u32) -> Option<(String, Box<dyn StagedWriter>)> {
         self.writers.remove(&id)
+    }
+
+    /// The same, and nothing more is staged.
+    pub fn seal(&mut self) -> Staged {
+        self.sealed = true;
+        self.finish()
     }
 
     /// What was staged; nothing of it is left here.

@@ -54,6 +54,7 @@ impl Trouble {
         let text = full.to_string();
         match full {
             StagingFull::Event { .. } | StagingFull::Never => Error::Limit(text),
+            StagingFull::Answered => Error::Invalid(text),
             StagingFull::Host | StagingFull::Memory => {
                 self.note(text.clone());
                 Error::Unavailable(text)

@@ -74,6 +74,7 @@ impl Check {
             Arc::new(Nowhere),
             clock,
             Rooms::of(&manifest),
+            None,
         )?;
         let buckets = Arc::new(HashMap::new());
         let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);

@@ -157,6 +157,7 @@ impl Invoke {
             Arc::new(Shown),
             clock.clone(),
             Rooms::of(&manifest),
+            None,
         )?;
         tokio::task::block_in_place(|| {
             load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None)

@@ -128,7 +128,8 @@ impl Default for HttpConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct QueueLimits {
-    /// How long a message's id is remembered: another message of that id isn't delivered.
+    /// How long a message's id is remembered: another message of that id isn't delivered. As long a request with an
+    /// `Idempotency-Key` has the same answer.
     pub duplicate_window: Period,
     /// Events that wait, of all functions together. A full store accepts nothing from sources, which keep
     /// what they have; what functions publish is accepted still, since else it could never drain.
@@ -141,6 +142,9 @@ pub struct QueueLimits {
     /// Dead letters of one function. One that has as many gets no more events until some are redriven or
     /// dropped: nothing is lost.
     pub max_dead_letters: u64,
+    /// What all answers take that are remembered for requests with an `Idempotency-Key`. Past this no other such
+    /// request is answered until the oldest are forgotten.
+    pub max_answers: ByteSize,
     /// Dead letters that are older are dropped; by default none.
     pub dead_letter_age: Option<Period>,
 }
@@ -153,6 +157,7 @@ impl Default for QueueLimits {
             max_bytes: ByteSize(64 << 30),
             max_staging: ByteSize(16 << 30),
             max_dead_letters: 100_000,
+            max_answers: ByteSize(1 << 30),
             dead_letter_age: None,
         }
     }

@@ -161,19 +161,8 @@ impl Manifest {
         if on.http.is_empty() && !(on.methods.is_empty() && on.hosts.is_empty()) {
             say("`methods` and `hosts` go with `http`".to_owned());
         }
-        if !on.http.is_empty() {
-            let grants = &function.grants;
-            let effects = !grants.write.is_empty()
-                || !grants.publish.is_empty()
-                || !grants.keyvalue.is_empty();
-            if effects {
-                say("a function that answers requests can't have effects by now; of `grants` it may have \
-                     `read`"
-                    .to_owned());
-            }
-            if on.order_by.is_some() {
-                say("`order-by` goes with `object-created` and `message`".to_owned());
-            }
+        if !on.http.is_empty() && on.order_by.is_some() {
+            say("`order-by` goes with `object-created` and `message`".to_owned());
         }
         if let Some(size) = on.batch_size.filter(|size| !(1..=1_000).contains(size)) {
             say(format!("batch-size = {size}: use 1 to 1000"));

@@ -5,7 +5,7 @@ use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
-use super::http::RequestBroken;
+use super::http::{NotCommitted, RequestBroken};
 use super::invoke::WrongEvent;
 use super::limiter::{HostFull, MemoryExceeded};
 use super::load::LoadedFunction;
@@ -63,6 +63,9 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
         }
         let reason = full.to_string();
         return Outcome::Fault(HostFault { reason });
+    }
+    if let Some(NotCommitted(outcome)) = error.downcast_ref() {
+        return outcome.clone();
     }
     match error.downcast_ref::<RequestBroken>() {
         Some(RequestBroken::Limit(limit)) => return Outcome::Limit(limit.clone()),

@@ -2,14 +2,18 @@
 
 mod body;
 mod call;
+mod effects;
+mod keyed;
+mod request;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
+use std::time::Duration;
 
 use http::response::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -20,6 +24,10 @@ use tokio::time::timeout;
 use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
 pub(super) use self::call::RequestBroken;
 use self::call::{Breach, Head, Reply};
+pub(super) use self::effects::{Committing, NotCommitted, link};
+use self::effects::{Done, When};
+pub(super) use self::keyed::Keys;
+use self::request::{NotKept, Repeatable, RequestBody};
 use super::Engine;
 use super::apart::Placed;
 use super::explain::{ended, explain};
@@ -30,8 +38,8 @@ use super::sweep::Used;
 use crate::capabilities::{GuestLog, LogScope};
 use crate::clock::Clock;
 use crate::ports::{
-    Afterwards, BrokenOff, Cost, Failure, HostFault, HttpHandler, Limit, Outcome, REQUEST_ID,
-    Record, RecordKind, ResponseBody, plain,
+    Afterwards, AnswerKey, BrokenOff, Committed, Cost, Effects, Failure, HostFault, HttpHandler,
+    Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody, Share, plain,
 };
 
 /// The source that records of requests have.
@@ -39,6 +47,15 @@ const SOURCE: &str = "http";
 
 /// So much of a path goes into the logs.
 const LINE: usize = 200;
+
+/// Of a request's body at most so many bytes are kept for another attempt.
+const AGAIN: u64 = 1 << 20;
+/// The same of a request that has an `Idempotency-Key`: all of it is read before the function begins.
+const KEYED: u64 = 16 << 20;
+/// An answer that is remembered takes at most so many bytes.
+const REMEMBERED: usize = 1 << 20;
+/// Before a request in conflict is tried again: at most so long.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
 
 impl HttpHandler for Engine {
     async fn respond(
@@ -60,30 +77,116 @@ impl HttpHandler for Engine {
             let text = format!("a request's body has at most {limit} bytes here");
             return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
         }
-        let told = Told::of(&request);
-        let bodyless = request.method() == Method::HEAD;
-        let (sender, head) = oneshot::channel();
-        let engine = Arc::clone(&self);
-        let answering = engine.answer(
-            Arc::clone(&loaded),
-            request,
-            told.clone(),
-            sender,
-            // What is left to do for the connection may hold the guest, so it mustn't hold that in turn.
-            Arc::downgrade(&afterwards),
-        );
-        let answering = Placed::new(&afterwards.place, &loaded, answering);
-        let engine = Arc::clone(&self);
-        let tell = move |outcome: &Outcome| {
-            engine.tell(&loaded, told.clone(), outcome, Cost::default());
+        let effects = self.effects.clone();
+        let effects = effects.filter(|_| loaded.may_have_effects());
+        let asked = Asked {
+            told: Told::of(&request),
+            bodyless: request.method() == Method::HEAD,
+            engine: self,
+            function: loaded,
+            afterwards,
         };
-        match first_answer(answering, head, bodyless, &afterwards).await {
+        let Some(effects) = effects else {
+            let request = request.map(RequestBody::Once);
+            let first = asked.attempt(request, None).await;
+            return asked.answer(first);
+        };
+        match keyed::key_of(&function, &request) {
+            Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
+            Ok(None) => asked.with_effects(&effects, request).await,
+            Ok(Some(key)) => asked.with_key(&effects, key, request).await,
+        }
+    }
+
+    fn place_apart(&self) -> Option<Handle> {
+        self.apart.handle().cloned()
+    }
+}
+
+/// What a client is asked to wait for.
+fn later(status: StatusCode, text: &str) -> Response<ResponseBody> {
+    let mut response = plain(status, text.to_owned());
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// A request, and whom it is for.
+struct Asked {
+    engine: Arc<Engine>,
+    function: Arc<LoadedFunction>,
+    told: Told,
+    bodyless: bool,
+    afterwards: Arc<Afterwards>,
+}
+
+/// How an attempt's effects are committed.
+#[derive(Clone)]
+struct Commits {
+    effects: Arc<dyn Effects>,
+    when: When,
+    /// What waits for the end of the answer.
+    waiting: Arc<Mutex<Option<Waiting>>>,
+}
+
+/// Effects that wait for the end of an answer, and what it cost.
+struct Waiting {
+    staged: RequestEffects,
+    cost: Cost,
+}
+
+impl Commits {
+    fn new(effects: &Arc<dyn Effects>, when: When) -> Self {
+        Self {
+            effects: Arc::clone(effects),
+            when,
+            waiting: Arc::default(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asked {
+    /// Has the guest answer once. The error is what it did in place of answering, or a conflict of its effects.
+    async fn attempt(
+        &self,
+        request: Request<RequestBody>,
+        commits: Option<Commits>,
+    ) -> Result<First, Outcome> {
+        let whole = commits
+            .as_ref()
+            .is_some_and(|commits| commits.when == When::End);
+        let (sender, head) = oneshot::channel();
+        let answering = Arc::clone(&self.engine).answer(
+            Arc::clone(&self.function),
+            request,
+            self.told.clone(),
+            sender,
+            commits,
+            // What is left to do for the connection may hold the guest, so it mustn't hold that in turn.
+            Arc::downgrade(&self.afterwards),
+        );
+        let answering = Placed::new(&self.afterwards.place, &self.function, answering);
+        first_answer(answering, head, self.bodyless, whole, &self.afterwards).await
+    }
+
+    /// What is sent of an answer.
+    fn answer(&self, first: Result<First, Outcome>) -> Response<ResponseBody> {
+        let (engine, function) = (Arc::clone(&self.engine), Arc::clone(&self.function));
+        let told = self.told.clone();
+        let tell = move |outcome: &Outcome| {
+            engine.tell(&function, told.clone(), outcome, Cost::default(), None);
+        };
+        match first {
             Ok(First::Whole(response)) => response,
             Ok(First::Begun(parts, answer)) => {
                 let tell = move |broken: &BrokenOff| tell(&broke_off(broken));
                 let body = GuestBody::new(answer, Box::new(tell));
                 // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
-                afterwards.push(poll_fn(body.beside()));
+                self.afterwards.push(poll_fn(body.beside()));
                 Response::from_parts(parts, Either::Right(body.boxed_unsync()))
             }
             Err(outcome) => {
@@ -100,8 +203,121 @@ impl HttpHandler for Engine {
         }
     }
 
-    fn place_apart(&self) -> Option<Handle> {
-        self.apart.handle().cloned()
+    /// Effects commit before the head leaves. Where they are in conflict the request is tried again, as long as all of it
+    /// is here: one of those in conflict always commits.
+    async fn with_effects(
+        &self,
+        effects: &Arc<dyn Effects>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
+        let watch = self.engine.clock.stopwatch();
+        let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.budget));
+        loop {
+            let commits = Commits::new(effects, When::Head);
+            match self.attempt(request.request(), Some(commits)).await {
+                Err(Outcome::Conflict { .. })
+                    if request.is_whole() && watch.elapsed() < self.function.limits.timeout.0 =>
+                {
+                    self.pause().await;
+                }
+                first => return self.answer(first),
+            }
+        }
+    }
+
+    /// As the first request of that key was answered; else the answer is remembered together with its effects.
+    async fn with_key(
+        &self,
+        effects: &Arc<dyn Effects>,
+        key: AnswerKey,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
+        let Some(_under_way) = self.engine.keys.begin(key) else {
+            let text = "a request with this Idempotency-Key is under way; try again later";
+            return later(StatusCode::CONFLICT, text);
+        };
+        let (watch, limit) = (
+            self.engine.clock.stopwatch(),
+            self.function.limits.timeout.0,
+        );
+        let request = Repeatable::new(request, KEYED, Share::none(&self.engine.budget));
+        let hash = match timeout(limit, request.read()).await {
+            Ok(Ok(hash)) => hash,
+            Ok(Err(NotKept::Broken(error))) => {
+                let text = format!("the request's body broke off: {error}");
+                return plain(StatusCode::BAD_REQUEST, text);
+            }
+            Ok(Err(NotKept::TooLarge)) => {
+                let text = format!(
+                    "the body of a request with an Idempotency-Key has at most {KEYED} bytes; send it without one"
+                );
+                return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
+            }
+            Err(_) => {
+                let text = "the request's body took too long to come".to_owned();
+                return plain(StatusCode::REQUEST_TIMEOUT, text);
+            }
+        };
+        match effects.answer(&key).await {
+            Ok(None) => {}
+            Ok(Some(kept)) if kept.request != hash.as_bytes() => {
+                let text = "this Idempotency-Key came with another request before; use a new one for a new request";
+                return plain(StatusCode::UNPROCESSABLE_ENTITY, text.to_owned());
+            }
+            Ok(Some(kept)) => {
+                if let Some(response) = keyed::response(kept) {
+                    return response;
+                }
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let outcome = Outcome::Fault(HostFault { reason });
+                self.tell(&outcome, Cost::default(), None);
+                let text = "no answer can be remembered now; try again later";
+                return later(StatusCode::SERVICE_UNAVAILABLE, text);
+            }
+        }
+        loop {
+            let commits = Commits::new(effects, When::End);
+            let first = self.attempt(request.request(), Some(commits.clone())).await;
+            let waiting = commits.waiting().take();
+            let (response, Waiting { mut staged, cost }) = match (first, waiting) {
+                (Ok(First::Whole(response)), Some(waiting)) => (response, waiting),
+                // It failed once its answer was whole.
+                (Ok(First::Whole(response)), None) if !response.status().is_server_error() => {
+                    let text = "the function failed".to_owned();
+                    return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
+                }
+                (first, _) => return self.answer(first),
+            };
+            let (kept, response) = keyed::keep(hash, response).await;
+            let none = staged.transaction.is_empty();
+            staged.answer = Some((key, kept));
+            match Arc::clone(effects).commit(staged).await {
+                Ok(committed) => {
+                    if !none {
+                        self.tell(&Outcome::Done, cost, Some(committed));
+                    }
+                    return response;
+                }
+                Err(Outcome::Conflict { .. }) if watch.elapsed() < limit => self.pause().await,
+                Err(outcome) => {
+                    self.tell(&outcome, cost, None);
+                    return failed(&outcome);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, outcome: &Outcome, cost: Cost, committed: Option<Committed>) {
+        let told = self.told.clone();
+        self.engine
+            .tell(&self.function, told, outcome, cost, committed);
+    }
+
+    async fn pause(&self) {
+        let pause = CONFLICT_PAUSE.mul_f64(self.engine.clock.fraction());
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -113,12 +329,13 @@ enum First {
     Begun(Parts, Answer),
 }
 
-/// Waits for the head of the answer, while the guest goes on. The error is what the function did in place of
+/// Waits for the head of the answer, or for `all` of it, while the guest goes on. The error is what the function did in place of
 /// answering, though it didn't fail.
 async fn first_answer(
     mut guest: Guest,
     mut head: oneshot::Receiver<Head>,
     bodyless: bool,
+    all: bool,
     afterwards: &Afterwards,
 ) -> Result<First, Outcome> {
     let mut ended = None;
@@ -132,6 +349,7 @@ async fn first_answer(
     })
     .await;
     let (parts, body) = match (head, &ended) {
+        (_, Some(Err(conflict @ Outcome::Conflict { .. }))) => return Err(conflict.clone()),
         (_, Some(Err(outcome))) => return Ok(First::Whole(failed(outcome))),
         (Some(Ok(response)), _) if response.status().is_informational() => {
             let status = response.status();
@@ -153,6 +371,12 @@ async fn first_answer(
         Poll::Ready(())
     })
     .await;
+    if all {
+        let mut taken = 0;
+        poll_fn(|context| answer.take_all(&mut taken, REMEMBERED, context))
+            .await
+            .map_err(instead)?;
+    }
     let Some(end) = answer.end.take() else {
         return Ok(First::Begun(parts, answer));
     };
@@ -196,10 +420,14 @@ fn failed(outcome: &Outcome) -> Response<ResponseBody> {
         Outcome::Failed(Failure::Reject { reason }) => {
             return plain(StatusCode::BAD_REQUEST, reason.clone());
         }
-        Outcome::Undeliverable { .. } => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the function is busy; try again later",
-        ),
+        Outcome::Undeliverable { .. } => {
+            let text = "the function is busy; try again later";
+            return later(StatusCode::SERVICE_UNAVAILABLE, text);
+        }
+        Outcome::Conflict { .. } => {
+            let text = "others change the same at the same time; try again later";
+            return later(StatusCode::SERVICE_UNAVAILABLE, text);
+        }
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "the function failed"),
     };
     plain(status, text.to_owned())
@@ -210,15 +438,16 @@ impl Engine {
     async fn answer(
         self: Arc<Self>,
         function: Arc<LoadedFunction>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         told: Told,
         head: oneshot::Sender<Head>,
+        commits: Option<Commits>,
         afterwards: Weak<Afterwards>,
     ) -> Result<(), Outcome> {
         let waited = self.clock.stopwatch();
         let busy = |reason: String| {
             let outcome = Outcome::Undeliverable { reason };
-            self.tell(&function, told.clone(), &outcome, Cost::default());
+            self.tell(&function, told.clone(), &outcome, Cost::default(), None);
             Err(outcome)
         };
         let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
@@ -234,7 +463,7 @@ impl Engine {
             Err(error) => {
                 let reason = error.to_string();
                 let outcome = Outcome::Fault(HostFault { reason });
-                self.tell(&function, told, &outcome, Cost::default());
+                self.tell(&function, told, &outcome, Cost::default(), None);
                 return Err(outcome);
             }
         };
@@ -265,6 +494,10 @@ impl Engine {
             log,
             watch,
         } = begun;
+        store.data_mut().committing = commits.as_ref().map(|commits| {
+            let function = Arc::from(function.name.as_str());
+            Committing::new(Arc::clone(&commits.effects), function, commits.when)
+        });
         // Also where the client goes away in the middle.
         let logged = Logged {
             log,
@@ -308,20 +541,33 @@ impl Engine {
         };
         let called = within(function.limits.timeout.0, &watch, pin!(call)).await;
         drop(logged);
-        function.likely.learn(store.data().limiter.wanted(), 0);
+        let committing = store.data_mut().committing.take();
+        let Done {
+            committed,
+            waiting,
+            wanted,
+        } = committing.map(Committing::finish).unwrap_or_default();
+        function.likely.learn(store.data().limiter.wanted(), wanted);
         let answer = ended(called, store.data());
         let answer = answer.map_err(|cut| explain(cut, began, &function, store.data()));
-        if let Err(outcome) = &answer {
-            let cost = Cost {
-                fuel: function
-                    .limits
-                    .fuel
-                    .saturating_sub(store.get_fuel().unwrap_or(0)),
-                peak_memory: store.data().limiter.peak(),
-                start_us: 0,
-                run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
-            };
-            self.tell(&function, told, outcome, cost);
+        let cost = || Cost {
+            fuel: function
+                .limits
+                .fuel
+                .saturating_sub(store.get_fuel().unwrap_or(0)),
+            peak_memory: store.data().limiter.peak(),
+            start_us: 0,
+            run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        match (&answer, committed) {
+            // It is tried again, or told as what comes of it.
+            (Err(Outcome::Conflict { .. }), _) | (Ok(_), None) => {}
+            (Err(outcome), committed) => self.tell(&function, told, outcome, cost(), committed),
+            (Ok(_), committed) => self.tell(&function, told, &Outcome::Done, cost(), committed),
+        }
+        if let (Ok(_), Some(commits), Some(staged)) = (&answer, &commits, waiting) {
+            let cost = cost();
+            *commits.waiting() = Some(Waiting { staged, cost });
         }
         drop(permit);
         let answered = answered.saturating_add(1);
@@ -352,14 +598,16 @@ impl Engine {
         }
     }
 
-    /// A request that failed goes into the journal, as an event does.
+    /// A request that failed, or had effects, goes into the journal, as an event does.
     fn tell(
         &self,
         function: &LoadedFunction,
         Told { id, line }: Told,
         outcome: &Outcome,
         cost: Cost,
+        committed: Option<Committed>,
     ) {
+        let Committed { outputs, published } = committed.unwrap_or_default();
         self.journal.write(Record {
             time: self.clock.now(),
             function: Some(function.name.clone()),
@@ -375,8 +623,8 @@ impl Engine {
                 retry_in_ms: None,
                 cost,
                 queue_ms: 0,
-                outputs: Vec::new(),
-                published: Vec::new(),
+                outputs,
+                published,
             },
         });
     }
@@ -405,7 +653,7 @@ struct Told {
 }
 
 impl Told {
-    fn of(request: &Request<Incoming>) -> Self {
+    fn of<B>(request: &Request<B>) -> Self {
         let id = request.headers().get(REQUEST_ID);
         let path: String = request.uri().path().chars().take(LINE).collect();
         Self {

@@ -243,6 +243,12 @@ impl LoadedFunction {
         matches!(self.kind, Kind::Batch)
     }
 
+    /// Whether it is granted anything that it could change.
+    pub(super) fn may_have_effects(&self) -> bool {
+        let grants = &self.reach.grants;
+        !(grants.write.is_empty() && grants.publish.is_empty() && grants.keyvalue.is_empty())
+    }
+
     /// What each instance begins with, in bytes.
     pub(super) fn initial_memory(&self) -> u64 {
         self.initial_memory

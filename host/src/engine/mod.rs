@@ -32,8 +32,9 @@ pub use load::{Handlers, LoadError, LoadedFunction};
 pub use notes::Notes;
 pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
 
+use self::http::Keys;
 use crate::clock::Clock;
-use crate::ports::{Budget, Delivery, Handled, Handler, Journal, StagingRoom};
+use crate::ports::{Budget, Delivery, Effects, Handled, Handler, Journal, StagingRoom};
 use apart::{Apart, Moving};
 use instance::Ready;
 use load::Loader;
@@ -50,6 +51,9 @@ pub struct Engine {
     ready: Arc<Ready>,
     sweep: Sweep,
     apart: Arc<Apart>,
+    /// None where no requests are answered.
+    effects: Option<Arc<dyn Effects>>,
+    keys: Arc<Keys>,
     /// For as many instances as may be alive.
     room: Arc<Semaphore>,
     instances: usize,
@@ -71,6 +75,8 @@ pub struct EngineConfig {
     pub staging: Arc<StagingRoom>,
     /// The memory that instances have together.
     pub budget: Arc<Budget>,
+    /// What commits the effects of requests; without it they have none.
+    pub effects: Option<Arc<dyn Effects>>,
 }
 
 impl Engine {
@@ -99,6 +105,8 @@ impl Engine {
             ready,
             sweep: Sweep::default(),
             apart: Arc::default(),
+            effects: config.effects,
+            keys: Arc::default(),
             room: Arc::new(Semaphore::new(config.instances as usize)),
             instances: config.instances as usize,
         })

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
+use super::http::Committing;
 use super::limiter::Limiter;
 use crate::capabilities::{
     CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, Requests, RequestsExceeded,
@@ -47,6 +48,8 @@ pub(super) struct State {
     /// Whether the guest asked the host for anything.
     pub asked: bool,
     pub limiter: Limiter,
+    /// What becomes of what it stages, where it answers a request.
+    pub committing: Option<Committing>,
 }
 
 impl State {
@@ -63,6 +66,7 @@ impl State {
             hooks,
             asked: false,
             limiter,
+            committing: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl State {
         }
         self.hooks = Hooks::new(&context);
         self.context = context;
+        self.committing = None;
     }
 
     /// That the guest sent no more requests than it may.

@@ -171,6 +171,33 @@ impl Planned {
     }
 }
 
+/// Whose effects they are.
+pub(super) struct Origin {
+    pub function: String,
+    /// What ids of what follows begin with: unique over all events and requests.
+    pub id: String,
+    pub hops: u32,
+    /// The number of an intent.
+    pub seq: u64,
+}
+
+impl Origin {
+    pub fn of(delivery: &Delivery) -> Self {
+        // Ids are unique within a source, and what follows comes from a source of ours.
+        let event = &delivery.event;
+        let id = match event.hops {
+            0 => format!("{}/{}", event.source, event.id),
+            _ => event.id.clone(),
+        };
+        Self {
+            function: delivery.function.clone(),
+            id,
+            hops: event.hops,
+            seq: delivery.seq,
+        }
+    }
+}
+
 /// What a successful handler's transaction comes to.
 #[derive(Default)]
 pub(super) struct Plan {
@@ -190,20 +217,14 @@ impl Events {
     /// Finds whether a transaction can be committed, and how. Its buckets are locked.
     pub(super) async fn plan(
         &self,
-        delivery: &Delivery,
+        origin: &Origin,
         transaction: Transaction,
         planned: &mut Planned,
     ) -> Result<Plan, Outcome> {
-        let hops = delivery.event.hops.saturating_add(1);
+        let hops = origin.hops.saturating_add(1);
         let mut plan = Plan::default();
         let mut changes: BTreeMap<String, Vec<IntendedChange>> = BTreeMap::new();
         let mut followers = Vec::new();
-        // Ids are unique within a source, and what follows comes from a source of ours.
-        let event = &delivery.event;
-        let origin = match event.hops {
-            0 => format!("{}/{}", event.source, event.id),
-            _ => event.id.clone(),
-        };
         for ((bucket_name, key), change) in transaction.objects {
             let Some(bucket) = self.buckets.get(&bucket_name) else {
                 continue;
@@ -264,7 +285,7 @@ impl Events {
             })
             .collect();
         for (number, draft) in transaction.messages.into_iter().enumerate() {
-            let id = format!("{origin}/{}/{number}", delivery.function);
+            let id = format!("{}/{}/{number}", origin.id, origin.function);
             plan.published.push(draft.topic.clone());
             followers.push(self.message(id, hops, draft, Identity::Unique));
         }
@@ -273,7 +294,7 @@ impl Events {
         } else {
             let changes = changes.into_iter().collect();
             plan.intent = Some(Intent {
-                seq: delivery.seq,
+                seq: origin.seq,
                 changes,
                 accepts: followers,
             });

@@ -8,13 +8,14 @@ mod dispatch;
 mod idle;
 mod operate;
 mod quota;
+mod requests;
 mod schedule;
 mod settle;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, RwLock, watch};
 
 pub use accept::{NewMessage, PublishError};
 pub use commit::BucketGuard;
@@ -39,6 +40,8 @@ pub struct Events {
     unfinished: Mutex<Vec<Intent>>,
     /// Whether the host is to end.
     closing: watch::Sender<bool>,
+    /// Held by each commit of a request, which goes on where nobody waits for it.
+    requests: Arc<RwLock<()>>,
     /// Wakes a function's dispatcher when something was accepted for it.
     wake: HashMap<String, Arc<Notify>>,
 }
@@ -91,6 +94,7 @@ impl Events {
             locks,
             unfinished: Mutex::default(),
             closing: watch::channel(false).0,
+            requests: Arc::default(),
             wake,
         }
     }

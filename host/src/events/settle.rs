@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use super::Events;
 use super::backoff::{asked_ms, conflict_delay_ms, delay_ms};
-use super::commit::{Plan, Planned};
+use super::commit::{Origin, Plan, Planned};
 use crate::clock::Timestamp;
 use crate::config::Function;
 use crate::ports::{
@@ -240,7 +240,10 @@ impl Events {
         let mut plans = Vec::with_capacity(outcomes.len());
         for (delivery, (outcome, transaction)) in deliveries.iter().zip(outcomes) {
             plans.push(if outcome.is_success() {
-                match self.plan(delivery, transaction, &mut planned).await {
+                match self
+                    .plan(&Origin::of(delivery), transaction, &mut planned)
+                    .await
+                {
                     Ok(plan) => (outcome, plan),
                     Err(refused) => (refused, Plan::default()),
                 }

@@ -3,6 +3,7 @@
 mod bucket;
 mod budget;
 mod counted;
+mod effects;
 mod event;
 mod handler;
 mod http;
@@ -18,6 +19,7 @@ pub use crate::guard::visible;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use budget::{Budget, MemoryUse, Share};
 pub use counted::Counted;
+pub use effects::{AnswerKey, Committed, Effects, Field, KeptAnswer, RequestEffects};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{
@@ -28,9 +30,9 @@ pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
 pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{
-    Accept, Accepted, AttemptRecord, COUNTED, Count, DeadFilter, DeadLetter, Delivery, Disposition,
-    Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled, Settlement,
-    Sighting, Taken, Totals, WaitState, Waiter,
+    Accept, Accepted, AttemptRecord, COUNTED, Commitment, Count, DeadFilter, DeadLetter, Delivery,
+    Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled,
+    Settlement, Sighting, Taken, Totals, WaitState, Waiter,
 };
 pub use room::{Reserved, StagingRoom};
 pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

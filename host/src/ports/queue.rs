@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Cost, Event, KeyChange, Outcome};
+use super::{AnswerKey, Cost, Event, KeptAnswer, KeyChange, Outcome};
 use crate::clock::Timestamp;
 
 /// Holds accepted events until they are settled. What an operation reports as done is on disk.
@@ -38,6 +38,12 @@ pub trait Queue: Send + Sync + 'static {
         settlements: Vec<Settlement>,
         together: bool,
     ) -> Result<Vec<Settled>, QueueError>;
+
+    /// Writes what a request decided, in one step; with the number that its intent was given.
+    async fn commit(&self, commitment: Commitment) -> Result<(Settled, u64), QueueError>;
+
+    /// The answer that is remembered under a key. Refused where there is none, and no room for another.
+    async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError>;
 
     /// Notes that an intent is applied, and accepts what follows from it, in one step.
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError>;
@@ -269,6 +275,21 @@ pub struct Settlement {
     pub sightings: Vec<Sighting>,
 }
 
+/// What a request decided, as the store is to keep it.
+#[derive(Clone, Debug)]
+pub struct Commitment {
+    /// Objects to apply, and what follows from them; its number is given by the store.
+    pub intent: Option<Intent>,
+    /// Events that are accepted with it.
+    pub accepts: Vec<Accept>,
+    /// Changes of keys that are made with it.
+    pub keys: Vec<KeyChange>,
+    /// Versions that the intent makes.
+    pub sightings: Vec<Sighting>,
+    /// The answer to remember.
+    pub answer: Option<(AnswerKey, KeptAnswer)>,
+}
+
 /// The answer to a `Settlement`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -308,7 +329,7 @@ pub enum Disposition {
 /// A decision that is on disk and not yet carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// The delivery that decided it.
+    /// The delivery that decided it; of a request's, a number that no delivery has.
     pub seq: u64,
     /// By bucket.
     pub changes: Vec<(String, Vec<IntendedChange>)>,

@@ -138,6 +138,7 @@ impl App {
             Arc::new(NoJournal),
             clock,
             Rooms::of(&manifest),
+            None,
         );
         Self {
             engine: Arc::new(engine.unwrap()),

@@ -28,6 +28,9 @@ pub(super) type Guest = Placed<Result<(), Outcome>>;
 /// So much of a body is gathered before its head is sent: most have all of it by then, and go out in one piece.
 const GATHERED: usize = 64 << 10;
 
+/// What a piece of a body takes beside its bytes.
+const PIECE: usize = 64;
+
 /// Why a body has no good end.
 pub(super) enum NoEnd {
     /// Its guest failed.
@@ -118,6 +121,27 @@ impl Answer {
                 Poll::Pending => return,
             }
         }
+    }
+
+    /// Takes all of it, up to so many bytes, of which `taken` counts those that it has; ready once the guest has returned
+    /// as well. The error says what is wrong.
+    pub fn take_all(
+        &mut self,
+        taken: &mut usize,
+        most: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), String>> {
+        while *taken <= most {
+            let Some(frame) = ready!(self.next(context)) else {
+                return self.advance(By::Body, context).map(Ok);
+            };
+            // Many small pieces take more than their bytes.
+            *taken += frame.data_ref().map_or(0, Bytes::len) + PIECE;
+            self.written.push_back(frame);
+        }
+        Poll::Ready(Err(format!(
+            "answered a request that has an `Idempotency-Key` with more than {most} bytes, which can't be remembered"
+        )))
     }
 
     /// The next of its body from a guest that goes on; none once `end` tells how it ended.

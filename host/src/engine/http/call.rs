@@ -10,7 +10,6 @@ use http::uri::Authority;
 use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::{Notify, oneshot};
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -20,6 +19,8 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use super::body::{Written, bounded};
+use super::effects::{at_head, note};
+use super::request::RequestBody;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::state::State;
 use crate::ports::{BrokenOff, Limit, Secure};
@@ -38,7 +39,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    fn carried(&self, body: Incoming, calls: Arc<HostCalls>) -> Carried {
+    fn carried(&self, body: RequestBody, calls: Arc<HostCalls>) -> Carried {
         Carried {
             body,
             left: self.request,
@@ -88,7 +89,7 @@ impl Breach {
 
 /// A request's body as its guest reads it. It never ends but well: the call ends otherwise.
 struct Carried {
-    body: Incoming,
+    body: RequestBody,
     /// What may still come, in bytes.
     left: u64,
     limit: u64,
@@ -146,7 +147,7 @@ impl Body for Carried {
 pub(super) async fn incoming_handler(
     store: &mut Store<State>,
     proxy: &Proxy,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     reply: Reply,
 ) -> wasmtime::Result<()> {
     let calls = Arc::clone(&store.data().context.calls);
@@ -178,7 +179,7 @@ pub(super) async fn incoming_handler(
 pub(super) async fn handler(
     store: &mut Store<State>,
     service: &Service,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     reply: Reply,
 ) -> wasmtime::Result<()> {
     complete(&mut request)?;
@@ -188,8 +189,17 @@ pub(super) async fn handler(
     let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, request);
     let run = store.run_concurrent(async |accessor| {
         let response = match service.handle(accessor, request).await? {
-            Ok(response) => accessor.with(|store| response.into_http(store, received))?,
+            Ok(response) => {
+                let failed = response.status.is_server_error();
+                let due = accessor.with(|mut store| at_head(store.data_mut(), failed));
+                if let Some(due) = due {
+                    let committed = due.commit().await?;
+                    accessor.with(|mut store| note(store.data_mut(), committed));
+                }
+                accessor.with(|store| response.into_http(store, received))?
+            }
             Err(code) => {
+                let _ = accessor.with(|mut store| at_head(store.data_mut(), true));
                 let _ = head.send(Err(format!("{code:?}")));
                 // An instance with tasks left must not have another request.
                 poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
@@ -212,12 +222,12 @@ pub(super) async fn handler(
     run.await?
 }
 
-fn is_secure(request: &Request<Incoming>) -> bool {
+fn is_secure(request: &Request<RequestBody>) -> bool {
     request.extensions().get::<Secure>().is_some()
 }
 
 /// A request over HTTP/1 has its authority in a header, and its scheme nowhere.
-fn complete(request: &mut Request<Incoming>) -> wasmtime::Result<()> {
+fn complete(request: &mut Request<RequestBody>) -> wasmtime::Result<()> {
     let scheme = if is_secure(request) {
         http::uri::Scheme::HTTPS
     } else {

@@ -15,7 +15,8 @@ use super::schema::failed;
 use crate::clock::Timestamp;
 use crate::ports::{
     Accept, Accepted, AttemptRecord, Cost, DeadLetter, Delivery, Disposition, Expected, HostFault,
-    Identity, Intent, Intents, Outcome, QueueError, Settled, Settlement, Taken, Totals,
+    Identity, Intent, Intents, KeyChange, Outcome, QueueError, Settled, Settlement, Sighting,
+    Taken, Totals,
 };
 
 /// A delivery as it is stored.
@@ -306,7 +307,10 @@ impl Operations {
     /// `together`.
     pub fn settle(&mut self, settlements: &[Settlement], together: bool) -> Result<Vec<Settled>> {
         self.atomically(|store| {
-            let conflicts = store.conflicts(settlements)?;
+            let keys = settlements
+                .iter()
+                .map(|settlement| settlement.keys.as_slice());
+            let conflicts = store.conflicts(keys)?;
             let first = conflicts.iter().flatten().next().cloned();
             let mut settled = Vec::with_capacity(settlements.len());
             for (settlement, conflict) in settlements.iter().zip(conflicts) {
@@ -322,14 +326,17 @@ impl Operations {
         })
     }
 
-    /// For each settlement, why its changes of keys can't be made. One that is refused changes nothing
+    /// For each settlement's changes of keys, why they can't be made. One that is refused changes nothing
     /// for those after it.
-    fn conflicts(&self, settlements: &[Settlement]) -> Result<Vec<Option<Settled>>> {
+    pub(super) fn conflicts<'a>(
+        &self,
+        settlements: impl Iterator<Item = &'a [KeyChange]>,
+    ) -> Result<Vec<Option<Settled>>> {
         let mut changed: HashSet<(&str, &str)> = HashSet::new();
-        let mut conflicts = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
+        let mut conflicts = Vec::new();
+        for keys in settlements {
             let mut conflict = None;
-            for change in &settlement.keys {
+            for change in keys {
                 let name = (change.bucket.as_str(), change.key.as_str());
                 if change.expected == Expected::Any {
                     continue;
@@ -345,12 +352,8 @@ impl Operations {
                 }
             }
             if conflict.is_none() {
-                changed.extend(
-                    settlement
-                        .keys
-                        .iter()
-                        .map(|change| (change.bucket.as_str(), change.key.as_str())),
-                );
+                let names = keys.iter();
+                changed.extend(names.map(|change| (change.bucket.as_str(), change.key.as_str())));
             }
             conflicts.push(conflict);
         }
@@ -407,6 +410,17 @@ impl Operations {
         if !there {
             return Err(self.missing(settlement.delivery.seq));
         }
+        self.decide(intent.as_ref(), accepts, keys, sightings)
+    }
+
+    /// Writes what an attempt or a request decided.
+    pub(super) fn decide(
+        &mut self,
+        intent: Option<&Intent>,
+        accepts: &[Accept],
+        keys: &[KeyChange],
+        sightings: &[Sighting],
+    ) -> Result<()> {
         for sighting in sightings {
             self.saw(sighting)?;
         }

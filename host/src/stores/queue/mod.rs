@@ -4,6 +4,7 @@
 //! sync of the disk, and one publisher alone waits for no other. `ARCHITECTURE.md` says why SQLite.
 
 mod ahead;
+mod answers;
 mod backup;
 mod dead;
 mod deliver;
@@ -30,8 +31,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
 use crate::ports::{
-    Accept, Accepted, Count, DeadFilter, DeadLetter, Intents, KeyValue, Listed, Queue, QueueError,
-    Settled, Settlement, Sighting, Taken, Totals, Value, Waiter,
+    Accept, Accepted, AnswerKey, Commitment, Count, DeadFilter, DeadLetter, Intents, KeptAnswer,
+    KeyValue, Listed, Queue, QueueError, Settled, Settlement, Sighting, Taken, Totals, Value,
+    Waiter,
 };
 use leases::Leases;
 use operations::Operations;
@@ -70,6 +72,8 @@ pub struct QueueConfig {
     pub max_bytes: u64,
     /// Dead letters of one function; a function that has as many gets no events.
     pub max_dead_letters: u64,
+    /// What answers take that are remembered, in bytes; past that no request with a key is answered.
+    pub max_answers: u64,
     /// Dead letters that are older go.
     pub dead_letter_age_ms: Option<u64>,
 }
@@ -270,6 +274,16 @@ impl Queue for EmbeddedQueue {
     ) -> Result<Vec<Settled>, QueueError> {
         self.write(move |store| store.settle(&settlements, together))
             .await
+    }
+
+    async fn commit(&self, commitment: Commitment) -> Result<(Settled, u64), QueueError> {
+        self.write(move |store| store.commit_request(&commitment))
+            .await
+    }
+
+    async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError> {
+        let key = *key;
+        self.read(move |store| store.answer(&key)).await
     }
 
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError> {

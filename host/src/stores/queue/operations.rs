@@ -248,6 +248,11 @@ impl Operations {
             params![before(self.config.duplicate_window_ms), rows(TIDY_ROWS)],
         )?;
         let mut all = forgotten < TIDY_ROWS;
+        let forgotten = self.sql(
+            "DELETE FROM answer WHERE rowid IN (SELECT rowid FROM answer WHERE time < ?1 LIMIT ?2)",
+            params![before(self.config.duplicate_window_ms), rows(TIDY_ROWS)],
+        )?;
+        all &= forgotten < TIDY_ROWS;
         if let Some(age) = self.config.dead_letter_age_ms {
             let dropped = self.sql(
                 "DELETE FROM dead WHERE seq IN (SELECT seq FROM dead WHERE time < ?1 LIMIT ?2)",

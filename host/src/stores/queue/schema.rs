@@ -10,7 +10,7 @@ use super::record::decode;
 use crate::ports::{DeadLetter, QueueError};
 
 /// Goes up with every change of the tables; an older store is migrated, a newer one refused.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The log is taken into the store's file once it has so many pages.
 pub(super) const LOG_PAGES: i64 = 4_000;
@@ -109,11 +109,29 @@ const TABLES: &str = "
         PRIMARY KEY (bucket, key)
     ) STRICT, WITHOUT ROWID;
 
-    -- Single figures: `time`, when the store last looked at the clock.
+    -- Single figures: `time`, when the store last looked at the clock; `answers`, what those take.
     CREATE TABLE meta (
         name TEXT PRIMARY KEY,
         value INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+";
+
+/// Came with version 3.
+const ANSWERS: &str = "
+    -- Answers to requests that had a key, for those who send them again.
+    CREATE TABLE answer (
+        key BLOB NOT NULL UNIQUE,
+        time INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX answer_time ON answer (time);
+    INSERT OR REPLACE INTO meta (name, value) VALUES ('answers', 0);
+    CREATE TRIGGER answer_comes AFTER INSERT ON answer BEGIN
+        UPDATE meta SET value = value + length(new.record) WHERE name = 'answers';
+    END;
+    CREATE TRIGGER answer_goes AFTER DELETE ON answer BEGIN
+        UPDATE meta SET value = value - length(old.record) WHERE name = 'answers';
+    END;
 ";
 
 /// Opens the store, makes its tables where it is new, and migrates them where it is old.
@@ -124,10 +142,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
         VERSION => {}
         0 => connection
             .execute_batch(&format!(
-                "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN; {TABLES} {ANSWERS} PRAGMA user_version = {VERSION}; COMMIT;"
             ))
             .map_err(|error| failed(&error))?,
         1 => migrate_from_1(&connection)?,
+        2 => migrate_from_2(&connection)?,
         newer => {
             return Err(QueueError::Failed {
                 reason: format!(
@@ -185,6 +204,7 @@ fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
          DROP INDEX delivery_due; DROP INDEX dead_function; DROP INDEX seen_accepted;",
     )?;
     let moved = batch(TABLES)
+        .and_then(|()| batch(ANSWERS))
         .and_then(|()| {
             batch(
                 "INSERT INTO delivery (seq, function, due, record)
@@ -205,6 +225,15 @@ fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
     moved.inspect_err(|_| {
         // The error that came first is the one to tell.
         let _ = batch("ROLLBACK");
+    })
+}
+
+fn migrate_from_2(connection: &Connection) -> Result<(), QueueError> {
+    let sql = format!("BEGIN IMMEDIATE; {ANSWERS} PRAGMA user_version = {VERSION}; COMMIT;");
+    connection.execute_batch(&sql).map_err(|error| {
+        // The error that came first is the one to tell.
+        let _ = connection.execute_batch("ROLLBACK");
+        failed(&error)
     })
 }
 

@@ -71,6 +71,7 @@ fn open(dir: &Path) -> Result<EmbeddedQueue, QueueError> {
         max_events: 1_000,
         max_bytes: 1 << 30,
         max_dead_letters: 100,
+        max_answers: 1 << 30,
         dead_letter_age_ms: None,
     };
     EmbeddedQueue::open(dir, Clock::manual(LATER), config)

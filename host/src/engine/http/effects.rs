@@ -1,0 +1,154 @@
+//! What a request stages is committed before its answer's head leaves.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, HostResponseOutparam as _};
+use wasmtime_wasi_http::p2::types::{HostOutgoingResponse, HostResponseOutparam};
+
+use crate::capabilities::Staged;
+use crate::engine::state::State;
+use crate::ports::{Committed, Effects, Outcome, RequestEffects};
+
+/// What becomes of what one request stages.
+pub(in crate::engine) struct Committing {
+    effects: Arc<dyn Effects>,
+    function: Arc<str>,
+    when: When,
+    /// What was committed at its head.
+    committed: Option<Committed>,
+    /// What waits for the end of its answer.
+    waiting: Option<RequestEffects>,
+    /// The memory that it wanted.
+    wanted: u64,
+}
+
+/// When effects are committed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum When {
+    /// Before the answer's head leaves.
+    Head,
+    /// Once the answer is whole, which is remembered with them.
+    End,
+}
+
+/// What came of a request's effects.
+#[derive(Default)]
+pub(in crate::engine) struct Done {
+    pub committed: Option<Committed>,
+    /// To be committed with the answer.
+    pub waiting: Option<RequestEffects>,
+    pub wanted: u64,
+}
+
+/// A request's effects weren't committed.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(in crate::engine) struct NotCommitted(pub Outcome);
+
+/// Effects whose time has come.
+pub(super) struct Due {
+    effects: Arc<dyn Effects>,
+    staged: RequestEffects,
+}
+
+impl Committing {
+    pub fn new(effects: Arc<dyn Effects>, function: Arc<str>, when: When) -> Self {
+        Self {
+            effects,
+            function,
+            when,
+            committed: None,
+            waiting: None,
+            wanted: 0,
+        }
+    }
+
+    pub fn finish(self) -> Done {
+        Done {
+            committed: self.committed,
+            waiting: self.waiting,
+            wanted: self.wanted,
+        }
+    }
+}
+
+impl Due {
+    pub async fn commit(self) -> wasmtime::Result<Committed> {
+        let committed = self.effects.commit(self.staged).await;
+        committed.map_err(|outcome| NotCommitted(outcome).into())
+    }
+}
+
+/// The guest has said its answer's head: nothing more is staged from now on. Returns what is to be committed before the
+/// head leaves. An answer that says that the request failed has no effects.
+pub(super) fn at_head(state: &mut State, failed: bool) -> Option<Due> {
+    let committing = state.committing.as_mut()?;
+    let Staged {
+        shared, reserved, ..
+    } = state.context.staging.seal();
+    committing.wanted = reserved.wanted();
+    if failed {
+        return None;
+    }
+    let staged = RequestEffects {
+        function: Arc::clone(&committing.function),
+        transaction: shared,
+        reserved,
+        answer: None,
+    };
+    match committing.when {
+        When::Head if staged.transaction.is_empty() => None,
+        When::Head => Some(Due {
+            effects: Arc::clone(&committing.effects),
+            staged,
+        }),
+        When::End => {
+            committing.waiting = Some(staged);
+            None
+        }
+    }
+}
+
+/// Notes what was committed.
+pub(super) fn note(state: &mut State, committed: Committed) {
+    if let Some(committing) = &mut state.committing {
+        committing.committed = Some(committed);
+    }
+}
+
+type Answer = Result<Resource<HostOutgoingResponse>, ErrorCode>;
+
+/// Puts a function that commits first in the place of wasmtime's `response-outparam.set`. The guest waits for it, so that
+/// it learns nothing of an answer whose effects didn't come about.
+pub(in crate::engine) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker
+        .instance("wasi:http/types@0.2.12")?
+        .func_wrap_async("[static]response-outparam.set", set)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn set<'a>(
+    mut store: StoreContextMut<'a, State>,
+    (out, answer): (Resource<HostResponseOutparam>, Answer),
+) -> Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a> {
+    Box::new(async move {
+        let failed = match &answer {
+            Ok(response) => {
+                let http = store.data_mut().http();
+                http.table.get(response)?.status.is_server_error()
+            }
+            Err(_) => true,
+        };
+        if let Some(due) = at_head(store.data_mut(), failed) {
+            let committed = due.commit().await?;
+            note(store.data_mut(), committed);
+        }
+        store.data_mut().http().set(out, answer)
+    })
+}

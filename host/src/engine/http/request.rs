@@ -1,0 +1,228 @@
+//! A request's body, which another attempt can read from its beginning.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::Request;
+use http::request::Parts;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::ports::Share;
+
+/// What a piece of a body takes beside its bytes.
+const PIECE: usize = 64;
+
+/// As one attempt reads it.
+pub(super) enum RequestBody {
+    /// The only one.
+    Once(Incoming),
+    /// One of several.
+    Again {
+        kept: Arc<Mutex<Kept>>,
+        /// How many of the pieces it has read.
+        read: usize,
+    },
+}
+
+/// A request that can be sent to a function more than once.
+pub(super) struct Repeatable {
+    parts: Parts,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What has come of a body, as long as that isn't too much to be kept.
+pub(super) struct Kept {
+    incoming: Incoming,
+    hint: SizeHint,
+    pieces: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+    /// Whether some of it isn't here any more.
+    lost: bool,
+    /// What is kept takes so many bytes of memory, and at most so many.
+    bytes: u64,
+    most: u64,
+    memory: Share,
+}
+
+/// Why a body can't be kept.
+pub(super) enum NotKept {
+    /// It is larger than may be, or than there is memory for.
+    TooLarge,
+    /// Its client went away, or sent what isn't HTTP.
+    Broken(hyper::Error),
+}
+
+impl Repeatable {
+    /// Of the body at most so many bytes are kept; past that there is one attempt.
+    pub fn new(request: Request<Incoming>, most: u64, memory: Share) -> Self {
+        let (parts, incoming) = request.into_parts();
+        let kept = Kept {
+            hint: incoming.size_hint(),
+            incoming,
+            pieces: Vec::new(),
+            trailers: None,
+            ended: false,
+            lost: false,
+            bytes: 0,
+            most,
+            memory,
+        };
+        Self {
+            parts,
+            kept: Arc::new(Mutex::new(kept)),
+        }
+    }
+
+    /// The request, from its beginning.
+    pub fn request(&self) -> Request<RequestBody> {
+        let kept = Arc::clone(&self.kept);
+        Request::from_parts(self.parts.clone(), RequestBody::Again { kept, read: 0 })
+    }
+
+    /// Whether nothing of it is lost.
+    pub fn is_whole(&self) -> bool {
+        !lock(&self.kept).lost
+    }
+
+    /// Reads all of it, and hashes it.
+    pub async fn read(&self) -> Result<blake3::Hash, NotKept> {
+        let mut hash = blake3::Hasher::new();
+        let Parts { method, uri, .. } = &self.parts;
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        for part in [method.as_str(), target] {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut read = 0;
+        loop {
+            match poll_fn(|context| lock(&self.kept).poll(&mut read, context)).await {
+                None => return Ok(hash.finalize()),
+                Some(Err(error)) => return Err(NotKept::Broken(error)),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        hash.update(data);
+                    }
+                }
+            }
+            if !self.is_whole() {
+                return Err(NotKept::TooLarge);
+            }
+        }
+    }
+}
+
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    fn poll(
+        &mut self,
+        read: &mut usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(piece) = self.pieces.get(*read) {
+            *read += 1;
+            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        }
+        if self.ended {
+            let trailers = self.trailers.clone();
+            let trailers = trailers.filter(|_| *read == self.pieces.len());
+            *read += 1;
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+            None => {
+                self.ended = true;
+                *read += 1;
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                self.lose();
+                Poll::Ready(Some(Err(error)))
+            }
+            Some(Ok(frame)) => {
+                self.keep(&frame, read);
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    /// Keeps what has come, if it still can.
+    fn keep(&mut self, frame: &Frame<Bytes>, read: &mut usize) {
+        if self.lost {
+            return;
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+            self.ended = true;
+            *read += 1;
+        }
+        let Some(data) = frame.data_ref() else {
+            return;
+        };
+        let bytes = self.bytes.saturating_add((data.len() + PIECE) as u64);
+        if bytes > self.most || !self.memory.cover(bytes) {
+            self.lose();
+            return;
+        }
+        self.bytes = bytes;
+        self.pieces.push(data.clone());
+        *read += 1;
+    }
+
+    fn lose(&mut self) {
+        self.lost = true;
+        self.pieces = Vec::new();
+        self.memory = Share::endless();
+    }
+}
+
+impl RequestBody {
+    fn kept(&self) -> Option<(MutexGuard<'_, Kept>, usize)> {
+        match self {
+            Self::Once(_) => None,
+            Self::Again { kept, read } => Some((lock(kept), *read)),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Once(body) => Pin::new(body).poll_frame(context),
+            Self::Again { kept, read } => lock(kept).poll(read, context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match (self, self.kept()) {
+            (Self::Once(body), _) => body.is_end_stream(),
+            (_, Some((kept, read))) if kept.ended => {
+                read > kept.pieces.len() || (read == kept.pieces.len() && kept.trailers.is_none())
+            }
+            (_, Some((kept, read))) => read >= kept.pieces.len() && kept.incoming.is_end_stream(),
+            _ => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (self, self.kept()) {
+            (Self::Once(body), _) => body.size_hint(),
+            (_, Some((kept, 0))) => kept.hint.clone(),
+            _ => SizeHint::default(),
+        }
+    }
+}

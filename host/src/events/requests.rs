@@ -1,0 +1,103 @@
+//! The effects of requests: committed before their answers begin, as those of an event are with its acknowledgement.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Events;
+use super::commit::{Origin, Plan, Planned};
+use crate::ports::{
+    AnswerKey, Commitment, Committed, Discard, Effects, HostFault, KeptAnswer, Outcome, QueueError,
+    RequestEffects, Settled,
+};
+
+#[async_trait]
+impl Effects for Events {
+    async fn commit(self: Arc<Self>, effects: RequestEffects) -> Result<Committed, Outcome> {
+        let under_way = Arc::clone(&self.requests).read_owned().await;
+        // A client that goes away, or a deadline, mustn't leave it decided and not carried out.
+        let committing = tokio::spawn(async move {
+            let committed = self.commit_request(effects).await;
+            drop(under_way);
+            committed
+        });
+        committing.await.unwrap_or_else(|error| {
+            let reason = format!("the commit of a request's effects ended: {error}");
+            Err(Outcome::Fault(HostFault { reason }))
+        })
+    }
+
+    async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError> {
+        self.queue.answer(key).await
+    }
+}
+
+impl Events {
+    /// Waits for commits whose requests are gone. Call it once no request comes any more.
+    pub async fn requests_committed(&self) {
+        drop(self.requests.write().await);
+    }
+
+    async fn commit_request(&self, effects: RequestEffects) -> Result<Committed, Outcome> {
+        let RequestEffects {
+            function,
+            transaction,
+            reserved,
+            answer,
+        } = effects;
+        let locked = self.locks.lock(std::iter::once(&transaction)).await;
+        let guards = locked.map_err(|error| fault(&error))?;
+        let origin = Origin {
+            function: function.to_string(),
+            id: format!("http/{}", self.clock.new_id()),
+            hops: 0,
+            // The store gives it.
+            seq: 0,
+        };
+        let plan = self
+            .plan(&origin, transaction, &mut Planned::default())
+            .await?;
+        let Plan {
+            intent,
+            accepts,
+            sightings,
+            keys,
+            outputs,
+            published,
+            discards,
+        } = plan;
+        let commitment = Commitment {
+            intent: intent.clone(),
+            accepts,
+            keys,
+            sightings,
+            answer,
+        };
+        let seq = match self.queue.commit(commitment).await {
+            Ok((Settled::Committed, seq)) => seq,
+            Ok((Settled::Conflict { reason, .. }, _)) => return Err(Outcome::Conflict { reason }),
+            Err(error) => {
+                // Whether a failed commit reached the disk isn't known, so staged files stay: the next start
+                // removes those that nothing refers to. What was refused isn't there.
+                if !matches!(error, QueueError::Refused { .. }) {
+                    discards.into_iter().for_each(Discard::keep);
+                }
+                return Err(fault(&error));
+            }
+        };
+        discards.into_iter().for_each(Discard::keep);
+        if let Some(mut intent) = intent {
+            intent.seq = seq;
+            self.apply(intent).await;
+        }
+        drop(guards);
+        drop(reserved);
+        Ok(Committed { outputs, published })
+    }
+}
+
+fn fault(error: &QueueError) -> Outcome {
+    Outcome::Fault(HostFault {
+        reason: format!("the effects can't be committed: {error}"),
+    })
+}

@@ -1,0 +1,71 @@
+//! What requests decide, and the answers that are remembered for those who ask again.
+
+use rusqlite::params;
+
+use super::operations::{Operations, Result, bytes, signed, unsigned};
+use super::record::{decode, encode};
+use crate::ports::{AnswerKey, Commitment, KeptAnswer, QueueError, Settled};
+
+impl Operations {
+    /// Writes what a request decided, or nothing of it in a conflict. Returns the number of its intent too.
+    pub fn commit_request(&mut self, commitment: &Commitment) -> Result<(Settled, u64)> {
+        self.atomically(|store| {
+            let conflicts = store.conflicts(std::iter::once(commitment.keys.as_slice()))?;
+            if let Some(conflict) = conflicts.into_iter().flatten().next() {
+                return Ok((conflict, 0));
+            }
+            let mut seq = 0;
+            let mut intent = commitment.intent.clone();
+            if let Some(intent) = &mut intent {
+                seq = store.take_seq();
+                intent.seq = seq;
+            }
+            let Commitment {
+                accepts,
+                keys,
+                sightings,
+                answer,
+                ..
+            } = commitment;
+            store.decide(intent.as_ref(), accepts, keys, sightings)?;
+            if let Some((key, answer)) = answer {
+                store.keep_answer(key, answer)?;
+            }
+            Ok((Settled::Committed, seq))
+        })
+    }
+
+    /// One that is older than its window is replaced.
+    fn keep_answer(&self, key: &AnswerKey, answer: &KeptAnswer) -> Result<()> {
+        self.sql("DELETE FROM answer WHERE key = ?1", [&key[..]])?;
+        self.sql(
+            "INSERT INTO answer (key, time, record) VALUES (?1, ?2, ?3)",
+            params![&key[..], signed(self.now()), encode(answer)?],
+        )?;
+        Ok(())
+    }
+
+    pub fn answer(&mut self, key: &AnswerKey) -> Result<Option<KeptAnswer>> {
+        let forgotten = self.now().saturating_sub(self.config.duplicate_window_ms);
+        let found = self.rows(
+            "SELECT record FROM answer WHERE key = ?1 AND time >= ?2",
+            params![&key[..], signed(forgotten)],
+            |row| bytes(row, 0),
+        )?;
+        if let Some(record) = found.into_iter().next() {
+            return decode("a remembered answer", &record).map(Some);
+        }
+        let kept: Option<i64> = self.one("SELECT value FROM meta WHERE name = 'answers'", [])?;
+        let kept = kept.map_or(0, unsigned);
+        if kept >= self.config.max_answers {
+            return Err(QueueError::Full {
+                reason: format!(
+                    "answers to requests with an `Idempotency-Key` take {kept} bytes and `queue.max-answers` is \
+                     {}; wait until the oldest are forgotten, or raise it",
+                    self.config.max_answers
+                ),
+            });
+        }
+        Ok(None)
+    }
+}

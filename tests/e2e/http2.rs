@@ -1,0 +1,816 @@
+//! Frames of HTTP/2 as no client should send them, and what the server must say to each: the rules of RFC 9113 and
+//! RFC 7541, one by one. The list follows the sections that the public tool h2spec tests.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use crate::host::PATIENCE;
+use crate::http::{address, expect, get, probe, up};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const WITH_PRIORITY: u8 = 0x20;
+
+const PROTOCOL_ERROR: u32 = 1;
+const FLOW_CONTROL_ERROR: u32 = 3;
+const STREAM_CLOSED: u32 = 5;
+const FRAME_SIZE_ERROR: u32 = 6;
+const REFUSED_STREAM: u32 = 7;
+const COMPRESSION_ERROR: u32 = 9;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[derive(Debug)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Header fields, each a literal that no table has.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in fields {
+        bytes.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            bytes.push(u8::try_from(text.len()).unwrap());
+            bytes.extend(text.as_bytes());
+        }
+    }
+    bytes
+}
+
+const ECHO: [(&str, &str); 4] = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":authority", "here"),
+    (":path", "/echo"),
+];
+
+/// A request whose fields are all there.
+fn request_of(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, flags | END_HEADERS, stream, &block(fields))
+}
+
+/// A request to which a body follows.
+fn begun(stream: u32) -> Vec<u8> {
+    request_of(stream, 0, &ECHO)
+}
+
+/// A request that is all there.
+fn whole(stream: u32) -> Vec<u8> {
+    request_of(stream, END_STREAM, &ECHO)
+}
+
+/// The same with other fields in place of its own, or beside them.
+fn with(more: &[(&'static str, &'static str)]) -> Vec<u8> {
+    request_of(1, END_STREAM, &[&ECHO[..], more].concat())
+}
+
+fn settings(values: &[(u16, u32)]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for (name, value) in values {
+        payload.extend(name.to_be_bytes());
+        payload.extend(value.to_be_bytes());
+    }
+    frame(SETTINGS, 0, 0, &payload)
+}
+
+fn reset(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
+}
+
+fn window(stream: u32, more: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, stream, &more.to_be_bytes())
+}
+
+struct Connection(TcpStream);
+
+impl Connection {
+    /// With the client's preface sent, and no settings of its own.
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connection = Self(stream);
+        connection.send(&[PREFACE.to_vec(), settings(&[])]);
+        connection
+    }
+
+    /// A server that has had enough may close before it has read all.
+    fn send(&mut self, pieces: &[Vec<u8>]) {
+        let _ = self.0.write_all(&pieces.concat());
+    }
+
+    /// The next frame; none at the connection's end.
+    fn next(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).ok()?;
+        let [a, b, c, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        self.0.read_exact(&mut payload).ok()?;
+        Some(Frame {
+            kind,
+            flags,
+            stream: u32::from_be_bytes(stream),
+            payload,
+        })
+    }
+
+    fn until(&mut self, fits: impl Fn(&Frame) -> bool) -> Frame {
+        loop {
+            let frame = self.next().expect("the server closed");
+            assert_ne!(frame.kind, GOAWAY, "{frame:?}");
+            if fits(&frame) {
+                return frame;
+            }
+        }
+    }
+
+    fn answers_pings(&mut self) {
+        self.send(&[frame(PING, 0, 0, b"12345678")]);
+        let pong = self.until(|frame| frame.kind == PING && frame.flags == ACK);
+        assert_eq!(pong.payload, b"12345678");
+    }
+}
+
+fn code(payload: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(payload[at..at + 4].try_into().unwrap())
+}
+
+/// What must come of what was sent.
+enum Must {
+    /// The connection ends, with one of these errors where it says one.
+    End(&'static [u32]),
+    /// The stream ends, or its connection, with one of these errors; or the request is answered as a bad one.
+    Reset(&'static [u32]),
+    /// Nothing: the connection goes on.
+    GoOn,
+}
+use Must::{End, GoOn, Reset};
+
+fn judge(connection: &mut Connection, must: &Must) -> Result<(), String> {
+    let allowed = match must {
+        GoOn => {
+            connection.answers_pings();
+            return Ok(());
+        }
+        End(codes) | Reset(codes) => *codes,
+    };
+    // Where it doesn't mind what came, this is answered.
+    connection.send(&[frame(PING, 0, 0, b"go-on-so")]);
+    let mut ponged = false;
+    loop {
+        let Some(frame) = connection.next() else {
+            return Ok(());
+        };
+        let error = match frame.kind {
+            GOAWAY => code(&frame.payload, 4),
+            RST_STREAM if matches!(must, Reset(_)) => code(&frame.payload, 0),
+            // The static table's index of `:status: 400`.
+            HEADERS if matches!(must, Reset(_)) && frame.payload.first() == Some(&0x8c) => {
+                return Ok(());
+            }
+            PING => {
+                ponged = true;
+                // What it says of a stream may come after.
+                if matches!(must, Reset(_)) {
+                    continue;
+                }
+                return Err("it goes on".to_owned());
+            }
+            HEADERS if ponged => return Err(format!("it answers: {frame:?}")),
+            _ => continue,
+        };
+        return match allowed.contains(&error) {
+            true => Ok(()),
+            false => Err(format!("error {error} in place of {allowed:?}")),
+        };
+    }
+}
+
+#[test]
+fn whoever_breaks_the_rules_of_http2_hears_which() {
+    let app = probe("http-probe");
+    let host = up(&app);
+    let huge = vec![0; (1 << 14) + 1];
+    let cases: Vec<(&str, Vec<Vec<u8>>, Must)> = vec![
+        // 4.1
+        (
+            "a frame of an unknown kind",
+            vec![frame(0xfa, 0xff, 0, b"what")],
+            GoOn,
+        ),
+        (
+            "flags that a frame doesn't have",
+            vec![frame(PING, 0xfe, 0, b"somebyte")],
+            GoOn,
+        ),
+        (
+            "the reserved bit of a stream",
+            vec![frame(PING, 0, 1 << 31, b"somebyte")],
+            GoOn,
+        ),
+        // 4.2
+        (
+            "a frame larger than may be",
+            vec![begun(1), frame(DATA, 0, 1, &huge)],
+            End(&[FRAME_SIZE_ERROR]),
+        ),
+        (
+            "a head larger than a frame may be",
+            vec![frame(HEADERS, END_HEADERS, 1, &huge)],
+            End(&[FRAME_SIZE_ERROR]),
+        ),
+        // 4.3
+        (
+            "a block that can't be read",
+            vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x40])],
+            End(&[COMPRESSION_ERROR]),
+        ),
+        (
+            "a frame between the parts of a block",
+            vec![
+                frame(HEADERS, 0, 1, &block(&ECHO)),
+                frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9]),
+            ],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "another stream between the parts of a block",
+            vec![frame(HEADERS, 0, 1, &block(&ECHO)), begun(3)],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        // 5.1
+        (
+            "data of an idle stream",
+            vec![frame(DATA, END_STREAM, 1, b"x")],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "the reset of an idle stream",
+            vec![reset(1)],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "the window of an idle stream",
+            vec![window(1, 9)],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a continuation of an idle stream",
+            vec![frame(CONTINUATION, END_HEADERS, 1, &block(&ECHO))],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "data after the end of the request",
+            vec![whole(1), frame(DATA, END_STREAM, 1, b"x")],
+            Reset(&[STREAM_CLOSED, PROTOCOL_ERROR]),
+        ),
+        (
+            "a head after the end of the request",
+            vec![whole(1), whole(1)],
+            Reset(&[STREAM_CLOSED, PROTOCOL_ERROR]),
+        ),
+        (
+            "a continuation after the end of the request",
+            vec![whole(1), frame(CONTINUATION, END_HEADERS, 1, &block(&ECHO))],
+            End(&[PROTOCOL_ERROR, STREAM_CLOSED]),
+        ),
+        (
+            "data after a reset",
+            vec![begun(1), reset(1), frame(DATA, END_STREAM, 1, b"x")],
+            Reset(&[STREAM_CLOSED]),
+        ),
+        (
+            "a head after a reset",
+            vec![begun(1), reset(1), whole(1)],
+            Reset(&[STREAM_CLOSED]),
+        ),
+        // 5.1.1
+        ("an even stream", vec![whole(2)], End(&[PROTOCOL_ERROR])),
+        (
+            "a stream below the last",
+            vec![whole(5), whole(3)],
+            End(&[PROTOCOL_ERROR, STREAM_CLOSED]),
+        ),
+        // 6.1
+        (
+            "data of no stream",
+            vec![frame(DATA, 0, 0, b"x")],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "more padding than data",
+            vec![begun(1), frame(DATA, PADDED | END_STREAM, 1, &[9, 1])],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        // 6.2
+        (
+            "a head of no stream",
+            vec![whole(0)],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "more padding than a head",
+            vec![frame(
+                HEADERS,
+                PADDED | END_HEADERS | END_STREAM,
+                1,
+                &[99, 1],
+            )],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a head with a priority of nothing",
+            vec![frame(HEADERS, WITH_PRIORITY | END_HEADERS, 1, &[0])],
+            End(&[PROTOCOL_ERROR, FRAME_SIZE_ERROR]),
+        ),
+        // 6.3
+        (
+            "a priority of no stream",
+            vec![frame(PRIORITY, 0, 0, &[0, 0, 0, 1, 1])],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a priority of another size",
+            vec![begun(1), frame(PRIORITY, 0, 1, &[0, 0, 0, 1])],
+            Reset(&[FRAME_SIZE_ERROR]),
+        ),
+        // 6.4
+        (
+            "the reset of no stream",
+            vec![reset(0)],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a reset of another size",
+            vec![begun(1), frame(RST_STREAM, 0, 1, &[0, 0, 8])],
+            End(&[FRAME_SIZE_ERROR]),
+        ),
+        // 6.5
+        (
+            "settings that are seen, and say more",
+            vec![frame(SETTINGS, ACK, 0, &[0])],
+            End(&[FRAME_SIZE_ERROR]),
+        ),
+        (
+            "settings of a stream",
+            vec![frame(SETTINGS, 0, 1, &[])],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "settings of another size",
+            vec![frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0])],
+            End(&[FRAME_SIZE_ERROR]),
+        ),
+        (
+            "pushing neither on nor off",
+            vec![settings(&[(2, 2)])],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a window past the largest",
+            vec![settings(&[(4, 1 << 31)])],
+            End(&[FLOW_CONTROL_ERROR]),
+        ),
+        (
+            "frames below the smallest",
+            vec![settings(&[(5, (1 << 14) - 1)])],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "frames past the largest",
+            vec![settings(&[(5, 1 << 24)])],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a setting that nobody knows",
+            vec![settings(&[(0xfaff, 1)])],
+            GoOn,
+        ),
+        // 6.6, 8.4
+        (
+            "a promise",
+            vec![
+                begun(1),
+                frame(
+                    PUSH_PROMISE,
+                    END_HEADERS,
+                    1,
+                    &[&[0, 0, 0, 2][..], &block(&ECHO)].concat(),
+                ),
+            ],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        // 6.7
+        (
+            "the answer to no ping",
+            vec![frame(PING, ACK, 0, b"somebyte")],
+            GoOn,
+        ),
+        (
+            "a ping of a stream",
+            vec![frame(PING, 0, 1, b"somebyte")],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a ping of another size",
+            vec![frame(PING, 0, 0, b"six by")],
+            End(&[FRAME_SIZE_ERROR]),
+        ),
+        // 6.8
+        (
+            "a good-bye of a stream",
+            vec![frame(GOAWAY, 0, 1, &[0; 8])],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        // 6.9
+        (
+            "no more of the window",
+            vec![window(0, 0)],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "no more of a stream's window",
+            vec![begun(1), window(1, 0)],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a window of another size",
+            vec![frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1])],
+            End(&[FRAME_SIZE_ERROR]),
+        ),
+        (
+            "more than a window can be",
+            vec![window(0, (1 << 31) - 1), window(0, (1 << 31) - 1)],
+            End(&[FLOW_CONTROL_ERROR]),
+        ),
+        (
+            "more than a stream's window can be",
+            vec![begun(1), window(1, (1 << 31) - 1), window(1, (1 << 31) - 1)],
+            Reset(&[FLOW_CONTROL_ERROR]),
+        ),
+        (
+            "a setting that makes a window too large",
+            vec![
+                begun(1),
+                window(1, 1 << 20),
+                settings(&[(4, (1 << 31) - 1)]),
+            ],
+            End(&[FLOW_CONTROL_ERROR]),
+        ),
+        // 6.10
+        (
+            "a continuation of what has ended",
+            vec![
+                begun(1),
+                frame(CONTINUATION, END_HEADERS, 1, &block(&[("a", "b")])),
+            ],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a continuation of no stream",
+            vec![
+                frame(HEADERS, 0, 1, &block(&ECHO)),
+                frame(CONTINUATION, END_HEADERS, 0, &[]),
+            ],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a continuation after data",
+            vec![
+                begun(1),
+                frame(DATA, 0, 1, b"x"),
+                frame(CONTINUATION, END_HEADERS, 1, &[]),
+            ],
+            End(&[PROTOCOL_ERROR]),
+        ),
+        // 8.2
+        (
+            "a name in capitals",
+            vec![with(&[("X-Name", "x")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a name with a space",
+            vec![with(&[("x name", "x")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a value with an end of line",
+            vec![with(&[("x", "a\r\nb: c")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a field of the connection",
+            vec![with(&[("connection", "keep-alive")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a transfer coding",
+            vec![with(&[("transfer-encoding", "chunked")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "other codings than trailers",
+            vec![with(&[("te", "trailers, deflate")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        // 8.3
+        (
+            "a pseudo-field that nobody knows",
+            vec![with(&[(":test", "x")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a pseudo-field of answers",
+            vec![with(&[(":status", "200")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a pseudo-field after others",
+            vec![request_of(
+                1,
+                END_STREAM,
+                &[&[("a", "b")], &ECHO[..]].concat(),
+            )],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a pseudo-field among trailers",
+            vec![begun(1), request_of(1, END_STREAM, &[(":path", "/")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "trailers that don't end it",
+            vec![begun(1), request_of(1, 0, &[("a", "b")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "an empty path",
+            vec![request_of(
+                1,
+                END_STREAM,
+                &[&ECHO[..3], &[(":path", "")]].concat(),
+            )],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "no method",
+            vec![request_of(1, END_STREAM, &ECHO[1..])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "no scheme",
+            vec![request_of(1, END_STREAM, &[ECHO[0], ECHO[2], ECHO[3]])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "no path",
+            vec![request_of(1, END_STREAM, &ECHO[..3])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "two methods",
+            vec![request_of(1, END_STREAM, &[&ECHO[..1], &ECHO[..]].concat())],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "two paths",
+            vec![request_of(1, END_STREAM, &[&ECHO[..], &ECHO[3..]].concat())],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        // 8.1.1
+        (
+            "a body shorter than its length",
+            vec![
+                request_of(1, 0, &[&ECHO[..], &[("content-length", "2")]].concat()),
+                frame(DATA, END_STREAM, 1, b"x"),
+            ],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a body longer than its length",
+            vec![
+                request_of(1, 0, &[&ECHO[..], &[("content-length", "2")]].concat()),
+                frame(DATA, 0, 1, b"x"),
+                frame(DATA, END_STREAM, 1, b"xx"),
+            ],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        // RFC 7541, 2.3.3, 4.2, 5.2, 6.1, 6.3
+        (
+            "the index 0",
+            vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80])],
+            End(&[COMPRESSION_ERROR]),
+        ),
+        (
+            "an index past the table",
+            vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xfe])],
+            End(&[COMPRESSION_ERROR]),
+        ),
+        (
+            "a table's size after a field",
+            vec![frame(
+                HEADERS,
+                END_HEADERS | END_STREAM,
+                1,
+                &[&block(&ECHO)[..], &[0x20]].concat(),
+            )],
+            End(&[COMPRESSION_ERROR]),
+        ),
+        (
+            "a table larger than may be",
+            vec![frame(
+                HEADERS,
+                END_HEADERS | END_STREAM,
+                1,
+                &[&[0x3f, 0xe1, 0xff, 0x03][..], &block(&ECHO)].concat(),
+            )],
+            End(&[COMPRESSION_ERROR]),
+        ),
+        (
+            "a code of Huffman's that ends a string",
+            vec![frame(
+                HEADERS,
+                END_HEADERS | END_STREAM,
+                1,
+                &[
+                    &block(&ECHO)[..],
+                    &[0, 1, b'x', 0x84, 0xff, 0xff, 0xff, 0xff],
+                ]
+                .concat(),
+            )],
+            End(&[COMPRESSION_ERROR]),
+        ),
+        (
+            "padding of Huffman's that is too long",
+            vec![frame(
+                HEADERS,
+                END_HEADERS | END_STREAM,
+                1,
+                &[&block(&ECHO)[..], &[0, 1, b'x', 0x82, 0x1f, 0xff]].concat(),
+            )],
+            End(&[COMPRESSION_ERROR]),
+        ),
+        (
+            "a number that never ends",
+            vec![frame(
+                HEADERS,
+                END_HEADERS | END_STREAM,
+                1,
+                &[0x7f; 1]
+                    .iter()
+                    .copied()
+                    .chain([0xff; 40])
+                    .collect::<Vec<_>>(),
+            )],
+            End(&[COMPRESSION_ERROR]),
+        ),
+    ];
+    let address = address(&host);
+    let mut wrong = Vec::new();
+    for (name, sent, must) in cases {
+        let mut connection = Connection::open(address);
+        connection.send(&sent);
+        if let Err(error) = judge(&mut connection, &must) {
+            wrong.push(format!("{name}: {error}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Nobody else minds.
+    expect(&get(&host, "/seen"), "200", "0");
+    host.stop();
+}
+
+#[test]
+fn what_isnt_the_preface_of_http2_isnt_taken_for_it() {
+    let app = probe("http-probe");
+    let host = up(&app);
+    for sent in [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX"[..],
+        b"PRI * HTTP/2.0\r\n\r\n\r\n\r\n\r\n\r\n",
+        b"PRI * HTTP/1.1\r\nHost: here\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(address(&host)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(sent).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(!text.contains(" 200 "), "{text}");
+    }
+    // Settings come first.
+    let mut stream = TcpStream::connect(address(&host)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(PREFACE).unwrap();
+    stream.write_all(&frame(PING, 0, 0, b"somebyte")).unwrap();
+    let mut connection = Connection(stream);
+    judge(&mut connection, &End(&[PROTOCOL_ERROR])).unwrap();
+    host.stop();
+}
+
+/// A window of one byte lets one byte through at a time.
+#[test]
+fn the_clients_window_is_kept_to() {
+    let app = probe("http-probe");
+    let host = up(&app);
+    let mut connection = Connection::open(address(&host));
+    connection.send(&[settings(&[(4, 1)]), begun(1)]);
+    connection.send(&[frame(DATA, END_STREAM, 1, b"four")]);
+    let mut body = Vec::new();
+    while body.len() < 4 {
+        let data = connection.until(|frame| frame.kind == DATA && !frame.payload.is_empty());
+        assert_eq!(data.payload.len(), 1);
+        body.extend(data.payload);
+        // Nothing comes before there is room for it.
+        connection.answers_pings();
+        connection.send(&[window(1, 1)]);
+    }
+    assert_eq!(body, b"four");
+    host.stop();
+}
+
+/// Attacks that cost a client next to nothing: its connection ends, or it goes on; others never mind.
+#[test]
+fn floods_of_frames_end_their_own_connection_alone() {
+    let app = probe("http-probe");
+    let host = up(&app);
+    let address = address(&host);
+    let resets: Vec<Vec<u8>> = (0..20_000_u32)
+        .flat_map(|at| [begun(2 * at + 1), reset(2 * at + 1)])
+        .collect();
+    let endless = std::iter::once(frame(HEADERS, 0, 1, &block(&ECHO))).chain(std::iter::repeat_n(
+        frame(CONTINUATION, 0, 1, &block(&[("x-more", "x")])),
+        50_000,
+    ));
+    let floods: Vec<(&str, Vec<Vec<u8>>)> = vec![
+        ("streams begun and reset", resets),
+        ("a head without end", endless.collect()),
+        ("settings", vec![settings(&[(4, 65_535)]); 50_000]),
+        ("pings", vec![frame(PING, 0, 0, b"somebyte"); 50_000]),
+        (
+            "empty pieces",
+            [vec![begun(1)], vec![frame(DATA, 0, 1, b""); 50_000]].concat(),
+        ),
+        (
+            "priorities",
+            vec![frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9]); 50_000],
+        ),
+    ];
+    for (name, frames) in floods {
+        // Who floods doesn't read.
+        let mut flooding = Connection::open(address);
+        flooding
+            .0
+            .set_write_timeout(Some(std::time::Duration::from_secs(2)))
+            .unwrap();
+        for piece in frames.chunks(500) {
+            if flooding.0.write_all(&piece.concat()).is_err() {
+                break;
+            }
+        }
+        expect(&get(&host, "/hello"), "200", "Hello, world!\n");
+        drop(flooding);
+        eprintln!("{name}: others are answered");
+    }
+    assert!(host.peak_memory() < 1 << 30, "{}", host.peak_memory());
+    // More streams at once than may be are refused.
+    let mut connection = Connection::open(address);
+    let settings = connection.until(|frame| frame.kind == SETTINGS && frame.flags == 0);
+    let mut allowed = settings
+        .payload
+        .chunks(6)
+        .filter(|value| value[..2] == [0, 3]);
+    let allowed = code(allowed.next().unwrap(), 2);
+    let streams: Vec<_> = (0..=allowed).map(|at| begun(2 * at + 1)).collect();
+    connection.send(&streams);
+    let refused = connection.until(|frame| frame.kind == RST_STREAM);
+    assert!([REFUSED_STREAM, PROTOCOL_ERROR].contains(&code(&refused.payload, 0)));
+    host.stop();
+}
