@@ -64,8 +64,14 @@ pub fn connect(host: &Host) -> TcpStream {
 
 /// Sends what is given, and returns all that comes until the host closes.
 pub fn send(host: &Host, request: &str) -> String {
-    let mut stream = connect(host);
-    stream.write_all(request.as_bytes()).unwrap();
+    send_to(address(host), request)
+}
+
+pub fn send_to(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A server that has had enough may close before it has read all.
+    let _ = stream.write_all(request.as_bytes());
     let mut response = Vec::new();
     // A connection that is reset had its end as well.
     let _ = stream.read_to_end(&mut response);

@@ -17,6 +17,9 @@ pub(crate) struct Bucket {
     resource: objects::Bucket,
 }
 
+/// What one call of the host is given at most of an object: a component that imports `wasi:http` may give it 256 KiB.
+const PIECE: usize = 128 << 10;
+
 impl Bucket {
     pub fn open(name: &str) -> Result<Self, Error> {
         let resource =
@@ -53,6 +56,11 @@ impl Bucket {
     }
 
     pub fn write(&self, key: &str, body: &[u8], options: WriteOptions) -> Result<(), Error> {
+        if body.len() > PIECE {
+            let mut writer = self.create(key, options)?;
+            writer.append(body)?;
+            return writer.finish();
+        }
         self.resource
             .write(key, body, &write_options(options))
             .map_err(|e| self.error(e, key))
@@ -98,9 +106,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub fn append(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        self.resource
-            .append(chunk)
-            .map_err(|e| error(e, || self.about.clone()))
+        for piece in chunk.chunks(PIECE) {
+            let appended = self.resource.append(piece);
+            appended.map_err(|e| error(e, || self.about.clone()))?;
+        }
+        Ok(())
     }
 
     pub fn finish(self) -> Result<(), Error> {
