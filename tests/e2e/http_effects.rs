@@ -184,7 +184,7 @@ fn a_large_request_in_conflict_is_the_clients_to_repeat() {
 fn a_request_that_comes_again_has_the_same_answer_and_no_other_effects() {
     for guest in GUESTS {
         let app = app(guest, "");
-        let mut host = up(&app);
+        let host = up(&app);
         let first = keyed(&host, "\"k-1\"", "/work", "body");
         expect(&first, "201", "1");
         assert_eq!(first.matches("x-own: ").count(), 2, "{first}");

@@ -258,26 +258,11 @@ impl Asked {
                 return plain(StatusCode::REQUEST_TIMEOUT, text);
             }
         };
-        match effects.answer(&key).await {
-            Ok(None) => {}
-            Ok(Some(kept)) if kept.request != hash.as_bytes() => {
-                let text = "this Idempotency-Key came with another request before; use a new one for a new request";
-                return plain(StatusCode::UNPROCESSABLE_ENTITY, text.to_owned());
-            }
-            Ok(Some(kept)) => {
-                if let Some(response) = keyed::response(kept) {
-                    return response;
-                }
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                let outcome = Outcome::Fault(HostFault { reason });
-                self.tell(&outcome, Cost::default(), None);
-                let text = "no answer can be remembered now; try again later";
-                return later(StatusCode::SERVICE_UNAVAILABLE, text);
-            }
-        }
         loop {
+            // Also after a conflict: one that its client left behind may have committed in between.
+            if let Some(response) = self.remembered(effects, &key, hash).await {
+                return response;
+            }
             let commits = Commits::new(effects, When::End);
             let first = self.attempt(request.request(), Some(commits.clone())).await;
             let waiting = commits.waiting().take();
@@ -305,6 +290,30 @@ impl Asked {
                     self.tell(&outcome, cost, None);
                     return failed(&outcome);
                 }
+            }
+        }
+    }
+
+    /// What a request of this key is answered without its function.
+    async fn remembered(
+        &self,
+        effects: &Arc<dyn Effects>,
+        key: &AnswerKey,
+        hash: blake3::Hash,
+    ) -> Option<Response<ResponseBody>> {
+        match effects.answer(key).await {
+            Ok(None) => None,
+            Ok(Some(kept)) if kept.request != hash.as_bytes() => {
+                let text = "this Idempotency-Key came with another request before; use a new one for a new request";
+                Some(plain(StatusCode::UNPROCESSABLE_ENTITY, text.to_owned()))
+            }
+            Ok(Some(kept)) => keyed::response(kept),
+            Err(error) => {
+                let reason = error.to_string();
+                let outcome = Outcome::Fault(HostFault { reason });
+                self.tell(&outcome, Cost::default(), None);
+                let text = "no answer can be remembered now; try again later";
+                Some(later(StatusCode::SERVICE_UNAVAILABLE, text))
             }
         }
     }

@@ -95,8 +95,11 @@ pub(super) struct UnderWay {
 impl Keys {
     /// None where one is under way already.
     pub(super) fn begin(self: &Arc<Self>, key: AnswerKey) -> Option<UnderWay> {
-        let keys = Arc::clone(self);
-        self.lock().insert(key).then_some(UnderWay { keys, key })
+        let begun = self.lock().insert(key);
+        begun.then(|| UnderWay {
+            keys: Arc::clone(self),
+            key,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<AnswerKey>> {

@@ -14,6 +14,13 @@ impl Operations {
             if let Some(conflict) = conflicts.into_iter().flatten().next() {
                 return Ok((conflict, 0));
             }
+            if let Some((key, _)) = &commitment.answer
+                && store.kept(key)?.is_some()
+            {
+                let reason = "a request with the same `Idempotency-Key` was answered meanwhile";
+                let (reason, within) = (reason.to_owned(), false);
+                return Ok((Settled::Conflict { reason, within }, 0));
+            }
             let mut seq = 0;
             let mut intent = commitment.intent.clone();
             if let Some(intent) = &mut intent {
@@ -45,14 +52,19 @@ impl Operations {
         Ok(())
     }
 
-    pub fn answer(&mut self, key: &AnswerKey) -> Result<Option<KeptAnswer>> {
+    /// The record of an answer that isn't older than its window.
+    fn kept(&self, key: &AnswerKey) -> Result<Option<Vec<u8>>> {
         let forgotten = self.now().saturating_sub(self.config.duplicate_window_ms);
         let found = self.rows(
             "SELECT record FROM answer WHERE key = ?1 AND time >= ?2",
             params![&key[..], signed(forgotten)],
             |row| bytes(row, 0),
         )?;
-        if let Some(record) = found.into_iter().next() {
+        Ok(found.into_iter().next())
+    }
+
+    pub fn answer(&mut self, key: &AnswerKey) -> Result<Option<KeptAnswer>> {
+        if let Some(record) = self.kept(key)? {
             return decode("a remembered answer", &record).map(Some);
         }
         let kept: Option<i64> = self.one("SELECT value FROM meta WHERE name = 'answers'", [])?;

@@ -416,6 +416,15 @@ async fn what_a_request_decided_is_kept_whole_or_not_at_all() {
     assert_eq!(queue.intents().await.unwrap().intents[0].seq, seq);
     queue.applied(seq, Vec::new()).await.unwrap();
 
+    // Another of the same key, that had begun before.
+    let again = queue
+        .commit(remember([1; 32], &answered(b"other")))
+        .await
+        .unwrap();
+    assert!(matches!(again, (Settled::Conflict { .. }, _)), "{again:?}");
+    let kept = queue.answer(&[1; 32]).await.unwrap();
+    assert_eq!(kept, Some(answered(b"one")));
+
     commitment.answer = Some(([2; 32], answered(b"two")));
     let (settled, _) = queue.commit(commitment).await.unwrap();
     assert!(matches!(settled, Settled::Conflict { .. }), "{settled:?}");
