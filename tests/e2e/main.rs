@@ -25,6 +25,7 @@ mod host;
 mod hostile;
 mod http;
 mod http_server;
+mod ingress;
 mod init;
 mod instances;
 mod invoke;

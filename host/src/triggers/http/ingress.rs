@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
@@ -28,7 +29,7 @@ use crate::triggers::ingress::{Batch, DecodeError, Posted, decode};
 const PAUSE: Duration = Duration::from_secs(10);
 pub(super) const BODY: Duration = Duration::from_secs(60);
 /// How long events may wait to be accepted, as for a bucket whose disk hangs.
-const ACCEPT: Duration = Duration::from_secs(30);
+const ACCEPT: Duration = Duration::from_secs(10);
 /// How many KiB the bodies have together that are held in memory.
 const BODIES_KIB: usize = 128 << 10;
 /// A body that is longer is decoded beside the threads that serve.
@@ -145,58 +146,68 @@ impl Ingresses {
         entry: &Arc<Entry>,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        match self.answer(entry, request).await {
-            Ok(response) => response,
+        let (head, mut body) = request.into_parts();
+        let answer = match self.admit(entry, &head) {
+            Ok(None) => self.answer(entry, head.headers, body).await,
+            Ok(Some(response)) => Ok(response),
             Err(refusal) => {
-                let Refusal {
-                    status,
-                    text,
-                    detail,
-                    header,
-                } = refusal;
-                let told = detail.as_ref().unwrap_or(&text);
-                let told = format!("a request is refused with {}: {told}", status.as_u16());
-                self.say(entry, &entry.refused, Level::Warn, &told);
-                let mut response = plain(status, text);
-                response.headers_mut().extend(header);
-                response
+                // Who waits to be asked for its body sends none.
+                if !head.headers.contains_key(header::EXPECT) {
+                    let _ = timeout(PAUSE, drain(&mut body, entry.ingress.max_body.0)).await;
+                }
+                Err(refusal)
             }
-        }
+        };
+        answer.unwrap_or_else(|refusal| {
+            let Refusal {
+                status,
+                text,
+                detail,
+                header,
+            } = refusal;
+            let told = detail.as_ref().unwrap_or(&text);
+            let told = format!("a request is refused with {}: {told}", status.as_u16());
+            self.say(entry, &entry.refused, Level::Warn, &told);
+            let mut response = plain(status, visible(&text));
+            response.headers_mut().extend(header);
+            response
+        })
     }
 
-    async fn answer(
-        &self,
-        entry: &Arc<Entry>,
-        request: Request<Incoming>,
-    ) -> Taken<Response<ResponseBody>> {
+    /// What is to be told of a request before its body is read. The answer, where it has no events.
+    fn admit(&self, entry: &Entry, head: &Parts) -> Taken<Option<Response<ResponseBody>>> {
         let allowed = match entry.ingress.format {
             Format::CloudEvents => HeaderValue::from_static("OPTIONS, POST"),
             Format::S3 => HeaderValue::from_static("POST"),
         };
-        if request.method() == Method::OPTIONS && entry.ingress.format == Format::CloudEvents {
-            return Ok(handshake(request.headers(), allowed));
+        if head.method == Method::OPTIONS && entry.ingress.format == Format::CloudEvents {
+            return Ok(Some(handshake(&head.headers, allowed)));
         }
-        if request.method() != Method::POST {
-            let text = format!(
-                "events are posted here, and {} isn't answered",
-                request.method()
-            );
+        if head.method != Method::POST {
+            let text = format!("events are posted here, and {} isn't answered", head.method);
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text);
             return Err(refusal.with(header::ALLOW, allowed));
         }
-        let credentials = entry.secret.current();
-        credentials.check_head(request.headers())?;
-        if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING)
+        entry.secret.current().check_head(&head.headers)?;
+        if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
             && encoding != "identity"
         {
             let text = "a body is taken as it is, without `Content-Encoding`".to_owned();
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         }
-        let (head, body) = request.into_parts();
+        Ok(None)
+    }
+
+    async fn answer(
+        &self,
+        entry: &Arc<Entry>,
+        headers: HeaderMap,
+        body: Incoming,
+    ) -> Taken<Response<ResponseBody>> {
         let read = timeout(BODY, self.read(entry, body));
         let (body, _room) = read.await.map_err(|_| late())??;
-        credentials.check_body(&head.headers, &body)?;
-        let posted = self.decode(entry, head.headers, body).await?;
+        entry.secret.current().check_body(&headers, &body)?;
+        let posted = self.decode(entry, headers, body).await?;
         match posted {
             Posted::Events(batch) => self.accept(entry, batch).await,
             Posted::Confirm { topic_arn, address } => {
@@ -373,6 +384,18 @@ impl Ingresses {
     fn tell(&self, entry: &Entry, level: Level, text: &str) {
         let text = format!("ingress {}: {text}", entry.ingress.path);
         self.events.say(level, visible(&text));
+    }
+}
+
+/// Reads a body and keeps nothing of it. Where a connection ends with bytes that nobody read, so may the answer before
+/// its client has it.
+async fn drain(body: &mut Incoming, most: u64) {
+    let mut left = most;
+    while left > 0
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        left = left.saturating_sub(length as u64);
     }
 }
 

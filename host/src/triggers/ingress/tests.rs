@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use http::HeaderValue;
 use serde_json::{Value, json};
@@ -770,24 +769,27 @@ fn a_subscription_is_confirmed_where_it_may_be_and_nowhere_else() {
     }
 }
 
-/// The folder of the fixtures that the crate `aws_lambda_events` has.
+/// The folder of the fixtures that the crate `aws_lambda_events` has, where cargo unpacked it to build this test.
 fn fixtures() -> PathBuf {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--offline",
-            "--manifest-path",
-        ])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .output()
-        .unwrap();
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut packages = metadata["packages"].as_array().unwrap().iter();
-    let found = packages.find(|package| package["name"] == "aws_lambda_events");
-    let manifest = found.unwrap()["manifest_path"].as_str().unwrap();
-    Path::new(manifest).with_file_name("src").join("fixtures")
+    let lock = include_str!("../../../../Cargo.lock");
+    let (_, behind) = lock.split_once("name = \"aws_lambda_events\"").unwrap();
+    let version = behind.split('"').nth(1).unwrap();
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cargo"));
+    let registries = home.join("registry/src");
+    let unpacked = registries
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let fixtures = format!("aws_lambda_events-{version}/src/fixtures");
+    let mut folders = unpacked.map(|registry| registry.join(&fixtures));
+    folders.find(|folder| folder.is_dir()).unwrap_or_else(|| {
+        panic!(
+            "there is no {fixtures} in {}; run `cargo fetch`",
+            registries.display()
+        )
+    })
 }
 
 /// What AWS sends to functions: notifications of S3 are taken, what is wrapped for Lambda alone isn't, and nothing is taken
