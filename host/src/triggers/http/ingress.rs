@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -239,7 +239,7 @@ impl Ingresses {
         &self,
         entry: &Entry,
         mut body: Incoming,
-    ) -> Taken<(Vec<u8>, Option<tokio::sync::SemaphorePermit<'_>>)> {
+    ) -> Taken<(Vec<u8>, Option<SemaphorePermit<'_>>)> {
         let most = usize::try_from(entry.ingress.max_body.0).unwrap_or(usize::MAX);
         let too_long = || {
             let text = format!(
@@ -252,7 +252,7 @@ impl Ingresses {
             return Err(too_long());
         }
         let mut whole = Vec::new();
-        let mut held: Option<tokio::sync::SemaphorePermit<'_>> = None;
+        let mut held: Option<SemaphorePermit<'_>> = None;
         loop {
             let frame = match timeout(PAUSE, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
@@ -270,9 +270,7 @@ impl Ingresses {
             if length > most {
                 return Err(too_long());
             }
-            let has = held
-                .as_ref()
-                .map_or(0, tokio::sync::SemaphorePermit::num_permits);
+            let has = held.as_ref().map_or(0, SemaphorePermit::num_permits);
             let wants = length.div_ceil(1 << 10).saturating_sub(has);
             let wants = u32::try_from(wants).unwrap_or(u32::MAX);
             let more = self
