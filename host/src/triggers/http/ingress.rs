@@ -92,7 +92,7 @@ struct Refusal {
     header: Option<(HeaderName, HeaderValue)>,
 }
 
-type Taken<T> = Result<T, Refusal>;
+type Taken<T> = Result<T, Box<Refusal>>;
 
 /// Reads the secrets of every ingress.
 ///
@@ -164,7 +164,7 @@ impl Ingresses {
                 text,
                 detail,
                 header,
-            } = refusal;
+            } = *refusal;
             let told = detail.as_ref().unwrap_or(&text);
             let told = format!("a request is refused with {}: {told}", status.as_u16());
             self.say(entry, &entry.refused, Level::Warn, &told);
@@ -412,47 +412,46 @@ fn handshake(headers: &HeaderMap, allowed: HeaderValue) -> Response<ResponseBody
     response
 }
 
-fn late() -> Refusal {
+fn late() -> Box<Refusal> {
     let text = "the body took too long to come".to_owned();
     Refusal::new(StatusCode::REQUEST_TIMEOUT, text)
 }
 
-fn busy(text: &str, detail: Option<String>) -> Refusal {
-    let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
-    Refusal { detail, ..refusal }.with(header::RETRY_AFTER, RETRY_AFTER)
+fn busy(text: &str, detail: Option<String>) -> Box<Refusal> {
+    let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+    refusal.detail = detail;
+    refusal.with(header::RETRY_AFTER, RETRY_AFTER)
 }
 
 impl Refusal {
-    fn new(status: StatusCode, text: String) -> Self {
-        Self {
+    fn new(status: StatusCode, text: String) -> Box<Self> {
+        Box::new(Self {
             status,
             text,
             detail: None,
             header: None,
-        }
+        })
     }
 
-    fn with(self, name: HeaderName, value: HeaderValue) -> Self {
-        Self {
-            header: Some((name, value)),
-            ..self
-        }
+    fn with(mut self: Box<Self>, name: HeaderName, value: HeaderValue) -> Box<Self> {
+        self.header = Some((name, value));
+        self
     }
 }
 
-impl From<Unauthorized> for Refusal {
+impl From<Unauthorized> for Box<Refusal> {
     fn from(Unauthorized { problem, challenge }: Unauthorized) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, problem).with(header::WWW_AUTHENTICATE, challenge)
+        Refusal::new(StatusCode::UNAUTHORIZED, problem).with(header::WWW_AUTHENTICATE, challenge)
     }
 }
 
-impl From<DecodeError> for Refusal {
+impl From<DecodeError> for Box<Refusal> {
     fn from(error: DecodeError) -> Self {
-        Self::new(error.status(), error.to_string())
+        Refusal::new(error.status(), error.to_string())
     }
 }
 
-impl From<PublishError> for Refusal {
+impl From<PublishError> for Box<Refusal> {
     fn from(error: PublishError) -> Self {
         let text = match &error {
             PublishError::Queue(QueueError::Full { .. }) => {

@@ -76,14 +76,14 @@ impl Secret {
     }
 
     /// Reads the file where it isn't the one that was read before; the error comes with what was seen of it.
-    fn look(&self) -> Result<(), (SecretError, Version)> {
+    fn look(&self) -> Result<(), Box<(SecretError, Version)>> {
         let seen = self.path.as_deref().and_then(version);
         let mut before = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if *before == seen {
             return Ok(());
         }
-        let new =
-            read(&self.ingress, &self.auth, self.path.as_deref()).map_err(|error| (error, seen))?;
+        let new = read(&self.ingress, &self.auth, self.path.as_deref())
+            .map_err(|error| Box::new((error, seen)))?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         *before = seen;
         tracing::info!("ingress {}: its secrets were read again", self.ingress);
@@ -98,11 +98,12 @@ pub(super) async fn keep_current(secrets: Vec<Arc<Secret>>) {
         tokio::time::sleep(LOOK).await;
         for secret in &secrets {
             let looking = Arc::clone(secret);
-            // Once for each state of the file, which is looked at again all the same: it may become readable.
-            if let Ok(Err((error, seen))) = spawn_blocking(move || looking.look()).await
-                && told.insert(secret.ingress.clone(), seen) != Some(seen)
-            {
-                tracing::warn!("{error}; the secrets before it stay in use");
+            if let Ok(Err(unusable)) = spawn_blocking(move || looking.look()).await {
+                let (error, seen) = *unusable;
+                // Once for each state of the file, which is looked at again all the same: it may become readable.
+                if told.insert(secret.ingress.clone(), seen) != Some(seen) {
+                    tracing::warn!("{error}; the secrets before it stay in use");
+                }
             }
         }
     }
