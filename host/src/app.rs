@@ -11,9 +11,9 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::capabilities::{Buckets, Outgoing, Reach};
+use crate::capabilities::{Buckets, Fetcher, Outgoing, Reach};
 use crate::clock::{Clock, millis};
-use crate::config::{ByteSize, COMPILER, Function, INSTANCE, Manifest, QueueLimits, Source};
+use crate::config::{ByteSize, COMPILER, Function, INSTANCE, Manifest, QueueLimits, Sns, Source};
 use crate::control::{Control, ControlError, Restore};
 use crate::engine::{Cache, CompileLimits, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
 use crate::events::{Events, EventsConfig, Stop, stopped};
@@ -365,7 +365,7 @@ impl App {
         })
     }
 
-    /// Listens for requests, where a function answers them, at `address` or the manifest's.
+    /// Listens for requests, where a function answers them or events are posted, at `address` or the manifest's.
     ///
     /// # Errors
     /// Where the address can't be listened at.
@@ -375,16 +375,15 @@ impl App {
     ) -> Result<Option<HttpTrigger>, AppError> {
         let manifest = self.events.manifest();
         let mut functions = manifest.functions.iter();
-        if !functions.any(|function| matches!(function.on.source(), Source::Http(_))) {
+        if !functions.any(|function| matches!(function.on.source(), Source::Http(_)))
+            && manifest.ingresses.is_empty()
+        {
             return Ok(None);
         }
         let address = address.unwrap_or(manifest.http.listen);
-        let (journal, clock) = (
-            Arc::clone(self.events.journal()),
-            self.events.clock().clone(),
-        );
+        let fetch = Arc::new(fetcher(manifest));
         Ok(Some(
-            HttpTrigger::listen(manifest, address, journal, clock).await?,
+            HttpTrigger::listen(&self.events, address, fetch).await?,
         ))
     }
 
@@ -569,12 +568,21 @@ fn outgoing(function: &Function) -> Option<Arc<Outgoing>> {
     (!granted.is_empty()).then(outgoing)
 }
 
-/// Reads the certificate that the manifest names for its requests.
+/// What confirms subscriptions, where the manifest has any.
+fn fetcher(manifest: &Manifest) -> Fetcher {
+    let sns = manifest
+        .ingresses
+        .iter()
+        .filter_map(|ingress| ingress.sns.as_ref());
+    Fetcher::new(sns.flat_map(Sns::destinations).collect())
+}
+
+/// Reads the files that the manifest names for its requests.
 ///
 /// # Errors
-/// Where it can't be used.
-pub fn check_certificate(manifest: &Manifest) -> Result<(), AppError> {
-    http::check_certificate(manifest).map_err(|error| ListenError::from(error).into())
+/// Where one can't be used.
+pub fn check_http_files(manifest: &Manifest) -> Result<(), AppError> {
+    Ok(http::check_files(manifest)?)
 }
 
 /// Loads one function of the manifest.

@@ -27,6 +27,7 @@ mod http;
 mod http2;
 mod http_effects;
 mod http_server;
+mod ingress;
 mod init;
 mod instances;
 mod invoke;

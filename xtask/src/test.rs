@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything the tests need, and the tests.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
@@ -14,12 +15,15 @@ use crate::torture;
 /// The version that guests are known to build with.
 const CARGO_COMPONENT: &str = "0.21.1";
 
+/// What stands in for AWS, with its server.
+const MOTO: &str = "moto[server]==5.2.1";
+
 /// Each window of a commit some times; `cargo xtask torture` has more.
 const TORTURE_ROUNDS: u32 = 20;
 
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Add what is slow or downloads much: `cargo component`, the image corpora. Nothing is skipped.
+    /// Add what is slow or downloads much: `cargo component`, a stand-in of AWS, the image corpora. Nothing is skipped.
     #[arg(long)]
     full: bool,
     /// Only tests whose name has this in it; passed on to cargo.
@@ -46,6 +50,7 @@ impl Test {
         );
         if self.full {
             test.env("KINGLET_TEST_FULL", "1");
+            test.env("KINGLET_TEST_MOTO", install_moto()?);
         }
         run(&mut test)?;
         if self.filter.is_none() {
@@ -76,4 +81,19 @@ fn install_cargo_component() -> anyhow::Result<()> {
         .args(["install", "--locked", &version])
         .current_dir(root()))
     .context("cargo-component can't be installed")
+}
+
+/// From the Python package index, into a folder of its own; the server's program.
+fn install_moto() -> anyhow::Result<PathBuf> {
+    let venv = target_dir().join("moto");
+    let program = venv.join("bin").join("moto_server");
+    if !program.exists() {
+        eprintln!("installing {MOTO} into {}", venv.display());
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+            .context("moto comes by way of Python, with its `venv`; install these")?;
+        let mut pip = Command::new(venv.join("bin").join("python"));
+        run(pip.args(["-m", "pip", "install", "--quiet", MOTO]))
+            .context("moto can't be installed")?;
+    }
+    Ok(program)
 }

@@ -23,7 +23,7 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 
 pub use host_calls::{HostCalls, HostCallsExceeded};
 pub use logging::{GuestLog, LogScope};
-pub use outgoing::{Outgoing, Requests, RequestsExceeded, Sent};
+pub use outgoing::{Fetcher, Outgoing, Requests, RequestsExceeded, Sent};
 pub use staging::{Staged, Staging};
 pub use trouble::Trouble;
 pub use wire::{failure_from, message_event, object_event};

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connect;
+mod fetch;
 
 use std::error::Error;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
 use self::connect::{ConnectError, Connector, Origin};
+pub use self::fetch::Fetcher;
 use super::HostCalls;
 use crate::config::Destination;
 use crate::guard::{self, Guard};

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::output::{print_json, print_line, table};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
-use crate::app::{Rooms, check_certificate, load_function, new_engine};
+use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
@@ -66,7 +66,7 @@ impl Check {
                 _ => {}
             }
         }
-        check_certificate(&manifest)?;
+        check_http_files(&manifest)?;
         let clock = Clock::system();
         let mut engine = new_engine(
             &manifest,
@@ -108,6 +108,11 @@ impl Check {
         {
             for sentence in advice {
                 eprintln!("note: function {function:?}: {sentence}");
+            }
+        }
+        for ingress in &manifest.ingresses {
+            for sentence in ingress.advice(&manifest) {
+                eprintln!("note: ingress {}: {sentence}", ingress.path);
             }
         }
         let good = findings.iter().all(|finding| finding.problem.is_none());

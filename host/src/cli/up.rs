@@ -55,7 +55,9 @@ impl Up {
         let mut engine = self.load(&app)?;
         let mut http = app.listen_http(self.listen).await?;
         if self.listen.is_some() && http.is_none() {
-            eprintln!("note: no function answers requests, so that `--listen` does nothing");
+            eprintln!(
+                "note: no function answers requests and no events are posted, so that `--listen` does nothing"
+            );
         }
         let (stopper, stop) = watch::channel(false);
         let signals = tokio::spawn(stop_on_signals(stopper)?);
@@ -230,6 +232,16 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
             function.name
         ));
         for sentence in manifest.advice(function) {
+            text.push_str(&format!("    note: {sentence}\n"));
+        }
+    }
+    for ingress in &manifest.ingresses {
+        let place = match http {
+            Some(address) => format!("{scheme}://{address}{}", ingress.path),
+            None => ingress.path.to_string(),
+        };
+        text.push_str(&format!("  events at {place}: {}\n", ingress.describe()));
+        for sentence in ingress.advice(manifest) {
             text.push_str(&format!("    note: {sentence}\n"));
         }
     }

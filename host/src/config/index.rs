@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Manifest, Source};
+use super::{Ingress, Manifest, Source};
 
 /// Places in the manifest's list of functions.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,9 @@ impl Index {
         let mut index = Self::default();
         for name in manifest.topics.keys() {
             index.topics.entry(name.clone()).or_default();
+        }
+        for topic in manifest.ingresses.iter().flat_map(Ingress::topic_names) {
+            index.topics.entry(topic.clone()).or_default();
         }
         for (at, function) in manifest.functions.iter().enumerate() {
             // Of two with one name, which is a problem, the first is it.

@@ -4,6 +4,7 @@ mod advice;
 mod destination;
 mod grants;
 mod index;
+mod ingress;
 mod route;
 mod schedule;
 mod snapshot;
@@ -22,6 +23,7 @@ use crate::guard::visible;
 pub use destination::Destination;
 pub use grants::Grant;
 use index::Index;
+pub use ingress::{Auth, ExactPath, Format, Ingress, Keys, Sns};
 pub use route::{HostName, Requests, Route, Segment, Verb};
 pub use schedule::{Missed, Schedule, Zone};
 pub use snapshot::{Allowed, SnapshotConfig};
@@ -56,6 +58,9 @@ pub struct Manifest {
     /// The functions.
     #[serde(default, rename = "function")]
     pub functions: Vec<Function>,
+    /// Events that others post over HTTP.
+    #[serde(default, rename = "ingress")]
+    pub ingresses: Vec<Ingress>,
     /// Where relative paths start: the manifest's folder.
     #[serde(skip)]
     pub root: PathBuf,

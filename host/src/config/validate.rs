@@ -116,6 +116,9 @@ impl Manifest {
             }
             self.function_problems(function, &mut problems);
         }
+        for ingress in &self.ingresses {
+            ingress.problems(self, &mut problems);
+        }
         if problems.is_empty() {
             problems.extend(self.circle());
         }

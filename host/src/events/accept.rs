@@ -1,6 +1,6 @@
 //! From an outside happening to an accepted event: on disk, for every function that it wakes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -9,6 +9,7 @@ use super::Events;
 use crate::config::OrderBy;
 use crate::ports::{
     Accept, Accepted, Draft, Event, Identity, Message, ObjectInfo, Payload, QueueError, Sighting,
+    TOLD,
 };
 
 /// A message from outside.
@@ -20,6 +21,17 @@ pub struct NewMessage {
     pub source: Option<String>,
     /// What is published.
     pub draft: Draft,
+}
+
+/// An object of another store, which told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldObject {
+    /// The manifest's bucket that stands for the other's.
+    pub bucket: String,
+    /// As the other store told.
+    pub object: ObjectInfo,
+    /// The same whenever it tells of this version again.
+    pub id: String,
 }
 
 /// How publishing fails.
@@ -100,6 +112,41 @@ impl Events {
             .iter()
             .filter(|answer| **answer == Accepted::New)
             .count())
+    }
+
+    /// Accepts objects that another store told of; those that it told of before are recognised. Where the bucket's folder
+    /// has the object, which is where it mirrors the other store, it is the folder's version that is accepted, so that
+    /// what is told and what is seen there are one event.
+    ///
+    /// # Errors
+    /// Where the store fails: then none of them was accepted.
+    pub async fn objects_told(&self, told: Vec<ToldObject>) -> Result<Vec<Accepted>, QueueError> {
+        // No commit changes the buckets between the look and the acceptance. Commits lock in the same order.
+        let names: BTreeSet<String> = told.iter().map(|told| told.bucket.clone()).collect();
+        let mut held = Vec::with_capacity(names.len());
+        for name in &names {
+            held.push(self.hold(name).await?);
+        }
+        let mut accepts = Vec::with_capacity(told.len());
+        for ToldObject { bucket, object, id } in told {
+            let here = match self.buckets.get(&bucket) {
+                Some(bucket) => bucket.head(&object.key).await.ok(),
+                None => None,
+            };
+            let functions = self.manifest.woken_by_object(&bucket, &object.key);
+            accepts.push(match here {
+                Some(here) if here.size == object.size => self.object(&bucket, here, functions, 0),
+                // The folder's is an older one, or isn't whole, or there is none.
+                _ => {
+                    let mut accept = self.object(&bucket, object, functions, 0);
+                    accept.event.id = id;
+                    accept.event.source = format!("{TOLD}{bucket}");
+                    accept.identity = Identity::Id;
+                    accept
+                }
+            });
+        }
+        self.accept(accepts).await
     }
 
     /// Accepts objects for one function, whether or not they were seen before. Their source is `run`,

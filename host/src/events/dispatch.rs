@@ -401,6 +401,7 @@ impl<H: Handler> Attempt<H> {
     /// Whether there is anything to run. An object's event takes the metadata that is stored with it.
     async fn settled_beforehand(&self, deliveries: &mut [Delivery]) -> Option<Outcome> {
         let [delivery] = deliveries else { return None };
+        let told = delivery.event.is_told();
         let Payload::ObjectCreated { bucket, object } = &mut delivery.event.payload else {
             return None;
         };
@@ -414,6 +415,11 @@ impl<H: Handler> Attempt<H> {
                 *object = current;
                 None
             }
+            // By its size: the other store's name of the version isn't the folder's.
+            Ok(current) if told && current.size == object.size => superseded(
+                "the object is in the bucket's folder by now, and has an event of its own there",
+            ),
+            _ if told => None,
             Ok(_) => superseded("a newer version of the object has an event of its own"),
             Err(ObjectError::NotFound { .. }) => superseded("the object was deleted"),
             // The handler will meet the same error, and say what it makes of it.

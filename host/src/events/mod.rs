@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, RwLock, watch};
 
-pub use accept::{NewMessage, PublishError};
+pub use accept::{NewMessage, PublishError, ToldObject};
 pub use commit::BucketGuard;
 pub use dispatch::{Stop, stopped};
 

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 pub struct Event {
     /// Unique within `source`.
     pub id: String,
-    /// Where it came from: `bucket/photos`, `topic/orders`, `run/…`.
+    /// Where it came from: `bucket/photos`, `s3/photos`, `topic/orders`, `run/…`, or what a CloudEvent says.
     pub source: String,
     /// When it was accepted.
     pub accepted: Timestamp,
@@ -17,6 +17,16 @@ pub struct Event {
     pub hops: u32,
     /// What happened.
     pub payload: Payload,
+}
+
+/// What the source of an event begins with where another store told of its object: that needn't be in the bucket.
+pub const TOLD: &str = "s3/";
+
+impl Event {
+    /// Whether another store told of its object.
+    pub fn is_told(&self) -> bool {
+        matches!(self.payload, Payload::ObjectCreated { .. }) && self.source.starts_with(TOLD)
+    }
 }
 
 /// What happened.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -38,6 +39,21 @@ pub trait HttpHandler: Send + Sync + 'static {
 
     /// Where connections are served that are kept apart.
     fn place_apart(&self) -> Option<Handle>;
+}
+
+/// Sends what a source of events asks for, as to have a subscription confirmed.
+#[async_trait]
+pub trait Fetch: Send + Sync + 'static {
+    /// Gets what is at an address, and no redirect: the status alone, of a server that answers in time.
+    async fn get(&self, address: Uri) -> Result<StatusCode, FetchError>;
+}
+
+/// Why nothing was got.
+#[derive(Clone, Debug, Error)]
+#[error("{reason}")]
+pub struct FetchError {
+    /// In words.
+    pub reason: String,
 }
 
 /// What is left to do for a connection once its answers are sent: to drop what they took, and to make ready what the
@@ -118,7 +134,7 @@ pub struct BrokenOff {
 }
 
 /// A short answer of the host's own.
-pub fn plain(status: http::StatusCode, text: String) -> Response<ResponseBody> {
+pub fn plain(status: StatusCode, text: String) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::new(Bytes::from(text + "\n"))));
     *response.status_mut() = status;
     response.headers_mut().insert(

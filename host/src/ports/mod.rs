@@ -20,10 +20,11 @@ pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use budget::{Budget, MemoryUse, Share};
 pub use counted::Counted;
 pub use effects::{AnswerKey, Committed, Effects, Field, KeptAnswer, RequestEffects};
-pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC};
+pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC, TOLD};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{
-    Afterwards, BrokenOff, HttpHandler, KeepsApart, Place, REQUEST_ID, ResponseBody, Secure, plain,
+    Afterwards, BrokenOff, Fetch, FetchError, HttpHandler, KeepsApart, Place, REQUEST_ID,
+    ResponseBody, Secure, plain,
 };
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};

@@ -1,6 +1,7 @@
-//! Requests: what comes over a TCP port goes to the function of its host, path and method.
+//! Requests: what comes over a TCP port goes to the function of its host, path and method, or is taken for an event.
 
 mod connection;
+mod ingress;
 mod place;
 mod respond;
 mod routes;
@@ -18,10 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
 use crate::config::Manifest;
-use crate::events::{Stop, stopped};
-use crate::ports::{HttpHandler, Journal};
+use crate::events::{Events, Stop, stopped};
+use crate::ports::{Fetch, HttpHandler};
+use ingress::Ingresses;
+pub use ingress::SecretError;
 use respond::{Access, Client, Ids, Site};
 use routes::Routes;
 use tls::Tls;
@@ -48,14 +50,18 @@ pub enum ListenError {
     /// The certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Who may post events.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
-/// Reads the certificate of the manifest, where it names one.
+/// Reads the files that the manifest names for requests: a certificate, and secrets of those who post events.
 ///
 /// # Errors
-/// Where it can't be used.
-pub fn check_certificate(manifest: &Manifest) -> Result<(), TlsError> {
-    certificate(manifest).map(drop)
+/// Where one can't be used.
+pub fn check_files(manifest: &Manifest) -> Result<(), ListenError> {
+    certificate(manifest)?;
+    Ok(ingress::check_secrets(manifest)?)
 }
 
 fn certificate(manifest: &Manifest) -> Result<Option<Tls>, TlsError> {
@@ -67,26 +73,29 @@ fn certificate(manifest: &Manifest) -> Result<Option<Tls>, TlsError> {
 pub struct HttpTrigger {
     listener: TcpListener,
     routes: Routes,
+    ingresses: Ingresses,
     tls: Option<Tls>,
     ids: Ids,
     access: Option<Access>,
     connections: usize,
-    /// What a function may take for a request, waiting included.
+    /// What a request may take, waiting included.
     longest: Duration,
 }
 
 impl HttpTrigger {
-    /// Listens at an address.
+    /// Listens at an address. Events that are posted go to `events`; what these ask for is sent by `fetch`.
     ///
     /// # Errors
-    /// Where it is taken, or isn't this machine's; where the certificate can't be used.
+    /// Where it is taken, or isn't this machine's; where the certificate or a secret can't be used.
     pub async fn listen(
-        manifest: &Manifest,
+        events: &Arc<Events>,
         address: SocketAddr,
-        journal: Arc<dyn Journal>,
-        clock: Clock,
+        fetch: Arc<dyn Fetch>,
     ) -> Result<Self, ListenError> {
+        let manifest = events.manifest();
+        let (journal, clock) = (Arc::clone(events.journal()), events.clock().clone());
         let tls = certificate(manifest)?;
+        let ingresses = Ingresses::new(Arc::clone(events), fetch)?;
         let listener = TcpListener::bind(address);
         let listener = listener
             .await
@@ -94,11 +103,13 @@ impl HttpTrigger {
         // Once for its turn, and once for itself.
         let longest = manifest.functions.iter();
         let longest = longest.map(|function| function.limits.timeout.0.saturating_mul(2));
+        let longest = longest.chain((!ingresses.is_empty()).then_some(ingress::BODY));
         let ids = Ids::new(&clock);
         let access = Access { journal, clock };
         Ok(Self {
             listener,
             routes: Routes::new(manifest),
+            ingresses,
             tls,
             ids,
             access: manifest.http.access_log.then_some(access),
@@ -122,9 +133,13 @@ impl HttpTrigger {
         if let Some(tls) = &self.tls {
             beside.spawn(tls.keep_current());
         }
+        if !self.ingresses.is_empty() {
+            beside.spawn(self.ingresses.keep_current());
+        }
         let room = Arc::new(Semaphore::new(self.connections));
         let site = Arc::new(Site {
             routes: self.routes,
+            ingresses: self.ingresses,
             handler,
             tls: self.tls,
             access: self.access,

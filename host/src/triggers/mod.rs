@@ -1,6 +1,7 @@
 //! Sources of events: they turn outside happenings into accepted events, and do nothing else.
 
 pub mod http;
+pub mod ingress;
 pub mod objects;
 pub mod schedule;
 mod watch;

@@ -1,12 +1,17 @@
 //! Whatever turns bytes into events, records and requests.
 
 use std::fmt::Debug;
+use std::path::Path;
+use std::sync::LazyLock;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use kinglet::cli::EventFile;
+use kinglet::config::Manifest;
 use kinglet::control::{Request, Response, receive, send};
-use kinglet::ports::{DeadLetter, Delivery, Intent, Record};
+use kinglet::ports::{DeadLetter, Delivery, Intent, Record, validate_key};
 use kinglet::stores::journal::JournalReader;
 use kinglet::stores::queue::record::{decode, encode};
+use kinglet::triggers::ingress::{self, Posted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,10 +23,10 @@ const FORMAT: u8 = 1;
 /// What decodes, encodes and decodes to the same again; what doesn't is refused in words.
 ///
 /// The first byte chooses the decoder: a record of the store (whose format and checksum are added, since no fuzzer
-/// finds those), a request or an answer of the control socket, a line of the journal, an event's file, or the raw
-/// bytes of a record, of a conversation or of a journal.
+/// finds those), a request or an answer of the control socket, a line of the journal, an event's file, the raw
+/// bytes of a record, of a conversation or of a journal, or what somebody posts.
 pub fn events(data: &[u8]) {
-    let Some((kind, data)) = choice(data, 10) else {
+    let Some((kind, data)) = choice(data, 11) else {
         return;
     };
     in_time(|| match kind {
@@ -34,8 +39,105 @@ pub fn events(data: &[u8]) {
         6 => event_file(data),
         7 => raw_record(data),
         8 => conversation(data),
-        _ => journal(data),
+        9 => journal(data),
+        _ => posted(data),
     });
+}
+
+/// A path for each way to post.
+const INGRESSES: &str = r#"
+    [app]
+    name = "a"
+    [buckets.photos]
+    [topics.orders]
+    [[ingress]]
+    path = "/events"
+    format = "cloudevents"
+    topic = "orders"
+    auth = "none"
+    [[ingress]]
+    path = "/events/by-type"
+    format = "cloudevents"
+    topics = { t = "orders" }
+    auth = "none"
+    [[ingress]]
+    path = "/objects"
+    format = "s3"
+    auth = "none"
+    [[ingress]]
+    path = "/objects/raw"
+    format = "s3"
+    keys = "raw"
+    buckets = { b = "photos" }
+    auth = "none"
+    [[ingress]]
+    path = "/sns/events"
+    format = "cloudevents"
+    topic = "orders"
+    auth = "none"
+    sns = { topics = "arn:aws:sns:r:1:t" }
+    [[ingress]]
+    path = "/sns/objects"
+    format = "s3"
+    auth = "none"
+    sns = { topics = "arn:aws:sns:r:1:t", confirm = "http://localhost:1" }
+"#;
+
+/// A byte chooses the path, then headers stand on a line each up to an empty one, then the body.
+fn posted(data: &[u8]) {
+    static MANIFEST: LazyLock<Manifest> =
+        LazyLock::new(|| Manifest::parse(INGRESSES, Path::new("/app"), "kinglet.toml").unwrap());
+    let Some((path, mut body)) = choice(data, 6) else {
+        return;
+    };
+    let mut headers = HeaderMap::new();
+    while let Some(end) = body.iter().position(|byte| *byte == b'\n') {
+        let line = &body[..end];
+        body = &body[end + 1..];
+        if line.is_empty() {
+            break;
+        }
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
+        let name = HeaderName::from_bytes(&line[..colon]);
+        if let (Ok(name), Ok(value)) = (
+            name,
+            HeaderValue::from_bytes(line[colon + 1..].trim_ascii()),
+        ) {
+            headers.append(name, value);
+        }
+    }
+    let ingress = &MANIFEST.ingresses[usize::from(path)];
+    let batch = match ingress::decode(&MANIFEST, ingress, &headers, body) {
+        Ok(Posted::Events(batch)) => batch,
+        Ok(Posted::Confirm { address, .. }) => {
+            let host = address.host().unwrap();
+            assert!(
+                host.to_ascii_lowercase().starts_with("sns.") || host == "localhost",
+                "{address}"
+            );
+            return;
+        }
+        Ok(Posted::Unsubscribed { .. }) => return,
+        Err(error) => {
+            assert!(error.status().is_client_error());
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    for message in batch.messages {
+        assert!(MANIFEST.has_topic(&message.draft.topic));
+        let named = [message.id, message.source].map(Option::unwrap);
+        assert!(
+            named
+                .iter()
+                .all(|name| !name.is_empty() && !name.chars().any(char::is_control))
+        );
+    }
+    for told in batch.objects {
+        assert!(MANIFEST.buckets.contains_key(&told.bucket));
+        assert_eq!(validate_key(&told.object.key), Ok(()));
+        assert!(told.id.starts_with(&told.object.key) && !told.object.etag.is_empty());
+    }
 }
 
 fn record<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) {

@@ -62,6 +62,29 @@ fn check(manifest: &Manifest) {
             assert!(!sentence.is_empty());
         }
     }
+    check_ingresses(manifest);
+}
+
+fn check_ingresses(manifest: &Manifest) {
+    let mut paths = BTreeSet::new();
+    for ingress in &manifest.ingresses {
+        assert!(paths.insert(ingress.path.as_str()) && ingress.path.as_str().starts_with('/'));
+        assert!(ingress.topic_names().all(|name| manifest.has_topic(name)));
+        assert!(
+            ingress
+                .buckets
+                .values()
+                .all(|name| manifest.buckets.contains_key(name))
+        );
+        assert!((1..=64 << 20).contains(&ingress.max_body.0));
+        assert!(
+            ingress
+                .advice(manifest)
+                .iter()
+                .all(|sentence| !sentence.is_empty())
+        );
+        assert!(!ingress.describe().is_empty());
+    }
 }
 
 fn check_source(manifest: &Manifest, function: &Function) {

@@ -14,6 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either};
 use hyper::body::Incoming;
 
+use super::ingress::{Entry, Ingresses};
 use super::routes::{Found, NotFound, Routes, SPIN, canonical};
 use super::tls::Tls;
 use crate::clock::{Clock, Stopwatch};
@@ -30,10 +31,19 @@ const SHOWN: usize = 200;
 /// What all connections of a server share.
 pub(super) struct Site<H> {
     pub routes: Routes,
+    pub ingresses: Ingresses,
     pub handler: Arc<H>,
     pub tls: Option<Tls>,
     pub access: Option<Access>,
     pub ids: Ids,
+}
+
+/// Who answers a request.
+enum Answers<'a> {
+    /// The function of this name.
+    Function(Arc<str>),
+    /// The host itself, which takes events from it.
+    Ingress(&'a Arc<Entry>),
 }
 
 /// Where requests are told.
@@ -80,7 +90,8 @@ impl<H: HttpHandler> Site<H> {
             .as_ref()
             .map(|access| Telling::new(access, client, &request));
         let (function, response) = match self.find(&mut request) {
-            Ok(function) => {
+            Ok(Answers::Ingress(entry)) => (None, self.ingresses.take(entry, request).await),
+            Ok(Answers::Function(function)) => {
                 let handler = Arc::clone(&self.handler);
                 let response = handler.respond(Arc::clone(&function), request, afterwards);
                 (Some(function), response.await)
@@ -118,7 +129,7 @@ impl<H: HttpHandler> Site<H> {
     fn find(
         &self,
         request: &mut Request<Incoming>,
-    ) -> Result<Arc<str>, Box<Response<ResponseBody>>> {
+    ) -> Result<Answers<'_>, Box<Response<ResponseBody>>> {
         let answer = |status, text: String| Box::new(plain(status, text));
         let Some(host) = host_of(request) else {
             let text = "a request names its host, in one header `Host` as `name` or `name:port`, and no other in its target";
@@ -136,13 +147,16 @@ impl<H: HttpHandler> Site<H> {
                 format!("{} isn't a path", shown()),
             ));
         }
+        if let Some(entry) = self.ingresses.find(path) {
+            return Ok(Answers::Ingress(entry));
+        }
         match self.routes.find(request.method(), &host, path) {
             Ok(Found {
                 function,
                 parameters,
             }) => {
                 request.headers_mut().extend(parameters);
-                Ok(function)
+                Ok(Answers::Function(function))
             }
             Err(NotFound::Path) => Err(answer(
                 StatusCode::NOT_FOUND,

@@ -62,7 +62,7 @@ struct Certificate {
 }
 
 /// What tells one state of a file from another.
-type Version = Option<[i64; 7]>;
+pub(super) type Version = Option<[i64; 7]>;
 
 impl Tls {
     /// `files` are relative to `root`.
@@ -135,20 +135,23 @@ impl Certificate {
 }
 
 fn versions(files: &TlsConfig) -> [Version; 2] {
-    [&files.certificate, &files.key].map(|path| {
-        let found = fs::metadata(path).ok()?;
-        let of_file = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
-        let [device, inode, size] = of_file;
-        Some([
-            device,
-            inode,
-            size,
-            found.mtime(),
-            found.mtime_nsec(),
-            found.ctime(),
-            found.ctime_nsec(),
-        ])
-    })
+    [&files.certificate, &files.key].map(|path| version(path))
+}
+
+/// What a file is by now; none where it can't be looked at.
+pub(super) fn version(path: &Path) -> Version {
+    let found = fs::metadata(path).ok()?;
+    let of_file = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
+    let [device, inode, size] = of_file;
+    Some([
+        device,
+        inode,
+        size,
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+    ])
 }
 
 impl ResolvesServerCert for Certificate {
