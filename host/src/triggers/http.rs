@@ -4,6 +4,7 @@ mod connection;
 mod place;
 mod respond;
 mod routes;
+mod spin;
 mod streams;
 mod tls;
 

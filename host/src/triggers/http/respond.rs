@@ -79,7 +79,7 @@ impl<H: HttpHandler> Site<H> {
             .access
             .as_ref()
             .map(|access| Telling::new(access, client, &request));
-        let (function, response) = match self.find(&mut request) {
+        let (function, response) = match self.find(client, &mut request) {
             Ok(function) => {
                 let handler = Arc::clone(&self.handler);
                 let response = handler.respond(Arc::clone(&function), request, afterwards);
@@ -117,6 +117,7 @@ impl<H: HttpHandler> Site<H> {
     /// Who answers; the request has the parameters of its route then. The error is the answer where nobody does.
     fn find(
         &self,
+        client: Client,
         request: &mut Request<Incoming>,
     ) -> Result<Arc<str>, Box<Response<ResponseBody>>> {
         let answer = |status, text: String| Box::new(plain(status, text));
@@ -140,7 +141,11 @@ impl<H: HttpHandler> Site<H> {
             Ok(Found {
                 function,
                 parameters,
+                spin,
             }) => {
+                if let Some(spin) = spin {
+                    spin.add(request, client);
+                }
                 request.headers_mut().extend(parameters);
                 Ok(function)
             }
