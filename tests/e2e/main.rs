@@ -42,3 +42,4 @@ mod photos;
 mod restarts;
 mod run;
 mod schedules;
+mod spin;
