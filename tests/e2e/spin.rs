@@ -54,15 +54,14 @@ fn body(host: &Host, path: &str) -> String {
 }
 
 fn fill(app: &App, host: &mut Host, commands: &str) {
-    let ordered = [
+    let arguments = [
         "publish",
         "fill",
         "--attribute",
         "bucket=default",
-        "--body",
-        commands,
+        "--lines",
     ];
-    app.ok(&ordered);
+    app.kinglet_with(&arguments, commands.as_bytes()).expect(0);
     let filled = host.outcomes(1, "fill");
     assert_eq!(filled[0]["outcome"], "done", "{filled:?}");
 }
@@ -123,12 +122,8 @@ fn a_variable_is_a_value_of_the_config() {
 fn limits_hold_for_spins_interfaces() {
     let app = probe(r#"limits = { memory = "8MiB", host-calls = "2MiB" }"#);
     let mut host = up(&app);
-    assert_eq!(
-        body(&host, "/stores/10000"),
-        "many, full: Error::StoreTableFull"
-    );
+    assert_eq!(body(&host, "/stores/10000"), "256 Error::StoreTableFull");
     fill(&app, &mut host, "set big v*100000");
-    // A function that answered has said its status by the time that it fails.
     let flooded = get(&host, "/flood/big");
     assert!(flooded.starts_with("HTTP/1.1 500"), "{flooded}");
     let told = host.until(|record| record["of"] == "host-calls");

@@ -1,10 +1,13 @@
-//! What tasks of one instance that wait for the store at the same time have together, so that the host holds no more
-//! for all of them than for a guest that does one thing after the other.
+//! What the tasks of one instance have together that use Spin's key-value at the same time, so that the host holds no
+//! more for all of them than for a guest that does one thing after the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
+
+/// As many stores a function may have open at once in Spin too.
+const STORES: usize = 256;
 
 /// What they share.
 #[derive(Debug, Default)]
@@ -13,6 +16,23 @@ pub struct SideBySide {
     pub(super) turn: Mutex<()>,
     /// Bytes of keys that were listed and not taken yet.
     listed: AtomicU64,
+    /// How many stores are open.
+    stores: AtomicUsize,
+}
+
+impl SideBySide {
+    /// Counts one more store, where there may be one more.
+    pub(super) fn open_store(&self) -> bool {
+        let more = |open: usize| (open < STORES).then_some(open + 1);
+        let counted = self
+            .stores
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.is_ok()
+    }
+
+    pub(super) fn close_store(&self) {
+        self.stores.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Bytes that a list holds for the guest, counted until this is dropped.
@@ -48,6 +68,15 @@ impl Drop for Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_is_closed_makes_room_for_another() {
+        let all = SideBySide::default();
+        assert!((0..STORES).all(|_| all.open_store()));
+        assert!(!all.open_store());
+        all.close_store();
+        assert!(all.open_store() && !all.open_store());
+    }
 
     #[test]
     fn what_lists_hold_is_summed_until_they_go() {

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
-    Accessor, Destination, FutureReader, Resource, ResourceTableError, StreamProducer,
-    StreamReader, StreamResult, VecBuffer,
+    Accessor, Destination, FutureReader, Resource, StreamProducer, StreamReader, StreamResult,
+    VecBuffer,
 };
 
 use super::host_calls::{HostCallsExceeded, bytes_of};
@@ -30,6 +30,7 @@ impl Host for View<'_> {}
 impl HostStore for View<'_> {
     async fn drop(&mut self, store: Resource<OpenKeys>) -> wasmtime::Result<()> {
         self.table.delete(store)?;
+        self.context.side_by_side.close_store();
         Ok(())
     }
 }
@@ -42,12 +43,11 @@ impl<T: CapabilitiesView + 'static> HostStoreWithStore<T> for HasCapabilities {
             if !view.context.may_open(&label) {
                 return Ok(Err(Error::AccessDenied));
             }
-            let bucket = Arc::from(label);
-            match view.table.push(OpenKeys { bucket }) {
-                Ok(store) => Ok(Ok(store)),
-                Err(ResourceTableError::Full) => Ok(Err(Error::StoreTableFull)),
-                Err(error) => Err(error.into()),
+            if !view.context.side_by_side.open_store() {
+                return Ok(Err(Error::StoreTableFull));
             }
+            let bucket = Arc::from(label);
+            Ok(Ok(view.table.push(OpenKeys { bucket })?))
         })
     }
 
@@ -200,11 +200,15 @@ impl Keys {
         Poll::Ready(committed)
     }
 
-    fn end(&mut self, ending: Ending) -> Poll<wasmtime::Result<StreamResult>> {
+    fn tell(&mut self, ending: Ending) {
         if let Some(ended) = self.ended.take() {
             // The guest may not want to know.
             let _ = ended.send(ending);
         }
+    }
+
+    fn end(&mut self, ending: Ending) -> Poll<wasmtime::Result<StreamResult>> {
+        self.tell(ending);
         Poll::Ready(Ok(StreamResult::Dropped))
     }
 }
@@ -212,7 +216,7 @@ impl Keys {
 /// Who stops reading early isn't told of an error.
 impl Drop for Keys {
     fn drop(&mut self) {
-        let _ = self.end(Ok(()));
+        self.tell(Ok(()));
     }
 }
 
@@ -256,6 +260,10 @@ impl<T: CapabilitiesView + 'static> StreamProducer<T> for Keys {
             }
             this.last = next.is_none();
             this.cursor = next;
+            if this.last {
+                // The guest may ask for it before it has read all, as with Spin.
+                this.tell(Ok(()));
+            }
             if !keys.is_empty() {
                 destination.set_buffer(VecBuffer::from(keys));
                 return Poll::Ready(Ok(StreamResult::Completed));

@@ -492,6 +492,9 @@ impl Manifest {
     /// # Errors
     /// As `load`.
     pub fn parse(text: &str, root: &Path, name: &str) -> Result<Self, ConfigError> {
+        if spin::is_spin(text) {
+            return spin::parse(text, root, name, &Variables::default());
+        }
         let mut manifest: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: name.to_owned(),
             message: visible(error.to_string().trim_end()),

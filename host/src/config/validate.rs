@@ -164,20 +164,8 @@ impl Manifest {
         if on.http.is_empty() && !(on.methods.is_empty() && on.hosts.is_empty()) {
             say("`methods` and `hosts` go with `http`".to_owned());
         }
-        if on.http.is_empty() && on.spin_headers {
-            say("`spin-headers` goes with `http`".to_owned());
-        }
-        if !on.http.is_empty() {
-            let grants = &function.grants;
-            let effects = !grants.write.is_empty() || !grants.publish.is_empty();
-            if effects {
-                say("a function that answers requests can't have effects by now; of `grants` it may have \
-                     `read`, `keyvalue` and `http`"
-                    .to_owned());
-            }
-            if on.order_by.is_some() {
-                say("`order-by` goes with `object-created` and `message`".to_owned());
-            }
+        if !on.http.is_empty() && on.order_by.is_some() {
+            say("`order-by` goes with `object-created` and `message`".to_owned());
         }
         if let Some(size) = on.batch_size.filter(|size| !(1..=1_000).contains(size)) {
             say(format!("batch-size = {size}: use 1 to 1000"));
@@ -238,6 +226,9 @@ impl Manifest {
         }
         if limits.timeout.0.is_zero() {
             say("limits.timeout = \"0s\": no attempt could ever succeed; use more".to_owned());
+        }
+        if on.http.is_empty() && on.spin_headers {
+            say("`spin-headers` goes with `http`".to_owned());
         }
         for (name, value) in &function.environment {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {

@@ -3,14 +3,17 @@
 use futures::future::join_all;
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
-use spin_sdk::key_value::{Error, Store};
+use spin_sdk::key_value::Store;
 use spin_sdk::variables;
 
 #[http_service]
 async fn handle(request: Request) -> anyhow::Result<impl IntoResponse> {
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').splitn(2, '/');
-    let (what, with) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (what, with) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     match what {
         "told" => Ok(told(&request)),
         "values" => values().await,
@@ -81,9 +84,10 @@ async fn keys() -> anyhow::Result<String> {
 /// Stops after one.
 async fn first() -> anyhow::Result<String> {
     let store = Store::open_default().await?;
-    let mut keys = store.get_keys().await;
+    let (mut keys, ending) = store.get_keys().await.into_inner();
     let first = keys.next().await;
-    Ok(format!("{first:?} {:?}", keys.result().await))
+    drop(keys);
+    Ok(format!("{first:?} {:?}", ending.await))
 }
 
 async fn stores(count: usize) -> String {
@@ -91,18 +95,10 @@ async fn stores(count: usize) -> String {
     for _ in 0..count {
         match Store::open_default().await {
             Ok(store) => open.push(store),
-            Err(error) => return format!("{} {error:?}", full(open.len(), &error)),
+            Err(error) => return format!("{} {error:?}", open.len()),
         }
     }
     format!("all {count}")
-}
-
-fn full(open: usize, error: &Error) -> String {
-    let some = if open > 1_000 { "many" } else { "few" };
-    match error {
-        Error::StoreTableFull => format!("{some}, full:"),
-        _ => some.to_owned(),
-    }
 }
 
 /// Reads a value for ever.
@@ -117,7 +113,10 @@ async fn flood(key: &str) -> anyhow::Result<String> {
 async fn large(bytes: usize) -> anyhow::Result<String> {
     let store = Store::open_default().await?;
     store.set("large", vec![b'x'; bytes]).await?;
-    Ok(format!("{:?}", store.get("large").await?.map(|value| value.len())))
+    Ok(format!(
+        "{:?}",
+        store.get("large").await?.map(|value| value.len())
+    ))
 }
 
 /// Begins so many lists, and reads one key of each.
@@ -140,6 +139,9 @@ async fn side_by_side(count: usize) -> anyhow::Result<String> {
     store.set("shared", "yes").await?;
     let reads = (0..count).map(|_| store.get("shared"));
     let values: Result<Vec<_>, _> = join_all(reads).await.into_iter().collect();
-    let right = values?.into_iter().flatten().filter(|value| value == b"yes");
+    let right = values?
+        .into_iter()
+        .flatten()
+        .filter(|value| value == b"yes");
     Ok(right.count().to_string())
 }

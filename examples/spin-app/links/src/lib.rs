@@ -19,7 +19,10 @@ async fn handle(request: Request) -> anyhow::Result<Answer> {
     }
     // What is left of the path behind the route.
     let path = told(&request, "spin-path-info").unwrap_or_default();
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
     match (request.method(), segments.as_slice()) {
         (&Method::GET, []) => list().await,
         (&Method::GET, [name]) => show(name).await,
@@ -128,7 +131,10 @@ async fn check(name: &str) -> anyhow::Result<Answer> {
         return Ok(unknown(name));
     };
     match get(&link.url).await {
-        Ok(response) => json(StatusCode::OK, &json!({ "status": response.status().as_u16() })),
+        Ok(response) => json(
+            StatusCode::OK,
+            &json!({ "status": response.status().as_u16() }),
+        ),
         Err(error) => Ok(problem(StatusCode::BAD_GATEWAY, &error.to_string())),
     }
 }
@@ -145,7 +151,10 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 fn unauthorized() -> Answer {
-    problem(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN`")
+    problem(
+        StatusCode::UNAUTHORIZED,
+        "send `authorization: Bearer TOKEN`",
+    )
 }
 
 fn unknown(name: &str) -> Answer {

@@ -6,7 +6,7 @@ mod routes;
 mod schema;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -131,7 +131,8 @@ impl Reading {
             );
         }
         let asleep = spin.components.keys();
-        for id in asleep.filter(|id| woken.iter().all(|woken| woken.id != **id)) {
+        let awake: BTreeSet<&str> = woken.iter().map(|woken| woken.id.as_str()).collect();
+        for id in asleep.filter(|id| !awake.contains(id.as_str())) {
             self.notes.push(format!(
                 "component.{id}: no `[[trigger.http]]` with a route names it, so that it isn't loaded"
             ));
@@ -171,6 +172,7 @@ impl Reading {
         let triggers = spin.triggers.known.as_ref();
         let triggers = triggers.map_or(&[][..], |triggers| &triggers.0);
         let mut woken: Vec<Woken<'a>> = Vec::new();
+        let mut places = BTreeMap::new();
         for (at, trigger) in triggers.iter().enumerate() {
             let place = match &trigger.id {
                 Some(id) => format!("trigger.http {id:?}"),
@@ -218,7 +220,8 @@ impl Reading {
                     continue;
                 }
             };
-            match woken.iter_mut().find(|woken| woken.id == id) {
+            let at = *places.entry(id.clone()).or_insert(woken.len());
+            match woken.get_mut(at) {
                 Some(woken) => woken.routes.push(route),
                 None => woken.push(Woken {
                     id,

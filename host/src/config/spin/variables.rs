@@ -1,5 +1,6 @@
 //! The variables of a `spin.toml`, and what has `{{ name }}` in it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::schema::Variable;
@@ -63,8 +64,16 @@ pub(super) fn bad_name(name: &str) -> String {
     )
 }
 
+/// What all texts with variables in them come to, in bytes: a long value in many places would be more than anybody
+/// means.
+const RESOLVED: usize = 1 << 20;
+
 /// All variables of an application.
-pub(super) struct Values<'a>(BTreeMap<&'a str, Value>);
+pub(super) struct Values<'a> {
+    values: BTreeMap<&'a str, Value>,
+    /// How many bytes may still come of them.
+    left: Cell<usize>,
+}
 
 struct Value {
     text: String,
@@ -122,7 +131,10 @@ impl<'a> Values<'a> {
             let secret = variable.secret;
             values.insert(name.as_str(), Value { text, secret });
         }
-        Self(values)
+        Self {
+            values,
+            left: Cell::new(RESOLVED),
+        }
     }
 
     /// Puts values in the place of names.
@@ -137,11 +149,19 @@ impl<'a> Values<'a> {
                 return Err("a `{{` without its `}}`; close it, as `{{ name }}`".to_owned());
             };
             let name = name.trim();
-            let Some(value) = self.0.get(name) else {
+            let Some(value) = self.values.get(name) else {
                 return Err(format!(
                     "there is no variable {name:?}; add it to `[variables]`"
                 ));
             };
+            let left = self.left.get().checked_sub(value.text.len());
+            let Some(left) = left else {
+                return Err(format!(
+                    "what variables stand for comes to more than {RESOLVED} bytes in all; use shorter values, or fewer \
+                     times"
+                ));
+            };
+            self.left.set(left);
             resolved.text.extend([before, &value.text]);
             resolved.secret |= value.secret;
             rest = after;
@@ -179,10 +199,13 @@ mod tests {
             text: text.to_owned(),
             secret,
         };
-        let values = Values(BTreeMap::from([
-            ("host", value("example.com", false)),
-            ("key", value("{{ host }}", true)),
-        ]));
+        let values = Values {
+            values: BTreeMap::from([
+                ("host", value("example.com", false)),
+                ("key", value("{{ host }}", true)),
+            ]),
+            left: Cell::new(100),
+        };
         for (template, text, secret) in [
             ("", "", false),
             ("plain } text", "plain } text", false),
@@ -203,6 +226,10 @@ mod tests {
             ("{{ host", "`}}`"),
             ("{{ }}", "\"\""),
             ("{{ no }}", "\"no\""),
+            (
+                "{{host}}{{host}}{{host}}{{host}}{{host}}{{host}}{{host}}",
+                "in all",
+            ),
         ] {
             let error = values.resolve(template).err().unwrap_or_default();
             assert!(error.contains(says), "{template}: {error}");
