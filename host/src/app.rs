@@ -603,6 +603,7 @@ pub fn load_function(
         keyvalue: Arc::clone(keyvalue),
         grants: Arc::new(function.grants.clone()),
         config: Arc::new(function.config.clone()),
+        environment: Arc::new(function.environment.clone()),
         outgoing: outgoing(function),
     };
     Ok(engine.load(function, &path, reach, notes)?)

@@ -135,9 +135,50 @@ pub mod keyvalue_draft_imports {
     });
 }
 
+/// What components import that Spin's SDK makes. Its functions are asynchronous: only an engine for concurrent tasks
+/// runs them.
+pub mod spin_imports {
+    wasmtime::component::bindgen!({
+        path: "wit/other-hosts",
+        world: "spin",
+        imports: { default: async | trappable },
+        require_store_data_send: true,
+        with: {
+            "spin:key-value/key-value.store": crate::bindings::OpenKeys,
+        },
+    });
+}
+
+/// The same of its older versions, whose functions are plain ones.
+pub mod spin_two_imports {
+    wasmtime::component::bindgen!({
+        path: "wit/other-hosts",
+        world: "spin-two",
+        imports: { default: async | trappable },
+        require_store_data_send: true,
+        with: {
+            "fermyon:spin/key-value.store": crate::bindings::OpenKeys,
+        },
+    });
+}
+
+/// Versions of `wasi:config` that other hosts have.
+pub mod config_imports {
+    wasmtime::component::bindgen!({
+        path: "wit/other-hosts",
+        world: "configs",
+        imports: { default: async | trappable },
+        require_store_data_send: true,
+    });
+}
+
 pub use batch_function::kinglet::events::batch_scope;
+pub use config_imports::wasi::config0_2_0_draft as config_draft;
+pub use config_imports::wasi::config0_2_0_draft_2024_09_27 as config_spin;
 pub use keyvalue_draft_imports::wasi::keyvalue0_2_0_draft as keyvalue_draft;
 pub use object_function::kinglet::events::{objects, topics, types};
 pub use object_function::wasi::config::store as config;
 pub use object_function::wasi::keyvalue0_2_0_draft2 as keyvalue;
 pub use object_function::wasi::logging::logging;
+pub use spin_imports::spin;
+pub use spin_two_imports::fermyon::spin as spin_two;

@@ -259,7 +259,12 @@ pub fn guest(name: &str) -> PathBuf {
         None => workspace().join("target/wasm32-wasip2/release"),
     };
     let file = format!("{}.wasm", name.replace('-', "_"));
-    let places = [built.join("examples").join(&file), built.join(&file)];
+    let places = [
+        built.join("examples").join(&file),
+        built.join(&file),
+        // Of workspaces of their own, made with Spin's SDK.
+        built.join("../../spin/wasm32-wasip2/release").join(&file),
+    ];
     let found = places.iter().find(|path| path.is_file());
     found
         .unwrap_or_else(|| {

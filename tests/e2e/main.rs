@@ -45,3 +45,4 @@ mod photos;
 mod restarts;
 mod run;
 mod schedules;
+mod spin;

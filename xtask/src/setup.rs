@@ -99,10 +99,22 @@ pub fn build_shim() -> anyhow::Result<PathBuf> {
     Ok(target_dir().join("debug").join("libkinglet_shim.so"))
 }
 
+/// What is made with Spin's SDK, each in a workspace of its own.
+const OF_SPIN: [&str; 2] = ["examples/spin-app", "tests/spin-guests"];
+
 /// Builds the functions that ship and those that tests use.
 pub fn build_guests() -> anyhow::Result<()> {
     ensure_target(WASM_TARGET)?;
     eprintln!("building the guests");
+    for workspace in OF_SPIN {
+        // Together, so that what both are made of is built once.
+        let target = target_dir().join("spin");
+        run(cargo()
+            .current_dir(root().join(workspace))
+            .args(["build", "--locked", "--release", "--target", WASM_TARGET])
+            .arg("--target-dir")
+            .arg(target))?;
+    }
     run(cargo().args([
         "build",
         "--release",

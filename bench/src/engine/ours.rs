@@ -110,6 +110,7 @@ impl Ours {
                 buckets: Buckets::default(),
                 keyvalue: Arc::new(EmptyKeyValue),
                 grants: Arc::default(),
+                environment: Arc::default(),
                 config: Arc::default(),
                 outgoing: None,
             },

@@ -18,22 +18,21 @@ use crate::bindings::keyvalue::batch;
 use crate::bindings::keyvalue::store::{self, Error, KeyResponse};
 use crate::bindings::{OpenCas, OpenKeys, Seen};
 use crate::guard::{self, Guard};
-use crate::ports::{Expected, StagedKey};
+use crate::ports::{Expected, QueueError, StagedKey, Value};
 
 /// What a staged value takes beside its bytes.
 const KEEPING: usize = 256;
 /// The longest key, in bytes.
 const MAX_KEY: usize = 1_024;
 /// The most keys that one page lists.
-const PAGE: usize = 1_000;
+pub(super) const PAGE: usize = 1_000;
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl store::Host for View<'_> {
     async fn open(&mut self, identifier: String) -> Answer<Resource<OpenKeys>> {
         self.carry(identifier.len()).await?;
-        let granted = self.context.reach.grants.keyvalue.contains(&identifier);
-        if !granted && guard::holds(Guard::Grants) {
+        if !self.context.may_open(&identifier) {
             return Ok(Err(Error::AccessDenied));
         }
         let bucket = Arc::from(identifier);
@@ -206,7 +205,7 @@ impl batch::Host for View<'_> {
 }
 
 impl Seen {
-    fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.value.as_ref().map_or(0, |value| value.len() as u64)
     }
 }
@@ -215,9 +214,39 @@ impl View<'_> {
     pub(super) fn keys(&self, bucket: &Resource<OpenKeys>) -> wasmtime::Result<Arc<str>> {
         Ok(Arc::clone(&self.table.get(bucket)?.bucket))
     }
+
+    /// Every key, for interfaces that have no pages.
+    pub(super) async fn all_keys(&mut self, bucket: &str) -> Answer<Vec<String>> {
+        let mut keys: Vec<String> = Vec::new();
+        let mut cursor = None;
+        let mut bytes = 0_usize;
+        loop {
+            let (mut page, next) = match self.context.key_page(bucket, cursor.as_deref()).await {
+                Ok(page) => page,
+                Err(error) => return Ok(Err(error)),
+            };
+            let found = bytes_of(&page);
+            self.carry(found).await?;
+            keys.append(&mut page);
+            bytes = bytes.saturating_add(found);
+            if !self.context.fits(bytes as u64) {
+                return Ok(Err(too_many_keys()));
+            }
+            if next.is_none() {
+                return Ok(Ok(keys));
+            }
+            cursor = next;
+        }
+    }
 }
 
 impl Context {
+    /// Whether a bucket of this name is granted.
+    pub(super) fn may_open(&self, bucket: &str) -> bool {
+        let mut granted = self.reach.grants.keyvalue.iter();
+        granted.any(|name| name == bucket) || !guard::holds(Guard::Grants)
+    }
+
     /// What a key has, which counts as moved whether the guest is given it or not; the next call ends one that moved
     /// too much.
     async fn seen(&self, bucket: &str, key: &str) -> Result<Seen, Error> {
@@ -230,20 +259,29 @@ impl Context {
     }
 
     async fn looked_up(&self, bucket: &str, key: &str) -> Result<Seen, Error> {
-        check_key(key)?;
-        if let Some(staged) = self.staging.key(bucket, key) {
-            return Ok(Seen {
-                value: staged.value.clone(),
-                expected: staged.expected,
-            });
+        if let Some(staged) = self.staged_key(bucket, key)? {
+            return Ok(staged);
         }
         let keys = [key.to_owned()];
-        let found = self.reach.keyvalue.get(bucket, &keys).await;
-        let value = found
-            .map_err(|error| self.trouble.keys(&error))?
-            .into_iter()
-            .flatten()
-            .next();
+        self.committed_key(self.reach.keyvalue.get(bucket, &keys).await)
+    }
+
+    /// What this handler itself made of a key.
+    pub(super) fn staged_key(&self, bucket: &str, key: &str) -> Result<Option<Seen>, Error> {
+        check_key(key)?;
+        Ok(self.staging.key(bucket, key).map(|staged| Seen {
+            value: staged.value.clone(),
+            expected: staged.expected,
+        }))
+    }
+
+    /// What the store says of one key.
+    pub(super) fn committed_key(
+        &self,
+        found: Result<Vec<Option<Value>>, QueueError>,
+    ) -> Result<Seen, Error> {
+        let found = found.map_err(|error| self.trouble.keys(&error))?;
+        let value = found.into_iter().flatten().next();
         Ok(Seen {
             expected: Expected::seen(value.as_ref()),
             value: value.map(|value| value.bytes),
@@ -265,10 +303,15 @@ impl Context {
     }
 
     pub(super) async fn value_of(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        let value = self.seen(bucket, key).await?.value;
-        match &value {
-            Some(bytes) if !self.fits(bytes.len() as u64) => Err(too_large(bytes.len() as u64)),
-            _ => Ok(value),
+        let seen = self.seen(bucket, key).await?;
+        self.fitting(seen)
+    }
+
+    /// A value that the guest's memory has room for.
+    pub(super) fn fitting(&self, seen: Seen) -> Result<Option<Vec<u8>>, Error> {
+        match seen.size() {
+            bytes if self.fits(bytes) => Ok(seen.value),
+            bytes => Err(too_large(bytes)),
         }
     }
 
@@ -340,6 +383,16 @@ impl Context {
         cursor: Option<&str>,
     ) -> Result<(Vec<String>, Option<String>), Error> {
         let committed = self.reach.keyvalue.keys(bucket, cursor, PAGE).await;
+        self.merged_page(bucket, cursor, committed)
+    }
+
+    /// The same of the committed keys of that page, of which there are up to `PAGE`.
+    pub(super) fn merged_page(
+        &self,
+        bucket: &str,
+        cursor: Option<&str>,
+        committed: Result<Vec<String>, QueueError>,
+    ) -> Result<(Vec<String>, Option<String>), Error> {
         let committed = committed.map_err(|error| self.trouble.keys(&error))?;
         let next = (committed.len() >= PAGE)
             .then(|| committed.last().cloned())
@@ -367,6 +420,11 @@ fn check_key(key: &str) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+pub(super) fn too_many_keys() -> Error {
+    let text = "the keys don't fit the function's memory; raise `limits.memory`";
+    Error::Other(text.to_owned())
 }
 
 fn too_large(bytes: u64) -> Error {

@@ -4,7 +4,6 @@
 use wasmtime::component::Resource;
 
 use super::View;
-use super::host_calls::bytes_of;
 use crate::bindings::OpenKeys;
 use crate::bindings::keyvalue::store as newer;
 use crate::bindings::keyvalue_draft::{atomics, batch, store};
@@ -50,28 +49,8 @@ impl store::HostBucket for View<'_> {
         _cursor: Option<u64>,
     ) -> Answer<KeyResponse> {
         let bucket = self.keys(&bucket)?;
-        let mut keys: Vec<String> = Vec::new();
-        let mut cursor = None;
-        let mut bytes = 0_usize;
-        loop {
-            let page = self.context.key_page(&bucket, cursor.as_deref()).await;
-            let (mut page, next) = match page {
-                Ok(page) => page,
-                Err(error) => return Ok(Err(older(error))),
-            };
-            let found = bytes_of(&page);
-            self.carry(found).await?;
-            keys.append(&mut page);
-            bytes = bytes.saturating_add(found);
-            if !self.context.fits(bytes as u64) {
-                let text = "the keys don't fit the function's memory; raise `limits.memory`";
-                return Ok(Err(Error::Other(text.to_owned())));
-            }
-            if next.is_none() {
-                return Ok(Ok(KeyResponse { keys, cursor: None }));
-            }
-            cursor = next;
-        }
+        let keys = self.all_keys(&bucket).await?.map_err(older);
+        Ok(keys.map(|keys| KeyResponse { keys, cursor: None }))
     }
 
     async fn drop(&mut self, bucket: Resource<OpenKeys>) -> wasmtime::Result<()> {

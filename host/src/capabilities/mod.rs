@@ -5,12 +5,17 @@
 
 mod batch_scope;
 mod config;
+mod config_other;
 mod host_calls;
 mod keyvalue;
 mod keyvalue_draft;
 mod logging;
 mod objects;
 mod outgoing;
+mod side_by_side;
+mod spin_key_value;
+mod spin_two;
+mod spin_variables;
 mod staging;
 mod topics;
 mod trouble;
@@ -24,6 +29,7 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 pub use host_calls::{HostCalls, HostCallsExceeded};
 pub use logging::{GuestLog, LogScope};
 pub use outgoing::{Fetcher, Outgoing, Requests, RequestsExceeded, Sent};
+pub use side_by_side::SideBySide;
 pub use staging::{Staged, Staging};
 pub use trouble::Trouble;
 pub use wire::{failure_from, message_event, object_event};
@@ -46,6 +52,8 @@ pub struct Reach {
     pub grants: Arc<Grants>,
     /// What `wasi:config` tells.
     pub config: Arc<BTreeMap<String, String>>,
+    /// What it finds in its environment.
+    pub environment: Arc<BTreeMap<String, String>>,
     /// Its requests to elsewhere; none where no destination is granted.
     pub outgoing: Option<Arc<Outgoing>>,
 }
@@ -66,6 +74,8 @@ pub struct Context {
     pub held: u64,
     /// What moved between guest and host.
     pub calls: Arc<HostCalls>,
+    /// What its tasks that read side by side have together.
+    pub side_by_side: Arc<SideBySide>,
 }
 
 impl Context {
@@ -117,5 +127,23 @@ pub fn add_to_linker<T: CapabilitiesView + 'static>(
         T::capabilities,
     )?;
     bindings::keyvalue_draft::batch::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::config_spin::store::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::config_draft::store::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::config_draft::runtime::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::spin_two::key_value::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    bindings::spin_two::variables::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    Ok(())
+}
+
+/// Links what only an engine for concurrent tasks can have: interfaces of asynchronous functions.
+///
+/// # Errors
+/// Where a name is linked already.
+pub fn add_concurrent_to_linker<T: CapabilitiesView + 'static>(
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    use bindings::spin::{key_value::key_value, variables::variables};
+    key_value::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
+    variables::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     Ok(())
 }

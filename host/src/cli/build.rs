@@ -76,6 +76,17 @@ impl Build {
             )
             .await?;
         }
+        let of_spin = manifest.functions.iter().filter_map(|function| {
+            let build = function.spin_build.as_deref()?;
+            Some(format!("{:?} with `{build}`", function.name))
+        });
+        let of_spin: Vec<String> = of_spin.collect();
+        if !of_spin.is_empty() {
+            bail!(
+                "what a `spin.toml` has is built by `spin build`: {}",
+                of_spin.join(", ")
+            );
+        }
         if !skipped.is_empty() {
             eprintln!("no `source`, so nothing to build: {}", skipped.join(", "));
         }
@@ -131,6 +142,7 @@ async fn take_snapshot(function: &Function, wasm: &[u8]) -> anyhow::Result<Optio
         keyvalue: Arc::new(EmptyKeyValue),
         grants: Arc::default(),
         config: Arc::new(function.config.clone()),
+        environment: Arc::default(),
         outgoing: None,
     };
     let context = InitContext {

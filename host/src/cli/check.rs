@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::output::{print_json, print_line, table};
-use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
+use super::{AppArgs, CacheArgs, NO_FUNCTIONS, VariableArgs, Verdict};
 use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
@@ -16,11 +16,13 @@ use crate::stores::keyvalue::EmptyKeyValue;
 /// Check the manifest and the components without running anything.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json"
+    after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json\n  kinglet check --from spin.toml"
 )]
 pub(super) struct Check {
     #[command(flatten)]
     app: AppArgs,
+    #[command(flatten)]
+    variables: VariableArgs,
     #[command(flatten)]
     cache: CacheArgs,
     /// A JSON object for each function.
@@ -48,7 +50,7 @@ impl Journal for Nowhere {
 
 impl Check {
     pub fn execute(self) -> anyhow::Result<Verdict> {
-        let manifest = self.app.load()?;
+        let manifest = self.app.load_with(&self.variables.variables()?)?;
         if manifest.functions.is_empty() {
             bail!(NO_FUNCTIONS);
         }
@@ -65,6 +67,9 @@ impl Check {
                 ),
                 _ => {}
             }
+        }
+        for note in &manifest.notes {
+            eprintln!("note: {note}");
         }
         check_http_files(&manifest)?;
         let clock = Clock::system();

@@ -30,7 +30,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::{App, AppError, state_dir};
 use crate::clock::Clock;
-use crate::config::{Function, Manifest};
+use crate::config::{Function, Manifest, Variables};
 use crate::control::{Client, Request, Response, answer};
 use crate::engine::{Cache, Compiler};
 use crate::ports::QueueError;
@@ -73,6 +73,7 @@ enum Command {
 }
 
 const MANIFEST: &str = "kinglet.toml";
+const SPIN_MANIFEST: &str = "spin.toml";
 const NO_FUNCTIONS: &str = "the manifest has no functions; add a `[[function]]`";
 
 /// How long a command waits for a store that is in use: by another command, or a host between two of its states.
@@ -132,10 +133,43 @@ impl Cli {
 /// Which application a command is about.
 #[derive(Clone, Debug, Args)]
 struct AppArgs {
-    /// The application's manifest, or the folder that has it [default: `kinglet.toml` here or in the
-    /// nearest folder above].
-    #[arg(short, long, value_name = "FILE", env = "KINGLET_MANIFEST")]
+    /// The application's manifest, or the folder that has it; may be a `spin.toml` of Spin [default: `kinglet.toml`
+    /// here or in the nearest folder above].
+    #[arg(
+        short,
+        long,
+        visible_alias = "from",
+        value_name = "FILE",
+        env = "KINGLET_MANIFEST"
+    )]
     manifest: Option<PathBuf>,
+}
+
+/// Values for the variables of a `spin.toml`.
+#[derive(Clone, Debug, Args)]
+struct VariableArgs {
+    /// A value for a variable of a `spin.toml`; may be given several times. Without, the environment's
+    /// SPIN_VARIABLE_NAME is taken, and then the default.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = publish::parse_attribute)]
+    variable: Vec<(String, String)>,
+}
+
+impl VariableArgs {
+    fn variables(&self) -> anyhow::Result<Variables> {
+        let mut environment = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            if name.starts_with(Variables::ENVIRONMENT) {
+                let Ok(value) = value.into_string() else {
+                    anyhow::bail!("{name} isn't text, as functions read it; set it to text");
+                };
+                environment.push((name, value));
+            }
+        }
+        Ok(Variables::new(self.variable.iter().cloned(), environment))
+    }
 }
 
 /// Where compiled components are kept.
@@ -151,14 +185,29 @@ struct CacheArgs {
 }
 
 impl AppArgs {
+    /// For who runs no function.
     fn load(&self) -> anyhow::Result<Arc<Manifest>> {
+        self.load_with(&Variables::unneeded())
+    }
+
+    fn load_with(&self, variables: &Variables) -> anyhow::Result<Arc<Manifest>> {
         let path = match &self.manifest {
-            Some(dir) if dir.is_dir() => dir.join(MANIFEST),
+            Some(dir) if dir.is_dir() => manifest_in(dir),
             Some(file) => file.clone(),
             None => nearest_manifest(),
         };
-        Ok(Arc::new(Manifest::load(&path)?))
+        Ok(Arc::new(Manifest::load_with(&path, variables)?))
     }
+}
+
+/// The manifest of a folder: Spin's where there is no other.
+fn manifest_in(dir: &Path) -> PathBuf {
+    let ours = dir.join(MANIFEST);
+    let spin = dir.join(SPIN_MANIFEST);
+    if !ours.exists() && spin.exists() {
+        return spin;
+    }
+    ours
 }
 
 /// The manifest of this folder or of the nearest one above; this folder's where there is none.

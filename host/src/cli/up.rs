@@ -10,7 +10,9 @@ use tokio::sync::watch;
 
 use super::logs::FOLLOW;
 use super::output::{micros, print_json, print_line, record_text};
-use super::{AppArgs, CacheArgs, HELD, HELD_PAUSE, NO_FUNCTIONS, Verdict, restore_store};
+use super::{
+    AppArgs, CacheArgs, HELD, HELD_PAUSE, NO_FUNCTIONS, VariableArgs, Verdict, restore_store,
+};
 use crate::app::{App, AppError, journal_dir};
 use crate::clock::Clock;
 use crate::config::{HostName, Manifest, Requests, Source, Verb};
@@ -24,10 +26,14 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Run the application until ctrl-c: the first finishes what runs, the second exits at once.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kinglet up\n  kinglet up --manifest examples/photos --json")]
+#[command(
+    after_help = "Examples:\n  kinglet up\n  kinglet up --manifest examples/photos --json\n  kinglet up --from spin.toml --variable token=secret"
+)]
 pub(super) struct Up {
     #[command(flatten)]
     app: AppArgs,
+    #[command(flatten)]
+    variables: VariableArgs,
     #[command(flatten)]
     cache: CacheArgs,
     /// Don't show logs and outcomes; `kinglet logs` has them.
@@ -46,7 +52,7 @@ impl Up {
         use_all_files();
         let clock = Clock::system();
         let mut watch = clock.stopwatch();
-        let manifest = self.app.load()?;
+        let manifest = self.app.load_with(&self.variables.variables()?)?;
         if manifest.functions.is_empty() {
             anyhow::bail!(NO_FUNCTIONS);
         }
@@ -195,6 +201,9 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
         1 => format!("{}: 1 function\n", manifest.app.name),
         several => format!("{}: {several} functions\n", manifest.app.name),
     };
+    for note in &manifest.notes {
+        text.push_str(&format!("  note: {note}\n"));
+    }
     let scheme = match manifest.http.tls {
         Some(_) => "https",
         None => "http",

@@ -8,6 +8,7 @@ mod ingress;
 mod route;
 mod schedule;
 mod snapshot;
+mod spin;
 mod validate;
 mod values;
 
@@ -24,9 +25,10 @@ pub use destination::Destination;
 pub use grants::Grant;
 use index::Index;
 pub use ingress::{Auth, ExactPath, Format, Ingress, Keys, Sns};
-pub use route::{HostName, Requests, Route, Segment, Verb};
+pub use route::{HostName, Requests, Route, Segment, SpinRoute, Verb};
 pub use schedule::{Missed, Schedule, Zone};
 pub use snapshot::{Allowed, SnapshotConfig};
+pub use spin::{Variables, is_variable};
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
 use values::{address, one_or_many, texts};
@@ -64,6 +66,9 @@ pub struct Manifest {
     /// Where relative paths start: the manifest's folder.
     #[serde(skip)]
     pub root: PathBuf,
+    /// Sentences about what of a `spin.toml` does nothing here, or something else.
+    #[serde(skip)]
+    pub notes: Vec<String>,
     /// What wakes whom, so that no event looks at each of a thousand functions.
     #[serde(skip)]
     index: Index,
@@ -230,12 +235,18 @@ pub struct Function {
     /// What it reads through `wasi:config`.
     #[serde(default, deserialize_with = "texts")]
     pub config: BTreeMap<String, String>,
+    /// What it finds in its environment.
+    #[serde(default, deserialize_with = "texts")]
+    pub environment: BTreeMap<String, String>,
     /// Permits effects that wake the function again, up to so many hops.
     pub allow_loop: Option<u32>,
+    /// What a `spin.toml` says its component is built with.
+    #[serde(skip)]
+    pub spin_build: Option<String>,
 }
 
 /// What wakes a function.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Trigger {
     /// Objects in this bucket.
@@ -256,6 +267,9 @@ pub struct Trigger {
     /// Only requests that name one of these hosts.
     #[serde(default, deserialize_with = "one_or_many")]
     pub hosts: Vec<HostName>,
+    /// Whether requests have the headers that Spin gives them.
+    #[serde(default)]
+    pub spin_headers: bool,
     /// How many requests an instance answers, one after the other; by default one.
     pub reuse: Option<u32>,
     /// At these times; the function takes them as messages.
@@ -297,6 +311,7 @@ impl Trigger {
                 routes: &self.http,
                 methods: &self.methods,
                 hosts: &self.hosts,
+                spin_headers: self.spin_headers,
             })
         } else {
             Source::Topic(self.message.as_deref().unwrap_or_default())
@@ -438,11 +453,20 @@ pub enum ConfigError {
 }
 
 impl Manifest {
-    /// Reads and validates a manifest.
+    /// Reads and validates a manifest: one of Kinglet, or a `spin.toml` whose variables have no values but their
+    /// defaults.
     ///
     /// # Errors
     /// Where it can't be read or isn't a valid manifest: every problem at once.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, &Variables::default())
+    }
+
+    /// The same, with values for the variables of a `spin.toml`.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_with(path: &Path, variables: &Variables) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
             path: shown.clone(),
@@ -457,6 +481,18 @@ impl Manifest {
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
+        if spin::is_spin(&text) {
+            return spin::parse(&text, root, &shown, variables);
+        }
+        if let Some(name) = variables.given() {
+            return Err(ConfigError::Invalid {
+                path: shown,
+                problems: vec![format!(
+                    "a value for the variable {name:?} goes with a `spin.toml`; here a function's values are its \
+                     `config`"
+                )],
+            });
+        }
         Self::parse(&text, root, &shown)
     }
 
@@ -466,15 +502,23 @@ impl Manifest {
     /// # Errors
     /// As `load`.
     pub fn parse(text: &str, root: &Path, name: &str) -> Result<Self, ConfigError> {
+        if spin::is_spin(text) {
+            return spin::parse(text, root, name, &Variables::default());
+        }
         let mut manifest: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: name.to_owned(),
             message: visible(error.to_string().trim_end()),
         })?;
         manifest.root = root.to_owned();
-        manifest.index = Index::new(&manifest);
-        let problems = manifest.problems();
+        manifest.checked(Vec::new(), name)
+    }
+
+    /// With an index, if nothing is wrong with it.
+    fn checked(mut self, mut problems: Vec<String>, name: &str) -> Result<Self, ConfigError> {
+        self.index = Index::new(&self);
+        problems.extend(self.problems());
         if problems.is_empty() {
-            Ok(manifest)
+            Ok(self)
         } else {
             Err(ConfigError::Invalid {
                 path: name.to_owned(),

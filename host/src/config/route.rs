@@ -14,6 +14,17 @@ pub struct Route {
     text: String,
     segments: Vec<Segment>,
     below: bool,
+    /// None for one that isn't Spin's.
+    spin: Option<Box<SpinRoute>>,
+}
+
+/// A route as Spin writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpinRoute {
+    /// Without the path that all routes of the application begin with.
+    pub raw: String,
+    /// With it.
+    pub based: String,
 }
 
 /// What stands between two slashes of a route.
@@ -43,6 +54,8 @@ pub struct Requests<'a> {
     pub methods: &'a [Verb],
     /// The hosts that they name; none for those that no other function names.
     pub hosts: &'a [HostName],
+    /// Whether the function is told of them in Spin's headers.
+    pub spin_headers: bool,
 }
 
 /// A request's method.
@@ -99,6 +112,7 @@ impl Route {
             text: text.to_owned(),
             segments,
             below,
+            spin: None,
         };
         let mut seen = BTreeSet::new();
         if let Some(name) = route.parameters().find(|name| !seen.insert(*name)) {
@@ -123,6 +137,39 @@ impl Route {
     /// Whether it stands for what is below its path as well.
     pub fn is_below(&self) -> bool {
         self.below
+    }
+
+    /// A route of Spin's, which this one is read from. A slash at the end of a path says nothing there.
+    pub(super) fn of_spin(self, spin: SpinRoute) -> Self {
+        let spin = Some(Box::new(spin));
+        Self { spin, ..self }
+    }
+
+    /// Whether it stands for its path with a slash at its end as well.
+    pub fn takes_slash(&self) -> bool {
+        self.spin.is_some() && !self.below && self.text != "/"
+    }
+
+    /// As Spin writes it.
+    pub fn spin(&self) -> SpinRoute {
+        if let Some(spin) = &self.spin {
+            return (**spin).clone();
+        }
+        let mut text = String::new();
+        for segment in &self.segments {
+            text.push('/');
+            match segment {
+                Segment::Exact(exact) => text.push_str(exact),
+                Segment::Any(name) => text.extend([":", name]),
+            }
+        }
+        if self.below {
+            text.push_str(BELOW);
+        }
+        SpinRoute {
+            raw: text.clone(),
+            based: text,
+        }
     }
 
     /// The same for all routes that the same paths have.

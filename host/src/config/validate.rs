@@ -10,6 +10,9 @@ use super::{
 /// can hold.
 pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, beginning with a letter";
 
+/// What all names and values of a function's environment take: it is given at once, which burns no fuel.
+const ENVIRONMENT: usize = 64 << 10;
+
 /// With less no instance of any use could run.
 const LEAST_MEMORY: u64 = 4 << 20;
 
@@ -226,6 +229,26 @@ impl Manifest {
         }
         if limits.timeout.0.is_zero() {
             say("limits.timeout = \"0s\": no attempt could ever succeed; use more".to_owned());
+        }
+        if on.http.is_empty() && on.spin_headers {
+            say("`spin-headers` goes with `http`".to_owned());
+        }
+        for (name, value) in &function.environment {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                say(format!(
+                    "environment: {name:?} = {value:?} can't be in an environment; a name has no `=`, and neither has \
+                     a zero character"
+                ));
+            }
+        }
+        let environment = function.environment.iter();
+        let bytes: usize = environment
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if bytes > ENVIRONMENT {
+            say(format!(
+                "environment has {bytes} bytes; use at most {ENVIRONMENT}, and `config` for more"
+            ));
         }
         if function.source.is_none() && function.snapshot != SnapshotConfig::default() {
             say(
@@ -472,6 +495,21 @@ mod tests {
                 "exactly one",
             ),
             ("attempts = 5", "max-age = \"0s\"", "retry.max-age"),
+            (
+                r#"suffix = [".jpg", ".png"]"#,
+                "spin-headers = true",
+                "`spin-headers` goes with `http`",
+            ),
+            (
+                "limits =",
+                "environment = { \"A=B\" = \"c\" }\nlimits =",
+                "\"A=B\"",
+            ),
+            (
+                "limits =",
+                "environment = { A = 7 }\nlimits =",
+                "write A = \"7\"",
+            ),
             (
                 r#"suffix = [".jpg", ".png"]"#,
                 r#"order-by = "attribute:a""#,

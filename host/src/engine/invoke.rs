@@ -252,6 +252,7 @@ impl Engine {
             trouble: Trouble::default(),
             room: limits.memory.0,
             held: 0,
+            side_by_side: Arc::default(),
             calls: Arc::new(HostCalls::new(limits.host_calls.0)),
         }
     }

@@ -73,7 +73,7 @@ pub enum LoadError {
         /// Why not.
         reason: String,
         /// What to do.
-        next: &'static str,
+        next: String,
     },
     /// What is there isn't what was there when the host started.
     #[error(
@@ -160,8 +160,9 @@ pub enum LoadError {
     /// The component asks for something that this host hasn't.
     #[error(
         "function {function:?}: {reason}; this host has `kinglet:events@0.1.0`, WASI 0.2 (and for HTTP 0.3), \
-         `wasi:config@0.2.0-rc.1`, `wasi:logging@0.1.0-draft`, and `wasi:keyvalue` of 0.2.0-draft and \
-         0.2.0-draft2"
+         `wasi:config` of 0.2.0-rc.1, 0.2.0-draft and 0.2.0-draft-2024-09-27, `wasi:logging@0.1.0-draft`, \
+         `wasi:keyvalue` of 0.2.0-draft and 0.2.0-draft2, and of Spin `spin:key-value@3.0.0`, \
+         `spin:variables@3.0.0` and `key-value` and `variables` of `fermyon:spin@2.0.0`"
     )]
     UnknownImport {
         /// The function's name.
@@ -451,9 +452,10 @@ fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, Loa
         function: function.name.clone(),
         path: path.display().to_string(),
         reason,
-        next: match &function.source {
-            Some(_) => "run `kinglet build` first",
-            None => "build the component, or correct `component`",
+        next: match (&function.source, &function.spin_build) {
+            (Some(_), _) => "run `kinglet build` first".to_owned(),
+            (None, Some(build)) => format!("run `spin build`, or what it runs: `{build}`"),
+            (None, None) => "build the component, or correct `component`".to_owned(),
         },
     };
     // A pipe or a device might never end, and opening one might not either.

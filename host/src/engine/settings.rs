@@ -165,6 +165,7 @@ pub(super) fn linker(
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         random::link(&mut linker, Version::Three)?;
+        capabilities::add_concurrent_to_linker(&mut linker)?;
     }
     Ok(linker)
 }

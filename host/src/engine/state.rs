@@ -106,10 +106,13 @@ impl WasiView for State {
         self.asked = true;
         let (context, printed) = (&self.context, &mut self.printed);
         let ctx = self.wasi.get_or_insert_with(|| {
+            let environment = context.reach.environment.iter();
+            let environment: Vec<_> = environment.collect();
             let attempt = printed.insert(Shared::new(context));
             let mut wasi = WasiCtx::builder();
             // What one call may ask for, so that no call takes long.
             wasi.max_random_size(random_bytes())
+                .envs(&environment)
                 .stdout(Printed {
                     attempt: attempt.clone(),
                     stream: Stream::Stdout,

@@ -5,6 +5,7 @@ mod ingress;
 mod place;
 mod respond;
 mod routes;
+mod spin;
 mod streams;
 mod tls;
 

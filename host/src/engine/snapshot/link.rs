@@ -64,7 +64,7 @@ impl Rule {
                 "the time would be that of the build; ask for it in the handler, or add \"clock\" to \
                  `snapshot.allow`",
             ),
-            "wasi:config/store" => (
+            "wasi:config/store" | "wasi:config/runtime" | "fermyon:spin/variables" => (
                 Allowed::Config,
                 Self::Linked,
                 "the function's `config` would be that of the build; read it in the handler, or add \"config\" to \
@@ -92,7 +92,7 @@ fn refusal(interface: &str) -> &'static str {
         "wasi:http" | "wasi:sockets" => {
             "a build has no network; put what it needs into the component with `include_bytes!`"
         }
-        "kinglet:events" | "wasi:keyvalue" => {
+        "kinglet:events" | "wasi:keyvalue" | "fermyon:spin" => {
             "there is no event yet that it could belong to; do it in the handler"
         }
         _ => "it isn't the same at each event; do it in the handler",

@@ -218,6 +218,7 @@ impl<'a> Run<'a> {
             trouble: Trouble::default(),
             room: limits.memory.0,
             held: 0,
+            side_by_side: Arc::default(),
             calls: Arc::new(HostCalls::new(limits.host_calls.0)),
         };
         let state = State::new(context, Limiter::new(limits.memory.0, Share::endless()));

@@ -89,7 +89,7 @@ impl<H: HttpHandler> Site<H> {
             .access
             .as_ref()
             .map(|access| Telling::new(access, client, &request));
-        let (function, response) = match self.find(&mut request) {
+        let (function, response) = match self.find(client, &mut request) {
             Ok(Answers::Ingress(entry)) => (None, self.ingresses.take(entry, request).await),
             Ok(Answers::Function(function)) => {
                 let handler = Arc::clone(&self.handler);
@@ -128,6 +128,7 @@ impl<H: HttpHandler> Site<H> {
     /// Who answers; the request has the parameters of its route then. The error is the answer where nobody does.
     fn find(
         &self,
+        client: Client,
         request: &mut Request<Incoming>,
     ) -> Result<Answers<'_>, Box<Response<ResponseBody>>> {
         let answer = |status, text: String| Box::new(plain(status, text));
@@ -154,7 +155,11 @@ impl<H: HttpHandler> Site<H> {
             Ok(Found {
                 function,
                 parameters,
+                spin,
             }) => {
+                if let Some(spin) = spin {
+                    spin.add(request, client);
+                }
                 request.headers_mut().extend(parameters);
                 Ok(Answers::Function(function))
             }

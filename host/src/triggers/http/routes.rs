@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
+use super::spin::SpinHeaders;
 use crate::config::{HostName, Manifest, Requests, Segment, Source, Verb};
 
 /// What headers begin with that only a host says. Spin has them so.
@@ -39,6 +40,8 @@ struct Leaf {
     methods: Vec<Method>,
     /// The headers of its route's parameters, in order.
     parameters: Arc<[HeaderName]>,
+    /// None where the function isn't told.
+    spin: Option<Arc<SpinHeaders>>,
 }
 
 /// Who answers.
@@ -46,6 +49,8 @@ pub(super) struct Found {
     pub function: Arc<str>,
     /// The route's parameters, as headers of the request.
     pub parameters: Vec<(HeaderName, HeaderValue)>,
+    /// What else the function is told of its route.
+    pub spin: Option<Arc<SpinHeaders>>,
 }
 
 /// Why nobody does.
@@ -78,8 +83,11 @@ impl Routes {
         for route in requests.routes {
             let name = |name: &str| HeaderName::try_from(format!("{PARAMETER}{name}")).ok();
             let parameters: Arc<[_]> = route.parameters().filter_map(name).collect();
+            let spin = requests.spin_headers.then(|| SpinHeaders::new(route));
+            let spin = spin.map(Arc::new);
             let leaf = || Leaf {
                 function: Arc::clone(function),
+                spin: spin.clone(),
                 methods: requests
                     .methods
                     .iter()
@@ -87,16 +95,23 @@ impl Routes {
                     .collect(),
                 parameters: Arc::clone(&parameters),
             };
+            let add = |node: &mut Node| {
+                node.add(route.segments(), route.is_below(), leaf());
+                if route.takes_slash() {
+                    let mut segments = route.segments().to_vec();
+                    segments.push(Segment::Exact(String::new()));
+                    node.add(&segments, false, leaf());
+                }
+            };
             if requests.hosts.is_empty() {
-                self.others.add(route.segments(), route.is_below(), leaf());
+                add(&mut self.others);
             }
             for host in requests.hosts {
                 let (hosts, name) = match host {
                     HostName::Exact(name) => (&mut self.hosts, name),
                     HostName::Below(name) => (&mut self.below, name),
                 };
-                let node = hosts.entry(canonical(name)).or_default();
-                node.add(route.segments(), route.is_below(), leaf());
+                add(hosts.entry(canonical(name)).or_default());
             }
         }
     }
@@ -115,6 +130,7 @@ impl Routes {
                     parameters: parameters
                         .filter_map(|(name, value)| Some((name, value.ok()?)))
                         .collect(),
+                    spin: leaf.spin.clone(),
                 });
             }
         }
