@@ -411,7 +411,7 @@ impl Context {
     }
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
     let fits = !key.is_empty() && key.len() <= MAX_KEY;
     if !fits && guard::holds(Guard::KeyvalueSizes) {
         return Err(Error::Other(format!(

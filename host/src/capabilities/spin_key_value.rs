@@ -14,7 +14,7 @@ use wasmtime::component::{
 };
 
 use super::host_calls::{HostCallsExceeded, bytes_of};
-use super::keyvalue::{PAGE, too_many_keys};
+use super::keyvalue::{PAGE, check_key, too_many_keys};
 use super::side_by_side::Listed;
 use super::{CapabilitiesView, HasCapabilities, View};
 use crate::bindings::keyvalue::store::Error as KeyError;
@@ -126,12 +126,18 @@ async fn stage<T: CapabilitiesView + 'static>(
     key: String,
     value: Option<Vec<u8>>,
 ) -> Answer<()> {
-    carry(accessor, key.len() + value.as_ref().map_or(0, Vec::len)).await?;
-    accessor.with(|mut access| {
+    let bytes = key.len() + value.as_ref().map_or(0, Vec::len);
+    let (many, staged) = accessor.with(|mut access| -> wasmtime::Result<_> {
         let view = access.get();
+        let many = view.context.calls.count(bytes)?;
         let bucket = view.keys(store)?;
-        Ok(view.context.set(&bucket, &key, value).map_err(spin))
-    })
+        Ok((many, view.context.set(&bucket, &key, value)))
+    })?;
+    // Only now, or others would bring as much before any of it counts as staged.
+    if many {
+        yield_now().await;
+    }
+    Ok(staged.map_err(spin))
 }
 
 /// What a key has, which counts as moved whether the guest is given it or not.
@@ -141,6 +147,10 @@ async fn seen<T: CapabilitiesView + 'static>(
     key: String,
 ) -> wasmtime::Result<Result<Seen, KeyError>> {
     carry(accessor, key.len()).await?;
+    // Who waits for its turn holds no more than a key.
+    if let Err(error) = check_key(&key) {
+        return Ok(Err(error));
+    }
     let (bucket, reach, side_by_side) = accessor.with(|mut access| {
         let view = access.get();
         let bucket = view.keys(store);
