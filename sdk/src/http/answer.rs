@@ -72,19 +72,23 @@ pub(crate) fn ready(outcome: Result<Response, Failure>, head: bool) -> Ready {
         Err(fault) => {
             let text = format!("the response can't be sent: {fault}");
             backend::tell(&text);
-            Ready::failed()
+            failed()
         }
     }
 }
 
-impl Ready {
-    /// The answer where there is none that can be given.
-    pub fn failed() -> Self {
-        Self {
-            status: 500,
-            headers: Headers::default(),
-            content: Content::Whole(FAILED.as_bytes().to_owned()),
-        }
+/// The answer where there is none that can be given.
+fn failed() -> Ready {
+    let Response {
+        status,
+        mut headers,
+        content,
+    } = Response::text(FAILED).status(500);
+    headers.set("content-length", FAILED.len().to_string().as_bytes());
+    Ready {
+        status,
+        headers,
+        content,
     }
 }
 

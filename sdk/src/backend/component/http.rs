@@ -45,8 +45,7 @@ fn answer(ready: Ready, out: types::ResponseOutparam, head: bool) {
         Err(error) => {
             let text = format!("the response can't be sent: the host refuses a header: {error}");
             tell(&text);
-            // Its one header is refused by none.
-            return answer(Ready::failed(), out, head);
+            return types::ResponseOutparam::set(out, Err(ErrorCode::InternalError(Some(text))));
         }
     };
     let response = types::OutgoingResponse::new(fields);
