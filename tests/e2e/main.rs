@@ -24,6 +24,7 @@ mod harness;
 mod host;
 mod hostile;
 mod http;
+mod http_behaviours;
 mod http_elsewhere;
 mod http_sdk;
 mod http_server;

@@ -70,15 +70,14 @@ pub(crate) fn ready(outcome: Result<Response, Failure>, head: bool) -> Ready {
     match checked(response, head) {
         Ok(ready) => ready,
         Err(fault) => {
-            let text = format!("the response can't be sent: {fault}");
-            backend::tell(&text);
-            failed()
+            backend::tell(&format!("the response can't be sent: {fault}"));
+            failed(head)
         }
     }
 }
 
 /// The answer where there is none that can be given.
-fn failed() -> Ready {
+fn failed(head: bool) -> Ready {
     let Response {
         status,
         mut headers,
@@ -88,7 +87,7 @@ fn failed() -> Ready {
     Ready {
         status,
         headers,
-        content,
+        content: if head { Content::None } else { content },
     }
 }
 
@@ -148,8 +147,11 @@ fn checked(response: Response, head: bool) -> Result<Ready, String> {
         Content::Whole(bytes) => {
             headers.set("content-length", bytes.len().to_string().as_bytes());
         }
-        Content::Stream(_) if head => content = Content::None,
         Content::Stream(_) | Content::None => {}
+    }
+    // Its length is that of the body which `GET` would have.
+    if head {
+        content = Content::None;
     }
     Ok(Ready {
         status,
