@@ -128,10 +128,15 @@ fn compare(facts: &'static Facts, component: String, interfaces: &Interfaces) ->
             handlers.push(export);
             return Line::has(&export.name, offer);
         }
+        let others = other_versions(facts.handlers, &export.name);
+        let (result, note) = match others {
+            Some(versions) => (Has::No, format!("it calls {versions}; build for that")),
+            None => (Has::Unused, unused(&export.name).to_owned()),
+        };
         Line {
             interface: export.name.clone(),
-            result: Has::Unused,
-            note: Some(unused(&export.name).to_owned()),
+            result,
+            note: Some(note),
         }
     });
     let exports: Vec<Line> = exports.collect();
@@ -171,8 +176,8 @@ impl Line {
         let verdict = match (self.result, kind) {
             (Has::Yes | Has::With, "export") => "calls it",
             (Has::Yes | Has::With, _) => "has it",
+            (Has::Unused, _) | (Has::No, "export") => "doesn't call it",
             (Has::No, _) => "hasn't it",
-            (Has::Unused, _) => "doesn't call it",
         };
         let verdict = match (&self.note, self.result) {
             (None, _) => verdict.to_owned(),
@@ -216,19 +221,28 @@ fn fits(offer: &str, version: &str) -> bool {
         })
 }
 
-/// What to do about an import that a host hasn't.
-fn advice(facts: &Facts, name: &str) -> String {
+/// The versions in which an interface is offered, where it isn't in that of `name`.
+fn other_versions(offers: &[Offer], name: &str) -> Option<String> {
     let (package, interface, _) = parts(name);
-    let others = facts.imports.iter().filter(|offer| {
+    let offers = offers.iter().filter(|offer| {
         offer.package == package
             && (offer.interfaces.is_empty() || offer.interfaces.contains(&interface))
     });
-    let others: Vec<&str> = others.map(|offer| offer.version).collect();
-    if !others.is_empty() {
-        let versions = others.join(" and ");
-        return format!("it has version {versions}, which doesn't fit; build for that");
+    let mut versions: Vec<&str> = offers.map(|offer| offer.version).collect();
+    versions.dedup();
+    match versions.as_slice() {
+        [] => None,
+        [""] => Some("it without a version".to_owned()),
+        versions => Some(format!("version {}", versions.join(" or "))),
     }
-    match package {
+}
+
+/// What to do about an import that a host hasn't.
+fn advice(facts: &Facts, name: &str) -> String {
+    if let Some(versions) = other_versions(facts.imports, name) {
+        return format!("it has {versions}, which doesn't fit; build for that");
+    }
+    match parts(name).0 {
         "kinglet:events" => {
             "Kinglet alone has buckets, topics and batches; do without them there".to_owned()
         }
@@ -258,21 +272,17 @@ fn no_handler(facts: &Facts, interfaces: &Interfaces) -> String {
         [] => "nothing".to_owned(),
         names => names.join(", "),
     };
-    let wanted = facts.handlers.iter();
-    let wanted: Vec<String> = wanted
-        .map(|offer| {
-            format!(
-                "{}/{}@{}",
-                offer.package,
-                offer.interfaces.join(","),
-                offer.version
-            )
-        })
+    let of_http = |offer: &&Offer| offer.package == "wasi:http";
+    let wanted: Vec<String> = facts
+        .handlers
+        .iter()
+        .filter(of_http)
+        .map(|offer| format!("wasi:http/{} {}", offer.interfaces.join(","), offer.version))
         .collect();
     format!(
         "it exports {exported}, and {} calls {}; write it with `#[kinglet_sdk::http]`",
         facts.name,
-        wanted.join(", ")
+        wanted.join(" or ")
     )
 }
 
@@ -448,6 +458,9 @@ mod tests {
         assert!(both.runs, "{both:?}");
         let later = found(Target::Spin, &[], &["wasi:http/handler@0.3.0"]);
         assert!(!later.runs);
+        assert_eq!(later.exports[0].result, Has::No);
+        let note = later.exports[0].note.as_deref().unwrap_or_default();
+        assert!(note.contains("0.3.0-rc"), "{note}");
         assert!(found(Target::Wasmtime, &[], &["wasi:http/handler@0.3.0"]).runs);
     }
 
