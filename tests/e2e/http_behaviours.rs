@@ -73,7 +73,7 @@ fn requests_that_no_server_would_take_are_refused() {
 #[test]
 fn a_body_of_another_length_than_was_told_is_no_whole_request() {
     let target = probe_within("http-probe", r#"memory = "64MiB""#);
-    let mut target_host = up(&target);
+    let target_host = up(&target);
     let to = address(&target_host);
     let app = app(&format!("\"http://{to}\""));
     let host = up(&app);
@@ -87,14 +87,6 @@ fn a_body_of_another_length_than_was_told_is_no_whole_request() {
     for line in [short, long] {
         assert!(!line.contains("200, "), "{line}");
     }
-    // Its server had one whole request.
-    let whole = target_host
-        .records
-        .iter()
-        .filter(|record| record["outcome"] == "done")
-        .count();
-    assert!(whole <= 1);
-    target_host.until(|record| record["kind"] == "outcome");
     host.stop();
     target_host.stop();
 }
@@ -117,17 +109,17 @@ fn a_function_waits_no_longer_for_a_server_than_it_wants() {
 }
 
 #[test]
-fn a_request_without_a_path_is_for_the_root_and_other_schemes_for_nobody() {
+fn a_request_without_a_path_or_a_host_or_for_another_scheme_isnt_sent() {
     let target = probe_within("http-probe", r#"memory = "64MiB""#);
     let target_host = up(&target);
     let to = address(&target_host);
     let app = app(&format!("\"http://{to}\""));
     let host = up(&app);
     let said = said(&host, &format!("/schemes?to={to}"));
-    // Its body is the path.
-    assert_eq!(said[0], "200, 1 bytes");
-    assert!(said[1].contains("ErrorCode::"), "{said:?}");
-    assert!(said[2].contains("ErrorCode::"), "{said:?}");
+    assert_eq!(said.len(), 3, "{said:?}");
+    for line in said {
+        assert!(line.contains("ErrorCode::"), "{line}");
+    }
     host.stop();
     target_host.stop();
 }
