@@ -1,6 +1,7 @@
-//! What wit-bindgen makes of the contract: one module for what is imported, one for each handler, one for the init.
+//! What wit-bindgen makes of the contract: one module for what is imported, one for requests, one for each handler, one
+//! for the init.
 //!
-//! Every type comes from `capabilities`; the handler worlds refer to it, so that a function with two
+//! Every type comes from `capabilities` or `requests`; the handler worlds refer to it, so that a function with two
 //! handlers has one `Bucket` and one `Failure`.
 
 #![allow(
@@ -72,6 +73,36 @@ pub mod batch_function {
             "wasi:keyvalue/atomics@0.2.0-draft2": crate::bindings::keyvalue::atomics,
             "wasi:keyvalue/batch@0.2.0-draft2": crate::bindings::keyvalue::batch,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
+        },
+    });
+}
+
+pub mod requests {
+    wit_bindgen::generate!({ world: "requests", path: "wit", generate_all });
+}
+
+pub mod http_function {
+    wit_bindgen::generate!({
+        world: "http-function",
+        path: "wit",
+        pub_export_macro: true,
+        export_macro_name: "__export_http",
+        default_bindings_module: "::kinglet_sdk::__private::http_function",
+        with: {
+            "kinglet:events/types@0.1.0": crate::bindings::capabilities::kinglet::events::types,
+            "kinglet:events/objects@0.1.0": crate::bindings::capabilities::kinglet::events::objects,
+            "kinglet:events/topics@0.1.0": crate::bindings::capabilities::kinglet::events::topics,
+            "wasi:config/store@0.2.0-rc.1": crate::bindings::capabilities::wasi::config::store,
+            "wasi:keyvalue/store@0.2.0-draft2": crate::bindings::keyvalue::store,
+            "wasi:keyvalue/atomics@0.2.0-draft2": crate::bindings::keyvalue::atomics,
+            "wasi:keyvalue/batch@0.2.0-draft2": crate::bindings::keyvalue::batch,
+            "wasi:logging/logging@0.1.0-draft": crate::bindings::capabilities::wasi::logging::logging,
+            "wasi:http/types@0.2.0": crate::bindings::requests::wasi::http::types,
+            "wasi:http/outgoing-handler@0.2.0": crate::bindings::requests::wasi::http::outgoing_handler,
+            "wasi:clocks/monotonic-clock@0.2.0": crate::bindings::requests::wasi::clocks::monotonic_clock,
+            "wasi:io/error@0.2.0": crate::bindings::requests::wasi::io::error,
+            "wasi:io/poll@0.2.0": crate::bindings::requests::wasi::io::poll,
+            "wasi:io/streams@0.2.0": crate::bindings::requests::wasi::io::streams,
         },
     });
 }

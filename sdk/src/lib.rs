@@ -1,7 +1,7 @@
 //! Write functions that events wake.
 //!
 //! A Kinglet function is a WebAssembly component. An event wakes it: an object was created, a message
-//! arrived. It gets a fresh instance of its own, hard limits, the capabilities it was granted and
+//! arrived, a request came. It gets a fresh instance of its own, hard limits, the capabilities it was granted and
 //! nothing else, and is gone when it returns.
 //!
 //! A handler is one plain function with one attribute:
@@ -34,11 +34,13 @@
 //! | [`object_created`] | `fn(ObjectCreated) -> Result<(), Failure>` |
 //! | [`message`] | `fn(Message) -> Result<(), Failure>` |
 //! | [`message_batch`] | `fn(Message) -> Result<(), Failure>`, called for each message, or `fn(Batch) -> Result<Vec<Result<(), Failure>>, Failure>` |
+//! | [`http`](macro@http) | `fn(Request) -> Result<Response, Failure>` |
 //!
 //! A handler may return a `Result` of any error that converts into a [`Failure`], `anyhow::Result<()>`
 //! for one, or nothing. A crate has at most one handler of each kind.
 //!
-//! A handler runs at least once for an event. What it writes and publishes is staged while it runs, and
+//! A handler of requests runs once for each, and [its module](mod@http) says what a failure is answered with. Another
+//! handler runs at least once for an event. What it writes and publishes is staged while it runs, and
 //! takes effect together with the event's acknowledgement, or not at all:
 //!
 //! - `Ok(())` commits it.
@@ -54,11 +56,12 @@
 //! | objects | [`Bucket`], [`Object`], [`Writer`] | `grants.read`, `grants.write` |
 //! | messages | [`Topic`], [`Draft`] | `grants.publish` |
 //! | counters and small state, by key | [`KeyValue`] | `grants.keyvalue` |
+//! | requests to servers | [`http::get`] and its siblings | `grants.http` |
 //! | the function's settings | [`Config`] | |
 //! | logs | [`info!`] and its siblings | |
 //!
 //! Their errors are [`Error`]. The standard library's clock and randomness work as ever; there are no files
-//! and no network.
+//! and no sockets.
 //!
 //! # Work that every instance would do
 //!
@@ -97,6 +100,7 @@ mod error;
 mod event;
 mod failure;
 pub mod handler;
+pub mod http;
 mod keyvalue;
 mod log;
 mod object;
@@ -114,7 +118,26 @@ pub use config::Config;
 pub use error::Error;
 pub use event::{Attributes, Batch, Delivery, Message, ObjectCreated};
 pub use failure::Failure;
+pub use http::{Request, Response};
 pub use keyvalue::{KeyValue, Keys};
+/// The attribute of a handler of requests.
+///
+/// ```
+/// use kinglet_sdk::{Failure, Request, Response};
+///
+/// #[kinglet_sdk::http]
+/// fn greet(request: Request) -> Result<Response, Failure> {
+///     let name = request.query().get("name").ok_or_else(|| Failure::reject("no `name`"))?;
+///     Ok(Response::text(format!("hello {name}\n")))
+/// }
+///
+/// let host = kinglet_sdk::testing::Host::new();
+/// assert_eq!(host.respond(greet, host.request("GET", "/?name=wren")).text(), "hello wren\n");
+/// assert_eq!(host.respond(greet, host.request("GET", "/")).status, 400);
+/// ```
+///
+/// The [module](mod@http) of its name has the rest.
+pub use kinglet_sdk_macros::http;
 /// The attribute of what `kinglet build` runs once, so that no instance has to.
 ///
 /// The handler uses a `static`, and the init forces it. The component is then made anew with the memory that

@@ -1,14 +1,15 @@
 //! What the attributes' expansions call. No part of the API.
 
 use crate::handler::{BatchHandler, InitOutcome, Outcome};
-use crate::{Batch, Failure};
+use crate::http::Answer;
+use crate::{Batch, Failure, Response};
 
 #[cfg(target_family = "wasm")]
-pub use crate::backend::{batch, failure, message, object_created};
+pub use crate::backend::{batch, failure, message, object_created, respond};
 #[cfg(target_family = "wasm")]
 pub use crate::bindings::{
-    batch_function, capabilities::kinglet::events::types, init_function, message_function,
-    object_function,
+    batch_function, capabilities::kinglet::events::types, http_function, init_function,
+    message_function, object_function, requests::wasi::http::types as http_types,
 };
 
 pub fn one(outcome: impl Outcome) -> Result<(), Failure> {
@@ -20,6 +21,10 @@ pub fn many<Shape>(
     batch: Batch,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
     handler.handle(batch)
+}
+
+pub fn answered(answer: impl Answer) -> Result<Response, Failure> {
+    answer.into_response()
 }
 
 pub fn initialised(outcome: impl InitOutcome) -> Result<(), String> {

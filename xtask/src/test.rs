@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::corpus;
+use crate::rivals;
 use crate::setup::{
     build_guests, build_shim, cargo, ensure_program, ensure_target, root, run, target_dir,
 };
@@ -23,7 +24,8 @@ const TORTURE_ROUNDS: u32 = 20;
 
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Add what is slow or downloads much: `cargo component`, a stand-in of AWS, the image corpora. Nothing is skipped.
+    /// Add what is slow or downloads much: `cargo component`, `wasmtime serve`, a stand-in of AWS, the image corpora.
+    /// Nothing is skipped.
     #[arg(long)]
     full: bool,
     /// Only tests whose name has this in it; passed on to cargo.
@@ -51,6 +53,8 @@ impl Test {
         if self.full {
             test.env("KINGLET_TEST_FULL", "1");
             test.env("KINGLET_TEST_MOTO", install_moto()?);
+            // Whose answers are compared with ours.
+            test.env("KINGLET_TEST_WASMTIME", rivals::wasmtime()?);
         }
         run(&mut test)?;
         if self.filter.is_none() {

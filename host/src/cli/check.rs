@@ -1,22 +1,27 @@
 //! `kinglet check`
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
 
 use super::output::{print_json, print_line, table};
+use super::target::{self, Target};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, VariableArgs, Verdict};
 use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
-/// Check the manifest and the components without running anything.
+/// Check the manifest and the components without running anything, or whether a component runs on another host.
+///
+/// With `--target`, each import and export of a component is compared with what that host has, as of August 2026: the
+/// exit status is 1 where it can't run there.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json\n  kinglet check --from spin.toml"
+    after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json\n  kinglet check --from spin.toml\n  kinglet check --target spin api.wasm"
 )]
 pub(super) struct Check {
     #[command(flatten)]
@@ -25,7 +30,13 @@ pub(super) struct Check {
     variables: VariableArgs,
     #[command(flatten)]
     cache: CacheArgs,
-    /// A JSON object for each function.
+    /// Another host that is to run a component.
+    #[arg(long, value_enum, value_name = "HOST", requires = "component")]
+    target: Option<Target>,
+    /// The component's file.
+    #[arg(value_name = "COMPONENT", requires = "target")]
+    component: Option<PathBuf>,
+    /// A JSON object for each function, or for the component.
     #[arg(long)]
     json: bool,
 }
@@ -50,6 +61,9 @@ impl Journal for Nowhere {
 
 impl Check {
     pub fn execute(self) -> anyhow::Result<Verdict> {
+        if let (Some(target), Some(component)) = (self.target, &self.component) {
+            return target::check(target, component, self.json);
+        }
         let manifest = self.app.load_with(&self.variables.variables()?)?;
         if manifest.functions.is_empty() {
             bail!(NO_FUNCTIONS);

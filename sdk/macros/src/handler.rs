@@ -8,10 +8,11 @@ pub enum Kind {
     ObjectCreated,
     Message,
     MessageBatch,
+    Http,
 }
 
 /// The event types of the SDK: a handler of another kind's is told so by name.
-const EVENTS: [&str; 3] = ["ObjectCreated", "Message", "Batch"];
+const EVENTS: [&str; 4] = ["ObjectCreated", "Message", "Batch", "Request"];
 
 impl Kind {
     fn attribute(self) -> &'static str {
@@ -19,6 +20,7 @@ impl Kind {
             Self::ObjectCreated => "object_created",
             Self::Message => "message",
             Self::MessageBatch => "message_batch",
+            Self::Http => "http",
         }
     }
 
@@ -27,6 +29,7 @@ impl Kind {
             Self::ObjectCreated => &["ObjectCreated"],
             Self::Message => &["Message"],
             Self::MessageBatch => &["Message", "Batch"],
+            Self::Http => &["Request"],
         }
     }
 
@@ -38,6 +41,7 @@ impl Kind {
                 "expected `fn(event: Message) -> Result<(), Failure>`, or \
                  `fn(batch: Batch) -> Result<Vec<Result<(), Failure>>, Failure>`"
             }
+            Self::Http => "expected `fn(request: Request) -> Result<Response, Failure>`",
         }
     }
 }
@@ -172,6 +176,7 @@ fn check(kind: Kind, function: &ItemFn, event: &Type) -> TokenStream {
     let event_type = match kind {
         Kind::ObjectCreated => quote_spanned! { event.span() => ::kinglet_sdk::ObjectCreated },
         Kind::Message => quote_spanned! { event.span() => ::kinglet_sdk::Message },
+        Kind::Http => quote_spanned! { event.span() => ::kinglet_sdk::Request },
         Kind::MessageBatch => {
             let call = quote_spanned! { name.span() => #name };
             return quote! {
@@ -190,13 +195,20 @@ fn check(kind: Kind, function: &ItemFn, event: &Type) -> TokenStream {
     // Not a name that the handler itself may have.
     let event = quote_spanned! { event.span() => __event };
     let outcome = quote_spanned! { returned => __outcome };
+    let (given, convert) = match kind {
+        Kind::Http => (
+            quote! { ::kinglet_sdk::Response },
+            quote! { ::kinglet_sdk::__private::answered },
+        ),
+        _ => (quote! { () }, quote! { ::kinglet_sdk::__private::one }),
+    };
     quote! {
         #[allow(dead_code)]
         fn __handle(
             __event: #event_type,
-        ) -> ::core::result::Result<(), ::kinglet_sdk::Failure> {
+        ) -> ::core::result::Result<#given, ::kinglet_sdk::Failure> {
             let __outcome = #name(#event);
-            ::kinglet_sdk::__private::one(#outcome)
+            #convert(#outcome)
         }
     }
 }
@@ -207,14 +219,26 @@ fn export(kind: Kind) -> TokenStream {
     let (world, interface, export_macro) = match kind {
         Kind::ObjectCreated => (
             "object_function",
-            "object_created",
+            quote! { kinglet::events::object_created },
             "__export_object_created",
         ),
-        Kind::Message => ("message_function", "message", "__export_message"),
-        Kind::MessageBatch => ("batch_function", "message_batch", "__export_message_batch"),
+        Kind::Message => (
+            "message_function",
+            quote! { kinglet::events::message },
+            "__export_message",
+        ),
+        Kind::MessageBatch => (
+            "batch_function",
+            quote! { kinglet::events::message_batch },
+            "__export_message_batch",
+        ),
+        Kind::Http => (
+            "http_function",
+            quote! { wasi::http::incoming_handler },
+            "__export_http",
+        ),
     };
     let world = format_ident!("{world}");
-    let interface = format_ident!("{interface}");
     let export_macro = format_ident!("{export_macro}");
     let body = match kind {
         Kind::ObjectCreated => quote! {
@@ -251,12 +275,21 @@ fn export(kind: Kind) -> TokenStream {
                 }
             }
         },
+        Kind::Http => quote! {
+            fn handle(
+                request: #private::http_types::IncomingRequest,
+                out: #private::http_types::ResponseOutparam,
+            ) {
+                #private::respond(request, out, __handle);
+                #private::done(());
+            }
+        },
     };
     quote! {
         #[cfg(target_family = "wasm")]
         const _: () = {
             struct __Handler;
-            impl #private::#world::exports::kinglet::events::#interface::Guest for __Handler {
+            impl #private::#world::exports::#interface::Guest for __Handler {
                 #body
             }
             #private::#world::#export_macro!(__Handler with_types_in #private::#world);

@@ -41,6 +41,15 @@ pub fn message_batch(arguments: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(Kind::MessageBatch, arguments.into(), item.into()).into()
 }
 
+/// Makes a function the crate's handler of requests.
+///
+/// The function stays as it is. In a component it is exported as `wasi:http/incoming-handler`; natively
+/// nothing is exported.
+#[proc_macro_attribute]
+pub fn http(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    handler::expand(Kind::Http, arguments.into(), item.into()).into()
+}
+
 /// Makes a function the crate's init, which `kinglet build` runs.
 ///
 /// The function stays as it is. In a component it is exported as `kinglet:events/init`; natively nothing

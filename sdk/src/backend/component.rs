@@ -1,5 +1,10 @@
 //! Capabilities as a component has them: imports of the contract, converted to and from the SDK's types.
 
+mod http;
+
+pub use http::respond;
+pub(crate) use http::{Incoming, IncomingBody, OutgoingBody, send, tell};
+
 use crate::bindings::batch_function::kinglet::events::batch_scope;
 use crate::bindings::capabilities::kinglet::events::{objects, topics, types};
 use crate::bindings::capabilities::wasi::{config::store, logging::logging};

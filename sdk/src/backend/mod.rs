@@ -7,7 +7,7 @@ mod component;
 pub(crate) use component::*;
 /// What a component's exports convert, in its handler's crate.
 #[cfg(target_family = "wasm")]
-pub use component::{batch, failure, message, object_created};
+pub use component::{batch, failure, message, object_created, respond};
 
 #[cfg(not(target_family = "wasm"))]
 mod native;

@@ -1,5 +1,9 @@
 //! Capabilities natively: those of the testing host of this thread, or a clear error where there is none.
 
+mod http;
+
+pub(crate) use http::{Incoming, IncomingBody, OutgoingBody, send, tell};
+
 use crate::bucket::WriteOptions;
 use crate::keyvalue::SwapError;
 use crate::testing::{Seen, State};

@@ -3,7 +3,8 @@
 //! What a handler writes and publishes is staged: it sees that itself, and the host's buckets and topics
 //! have it once the handler has succeeded. Buckets and topics must be granted, keys must be valid,
 //! conditions hold, reads of an event's object are pinned to its version, and what a handler relied on in
-//! a keyvalue bucket must be so still at the commit. Limits aren't enforced.
+//! a keyvalue bucket must be so still at the commit. Requests are sent to the test's own servers alone. Limits aren't
+//! enforced.
 //!
 //! ```
 //! use kinglet_sdk::testing::Host;
@@ -29,6 +30,7 @@
 //! assert_eq!(host.topic("counted").messages()[0].text(), "cat.jpg");
 //! ```
 
+mod http;
 mod rules;
 mod state;
 
@@ -40,6 +42,7 @@ use crate::bucket::{Condition, WriteOptions};
 use crate::handler::{BatchHandler, Outcome};
 use crate::{Attributes, Batch, Draft, Failure, Level, Message, ObjectCreated, ObjectInfo};
 
+pub use http::{RequestBuilder, Response};
 pub(crate) use state::{Seen, State};
 
 /// The host of this thread, from [`Host::new`] until it is dropped.

@@ -1,12 +1,14 @@
 //! What the testing host holds, and the contract's rules over it.
 
 mod keyvalue;
+mod servers;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
+use super::http::Server;
 use super::rules::{check_condition, guess_content_type, valid_key};
 use super::{Log, Published};
 use crate::bucket::{Condition, WriteOptions};
@@ -34,6 +36,8 @@ pub(crate) struct State {
     buckets: BTreeMap<String, Bucket>,
     topics: BTreeMap<String, Vec<Published>>,
     keyvalue: KeyBuckets,
+    /// By scheme, host and port.
+    servers: BTreeMap<String, Server>,
     run: Option<Run>,
     /// Counts what happened; ids, etags and times come from it.
     ticks: u64,
@@ -102,6 +106,7 @@ impl State {
             buckets: BTreeMap::new(),
             topics: BTreeMap::new(),
             keyvalue: KeyBuckets::new(),
+            servers: BTreeMap::new(),
             run: None,
             ticks: 0,
         }

@@ -1,3 +1,4 @@
+mod http;
 mod keyvalue;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
