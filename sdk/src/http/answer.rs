@@ -70,21 +70,24 @@ pub(crate) fn ready(outcome: Result<Response, Failure>, head: bool) -> Ready {
     match checked(response, head) {
         Ok(ready) => ready,
         Err(fault) => {
-            let text = format!("the response can't be sent: {fault}");
-            backend::tell(&text);
-            Ready::failed()
+            backend::tell(&format!("the response can't be sent: {fault}"));
+            failed(head)
         }
     }
 }
 
-impl Ready {
-    /// The answer where there is none that can be given.
-    pub fn failed() -> Self {
-        Self {
-            status: 500,
-            headers: Headers::default(),
-            content: Content::Whole(FAILED.as_bytes().to_owned()),
-        }
+/// The answer where there is none that can be given.
+fn failed(head: bool) -> Ready {
+    let Response {
+        status,
+        mut headers,
+        content,
+    } = Response::text(FAILED).status(500);
+    headers.set("content-length", FAILED.len().to_string().as_bytes());
+    Ready {
+        status,
+        headers,
+        content: if head { Content::None } else { content },
     }
 }
 
@@ -144,8 +147,11 @@ fn checked(response: Response, head: bool) -> Result<Ready, String> {
         Content::Whole(bytes) => {
             headers.set("content-length", bytes.len().to_string().as_bytes());
         }
-        Content::Stream(_) if head => content = Content::None,
         Content::Stream(_) | Content::None => {}
+    }
+    // Its length is that of the body which `GET` would have.
+    if head {
+        content = Content::None;
     }
     Ok(Ready {
         status,

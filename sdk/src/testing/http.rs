@@ -95,7 +95,7 @@ impl Response {
     }
 
     /// What comes of a response when it is sent.
-    fn of(ready: Ready, head: bool) -> Self {
+    fn of(ready: Ready) -> Self {
         let Ready {
             status,
             headers,
@@ -122,7 +122,6 @@ impl Response {
                     }
                 }
             }
-            Content::Whole(_) if head => Vec::new(),
             Content::Whole(bytes) => bytes,
             Content::None => Vec::new(),
         };
@@ -154,7 +153,7 @@ impl Server {
         head: bool,
     ) -> Response {
         let outcome = (self.0)(crate::Request::new(method, target, request));
-        Response::of(ready(outcome, head), head)
+        Response::of(ready(outcome, head))
     }
 }
 
@@ -203,7 +202,7 @@ impl Host {
             (Err(failure), _) => Err(failure),
             (Ok(()), None) => Err(Failure::Other("no response".to_owned())),
         };
-        Response::of(ready(outcome, head), head)
+        Response::of(ready(outcome, head))
     }
 
     /// A server to which requests may be sent, `https://api.example.com` or `http://localhost:8080`, granted, and what

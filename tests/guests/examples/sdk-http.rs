@@ -61,6 +61,22 @@ fn api(request: Request) -> Result<Response, Failure> {
             Err(io::Error::other("the disk is full"))?;
             Ok(())
         })),
+        (_, download) if download.starts_with("/download/") => {
+            let bytes: usize = download
+                .trim_start_matches("/download/")
+                .parse()
+                .map_err(Failure::reject)?;
+            Ok(Response::stream(move |writer| {
+                let piece = vec![b'x'; 64 << 10];
+                let mut left = bytes;
+                while left > 0 {
+                    let next = left.min(piece.len());
+                    writer.write_all(piece.get(..next).unwrap_or_default())?;
+                    left -= next;
+                }
+                Ok(())
+            }))
+        }
         (_, "/events") => Ok(events()),
         (_, "/fetch") => fetch(&request),
         (_, path) => Ok(Response::text(format!("nothing at {path}\n")).status(404)),

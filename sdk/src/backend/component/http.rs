@@ -24,7 +24,7 @@ pub fn respond(
     let target = request.path_with_query().unwrap_or_default();
     let source = Incoming::new(Message::Request(request));
     let outcome = handler(Request::new(method, target, source));
-    answer(ready(outcome, head), out, head);
+    answer(ready(outcome, head), out);
 }
 
 /// Tells whoever runs the function: in print, which every host has. `wasi:logging` is Kinglet's alone, and a component
@@ -33,7 +33,7 @@ pub(crate) fn tell(text: &str) {
     eprintln!("{text}");
 }
 
-fn answer(ready: Ready, out: types::ResponseOutparam, head: bool) {
+fn answer(ready: Ready, out: types::ResponseOutparam) {
     let Ready {
         status,
         headers,
@@ -45,15 +45,14 @@ fn answer(ready: Ready, out: types::ResponseOutparam, head: bool) {
         Err(error) => {
             let text = format!("the response can't be sent: the host refuses a header: {error}");
             tell(&text);
-            // Its one header is refused by none.
-            return answer(Ready::failed(), out, head);
+            return types::ResponseOutparam::set(out, Err(ErrorCode::InternalError(None)));
         }
     };
     let response = types::OutgoingResponse::new(fields);
     if response.set_status_code(status).is_err() {
         let text = format!("the response can't be sent: the host refuses the status {status}");
         tell(&text);
-        return types::ResponseOutparam::set(out, Err(ErrorCode::InternalError(Some(text))));
+        return types::ResponseOutparam::set(out, Err(ErrorCode::InternalError(None)));
     }
     let send = |response| types::ResponseOutparam::set(out, Ok(response));
     let written = match content {
@@ -77,12 +76,8 @@ fn answer(ready: Ready, out: types::ResponseOutparam, head: bool) {
             }
         }
     };
-    // To a request for the head alone nobody takes it.
-    if let Err(error) = written
-        && !head
-    {
-        let text = format!("the response breaks off: {error}");
-        tell(&text);
+    if let Err(error) = written {
+        tell(&format!("the response breaks off: {error}"));
     }
 }
 
