@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -140,6 +140,7 @@ impl Requests {
                 between_bytes_timeout: None,
             });
             let count = counting(Arc::clone(&calls), HttpError::HttpRequestBodySize);
+            let count = within(told_length(request.headers()), count);
             let request = request.map(|body| Counted { body, count }.boxed_unsync());
             let responding = outgoing.client.request(request);
             // The attempt's own deadline is over all of it.
@@ -197,6 +198,28 @@ fn counting(
         counted
             .map(drop)
             .map_err(|exceeded| error(Some(exceeded.limit)))
+    }
+}
+
+fn told_length(headers: &HeaderMap) -> Option<u64> {
+    let told = headers.get(header::CONTENT_LENGTH)?;
+    told.to_str().ok()?.parse().ok()
+}
+
+/// Breaks a request off that has more than it told: hyper would send as much as was told, and its server would take a
+/// part for the whole. The guest is told too, when it writes that.
+fn within(
+    told: Option<u64>,
+    mut count: impl FnMut(usize) -> Result<(), HttpError> + Unpin + Send,
+) -> impl FnMut(usize) -> Result<(), HttpError> + Unpin + Send {
+    let mut sent = 0_u64;
+    move |bytes| {
+        count(bytes)?;
+        sent = sent.saturating_add(bytes as u64);
+        match told {
+            Some(told) if sent > told => Err(HttpError::HttpRequestBodySize(Some(sent))),
+            _ => Ok(()),
+        }
     }
 }
 
