@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::{App, Host, Output, finish, text, tmp, workspace};
+use crate::http::{expect, get, up};
 
 /// What of this process's environment would tell cargo of the workspace that is being tested.
 const ABOUT_US: [&str; 3] = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "RUSTFLAGS"];
@@ -54,13 +55,17 @@ fn made(name: &str, kind: &str) -> App {
 
 /// Builds with `kinglet build`, and starts the host.
 fn built(app: &App, name: &str) -> Host {
+    build(app, name);
+    app.up()
+}
+
+fn build(app: &App, name: &str) {
     let built = with_cargo(|| app.command(&["build", "--json"]))
         .expect(0)
         .json();
     assert_eq!(built.len(), 1);
     assert_eq!(built[0]["function"], name);
     app.ok(&["check"]);
-    app.up()
 }
 
 #[test]
@@ -92,6 +97,24 @@ fn a_function_woken_by_messages() {
         shown.contains("would publish to outbox, 4 B: 70.7"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_function_that_answers_requests() {
+    let app = made("to-fahrenheit", "http");
+    build(&app, "to-fahrenheit");
+    let host = up(&app);
+    expect(&get(&host, "/fahrenheit/21.5"), "200", "70.7\n");
+    expect(&get(&host, "/fahrenheit/0?digits=2"), "200", "32.00\n");
+    expect(
+        &get(&host, "/fahrenheit/warm"),
+        "400",
+        "invalid float literal\n",
+    );
+    host.stop();
+    for target in ["wasmtime", "wasmcloud"] {
+        app.ok(&["check", "--target", target, "to-fahrenheit.wasm"]);
+    }
 }
 
 #[test]

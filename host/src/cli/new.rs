@@ -11,7 +11,7 @@ use super::output::print_line;
 /// Make a function: a crate that builds and has a test, and a manifest that runs it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kinglet new thumbnail --on object-created\n  kinglet new orders --on message --path functions/orders"
+    after_help = "Examples:\n  kinglet new thumbnail --on object-created\n  kinglet new orders --on message --path functions/orders\n  kinglet new api --on http"
 )]
 pub(super) struct New {
     /// The function's name: letters, digits, `-` and `_`, beginning with a letter.
@@ -33,6 +33,8 @@ enum Kind {
     ObjectCreated,
     /// A message is published to a topic.
     Message,
+    /// A request comes.
+    Http,
 }
 
 /// A file of a template: where it goes, and what is in it.
@@ -89,6 +91,24 @@ const MESSAGE: &[File] = &[
     ),
 ];
 
+const HTTP: &[File] = &[
+    (
+        "Cargo.toml",
+        include_str!("new/templates/http/Cargo.toml.template"),
+    ),
+    (
+        "kinglet.toml",
+        include_str!("new/templates/http/kinglet.toml"),
+    ),
+    ("README.md", include_str!("new/templates/http/README.md")),
+    (".gitignore", include_str!("new/templates/http/.gitignore")),
+    (
+        ".cargo/config.toml",
+        include_str!("new/templates/http/.cargo/config.toml"),
+    ),
+    ("src/lib.rs", include_str!("new/templates/http/src/lib.rs")),
+];
+
 impl New {
     pub fn execute(self) -> anyhow::Result<Verdict> {
         if !crate::config::is_name(&self.name) {
@@ -112,6 +132,7 @@ impl New {
         let files = match self.on {
             Kind::ObjectCreated => OBJECT_CREATED,
             Kind::Message => MESSAGE,
+            Kind::Http => HTTP,
         };
         for (name, template) in files {
             let text = template

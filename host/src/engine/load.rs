@@ -709,7 +709,7 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
         Source::Http(_) if exports_some(SERVICE) => return Ok(Kind::Service),
         Source::Http(_) => (
             "http",
-            "an export of `wasi:http/incoming-handler` 0.2 or `wasi:http/handler` 0.3",
+            "`#[kinglet_sdk::http]`, or another export of `wasi:http/incoming-handler` 0.2 or `wasi:http/handler` 0.3",
         ),
         Source::Topic(_) if exports(MESSAGE_BATCH) && (wants_batches || !exports(MESSAGE)) => {
             return Ok(Kind::Batch);
