@@ -1,29 +1,40 @@
 //! `kinglet check`
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
 
 use super::output::{print_json, print_line, table};
+use super::target::{self, Target};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, Verdict};
 use crate::app::{Rooms, check_certificate, load_function, new_engine};
 use crate::clock::Clock;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
-/// Check the manifest and the components without running anything.
+/// Check the manifest and the components without running anything, or whether a component runs on another host.
+///
+/// With `--target`, each import and export of a component is compared with what that host has, as of August 2026: the
+/// exit status is 1 where it can't run there.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json"
+    after_help = "Examples:\n  kinglet check\n  kinglet check --manifest examples/photos --json\n  kinglet check --target spin api.wasm"
 )]
 pub(super) struct Check {
     #[command(flatten)]
     app: AppArgs,
     #[command(flatten)]
     cache: CacheArgs,
-    /// A JSON object for each function.
+    /// Another host that is to run a component.
+    #[arg(long, value_enum, value_name = "HOST", requires = "component")]
+    target: Option<Target>,
+    /// The component's file.
+    #[arg(value_name = "COMPONENT", requires = "target")]
+    component: Option<PathBuf>,
+    /// A JSON object for each function, or for the component.
     #[arg(long)]
     json: bool,
 }
@@ -48,6 +59,9 @@ impl Journal for Nowhere {
 
 impl Check {
     pub fn execute(self) -> anyhow::Result<Verdict> {
+        if let (Some(target), Some(component)) = (self.target, &self.component) {
+            return target::check(target, component, self.json);
+        }
         let manifest = self.app.load()?;
         if manifest.functions.is_empty() {
             bail!(NO_FUNCTIONS);

@@ -15,6 +15,7 @@ mod pause;
 mod publish;
 mod run;
 mod status;
+mod target;
 mod up;
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ mod compile;
 mod explain;
 mod http;
 mod instance;
+mod interfaces;
 mod invoke;
 mod likely;
 mod limiter;
@@ -28,6 +29,7 @@ use tokio::sync::Semaphore;
 
 pub use cache::{Cache, CacheUse};
 pub use compile::{CompileLimits, Compiler, compile, confine};
+pub use interfaces::{Interface, InterfaceFunction, Interfaces, NotAComponent};
 pub use load::{Handlers, LoadError, LoadedFunction};
 pub use notes::Notes;
 pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
