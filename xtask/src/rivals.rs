@@ -1,4 +1,4 @@
-//! Sets up what the queue's benchmark compares: the host with its smallest functions, and NATS's server.
+//! Sets up what benchmarks and tests compare with: the host with its smallest functions, NATS's server, Wasmtime.
 //! `strace` is left to who wants syncs counted: without it the benchmark says that they aren't.
 
 use std::path::{Path, PathBuf};
@@ -38,6 +38,7 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
         "--example=noop-batch",
         "--example=hello-http",
         "--example=hello-http-p3",
+        "--example=sdk-http",
         "--example=sleep",
         "--example=hostile",
     ];
@@ -80,7 +81,7 @@ pub fn http() -> anyhow::Result<Vec<String>> {
 }
 
 /// `wasmtime serve`, of the version that we stand on.
-fn wasmtime() -> anyhow::Result<PathBuf> {
+pub fn wasmtime() -> anyhow::Result<PathBuf> {
     let root = target_dir().join("wasmtime");
     let program = root.join("bin").join("wasmtime");
     if !program.exists() {

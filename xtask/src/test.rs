@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::corpus;
+use crate::rivals;
 use crate::setup::{
     build_guests, build_shim, cargo, ensure_program, ensure_target, root, run, target_dir,
 };
@@ -19,7 +20,7 @@ const TORTURE_ROUNDS: u32 = 20;
 
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Add what is slow or downloads much: `cargo component`, the image corpora. Nothing is skipped.
+    /// Add what is slow or downloads much: `cargo component`, `wasmtime serve`, the image corpora. Nothing is skipped.
     #[arg(long)]
     full: bool,
     /// Only tests whose name has this in it; passed on to cargo.
@@ -46,6 +47,8 @@ impl Test {
         );
         if self.full {
             test.env("KINGLET_TEST_FULL", "1");
+            // Whose answers are compared with ours.
+            test.env("KINGLET_TEST_WASMTIME", rivals::wasmtime()?);
         }
         run(&mut test)?;
         if self.filter.is_none() {

@@ -1,6 +1,7 @@
 //! Requests answered by a function: ours, each in a fresh instance, beside `wasmtime serve`, Spin, and hyper
 //! alone. Every server has one core and the load another.
 
+mod bodies;
 mod in_process;
 mod plain;
 mod wrk;
@@ -14,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use self::in_process::{InProcess, in_process};
 pub use self::plain::serve_plain;
-use self::wrk::{Load, load};
+use self::wrk::{Asked, Load, load};
 use crate::process::Process;
 use crate::report::{Better, Figure, Report};
 
@@ -86,7 +87,11 @@ impl HttpArgs {
         for (at, &connections) in CONNECTIONS.iter().enumerate() {
             for _ in 0..self.rounds {
                 for (server, seen) in servers.iter().zip(&mut seen) {
-                    let now = self.run(server, connections, dir.path()).await?;
+                    let asked = Asked {
+                        connections,
+                        body: 0,
+                    };
+                    let now = self.run(server, &asked, dir.path()).await?;
                     match seen.get_mut(at) {
                         Some(best) if best.load.per_second() >= now.load.per_second() => {}
                         Some(best) => *best = now,
@@ -96,7 +101,9 @@ impl HttpArgs {
             }
         }
         let in_process = in_process(dir.path(), Duration::from_secs(self.seconds)).await?;
+        let bodies = self.bodies(dir.path()).await?;
         self.report(&servers, &seen, in_process);
+        self.report_bodies(&bodies);
         Ok(())
     }
 
@@ -113,37 +120,10 @@ impl HttpArgs {
             );
         }
         std::fs::write(dir.join("kinglet.toml"), manifest)?;
-        let ours = |name, path| Server {
-            name,
-            program: self.kinglet.clone(),
-            args: ["up", "--quiet", "--listen", "127.0.0.1:0", "--manifest"]
-                .map(OsString::from)
-                .into_iter()
-                .chain([dir.into(), "--cache-dir".into(), dir.join("cache").into()])
-                .collect(),
-            path,
-            rivals: Vec::new(),
-        };
-        let wasmtime = |name, file: &str, reuse: u32, rivals: &[(usize, f64)]| {
-            let args = [
-                "serve",
-                "-S",
-                "cli,p3",
-                "-W",
-                "component-model-async",
-                "--addr",
-                "127.0.0.1:0",
-            ];
-            let mut args = args.map(OsString::from).to_vec();
-            args.push(format!("--max-instance-reuse-count={reuse}").into());
-            args.push(dir.join(format!("{file}.wasm")).into());
-            Server {
-                name,
-                program: self.wasmtime.clone(),
-                args,
-                path: "/",
-                rivals: rivals.to_vec(),
-            }
+        let ours = |name, path| self.ours(dir, name, path);
+        let wasmtime = |name, file: &str, reuse: u32, rivals: &[(usize, f64)]| Server {
+            rivals: rivals.to_vec(),
+            ..self.wasmtime_serve(dir, name, file, reuse)
         };
         let [(p2, path, _), (p3, p3_path, _), (_, reuse_path, _)] = FUNCTIONS;
         let reusing = &[(0, 2.0), (2, 1.0)];
@@ -165,7 +145,43 @@ impl HttpArgs {
         ])
     }
 
-    async fn run(&self, server: &Server, connections: usize, dir: &Path) -> Result<Seen> {
+    fn ours(&self, dir: &Path, name: &'static str, path: &'static str) -> Server {
+        Server {
+            name,
+            program: self.kinglet.clone(),
+            args: ["up", "--quiet", "--listen", "127.0.0.1:0", "--manifest"]
+                .map(OsString::from)
+                .into_iter()
+                .chain([dir.into(), "--cache-dir".into(), dir.join("cache").into()])
+                .collect(),
+            path,
+            rivals: Vec::new(),
+        }
+    }
+
+    fn wasmtime_serve(&self, dir: &Path, name: &'static str, file: &str, reuse: u32) -> Server {
+        let args = [
+            "serve",
+            "-S",
+            "cli,p3",
+            "-W",
+            "component-model-async",
+            "--addr",
+            "127.0.0.1:0",
+        ];
+        let mut args = args.map(OsString::from).to_vec();
+        args.push(format!("--max-instance-reuse-count={reuse}").into());
+        args.push(dir.join(format!("{file}.wasm")).into());
+        Server {
+            name,
+            program: self.wasmtime.clone(),
+            args,
+            path: "/",
+            rivals: Vec::new(),
+        }
+    }
+
+    async fn run(&self, server: &Server, asked: &Asked, dir: &Path) -> Result<Seen> {
         let mut process = Process::start_on(SERVER_CORE, &server.program, &server.args)?;
         let mut lines = BufReader::new(process.stderr()?).lines();
         let mut said = String::new();
@@ -184,9 +200,9 @@ impl HttpArgs {
         let url = format!("http://{address}{}", server.path);
         // Until everything is warm.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        load(LOAD_CORE, &url, connections, 1, dir).await?;
+        load(LOAD_CORE, &url, asked, 1, dir).await?;
         let before = process.cpu()?;
-        let load = load(LOAD_CORE, &url, connections, self.seconds, dir).await?;
+        let load = load(LOAD_CORE, &url, asked, self.seconds, dir).await?;
         let cpu = process.cpu()?.saturating_sub(before);
         process.check()?;
         process.kill().await?;

@@ -8,6 +8,12 @@ use tokio::process::Command;
 
 /// Prints what it measured as one line of JSON, latencies in microseconds.
 const SCRIPT: &str = r#"
+local body = BODY
+if body > 0 then
+  wrk.method = "POST"
+  wrk.body = string.rep("x", body)
+end
+
 done = function(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(
@@ -24,7 +30,15 @@ pub struct Load {
     us: f64,
     pub p50: f64,
     pub p99: f64,
+    pub bytes: f64,
     errors: u64,
+}
+
+/// What is asked of a server.
+pub struct Asked {
+    pub connections: usize,
+    /// How many bytes each request brings; none by `GET`.
+    pub body: usize,
 }
 
 impl Load {
@@ -34,15 +48,9 @@ impl Load {
 }
 
 /// Sends requests over so many connections for so many seconds, each after the answer to the one before.
-pub async fn load(
-    core: usize,
-    url: &str,
-    connections: usize,
-    seconds: u64,
-    dir: &Path,
-) -> Result<Load> {
+pub async fn load(core: usize, url: &str, asked: &Asked, seconds: u64, dir: &Path) -> Result<Load> {
     let script = dir.join("report.lua");
-    std::fs::write(&script, SCRIPT)?;
+    std::fs::write(&script, SCRIPT.replace("BODY", &asked.body.to_string()))?;
     let output = Command::new("taskset")
         .args([
             "-c",
@@ -53,9 +61,11 @@ pub async fn load(
             "--latency",
             "--connections",
         ])
-        .arg(connections.to_string())
+        .arg(asked.connections.to_string())
         .arg("--duration")
         .arg(format!("{seconds}s"))
+        // A large body may take longer than its two seconds on a busy machine.
+        .args(["--timeout", "30s"])
         .arg("--script")
         .arg(&script)
         .arg(url)
