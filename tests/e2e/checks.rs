@@ -196,8 +196,8 @@ fn arguments_that_name_nothing_are_refused() {
             vec!["\"1st\"", "letter"],
         ),
         (
-            vec!["new", "a", "--on", "http"],
-            vec!["http", "object-created"],
+            vec!["new", "a", "--on", "queue"],
+            vec!["queue", "object-created"],
         ),
         (
             vec!["new", "a", "--on", "message", "--path", "."],

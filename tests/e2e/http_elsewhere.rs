@@ -42,8 +42,9 @@ fn serve(program: PathBuf, guest_name: &str) -> Host {
 }
 
 /// What a client makes of a response.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Answer {
+    /// 0 where the connection was closed without a head.
     status: u16,
     /// Without those that the server sets.
     headers: BTreeMap<String, Vec<String>>,
@@ -62,10 +63,9 @@ fn ask(address: SocketAddr, request: &[u8]) -> Answer {
     let _ = stream.write_all(request);
     let mut response = Vec::new();
     let _ = stream.read_to_end(&mut response);
-    let end = response
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(&response)));
+    let Some(end) = response.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Answer::default();
+    };
     let head = String::from_utf8(response[..end].to_vec()).unwrap();
     let rest = &response[end + 4..];
     let mut lines = head.split("\r\n");
@@ -212,7 +212,11 @@ fn functions_answer_the_same_under_wasmtime_serve() {
             assert_eq!(own, other, "{guest} {line}");
         }
         // Failures are never success, wherever it runs.
-        for path in ["/panic", "/stream-fails", "/panic-midway", "/short"] {
+        let failing = match guest {
+            "sdk-http" => ["/panic", "/stream-fails"],
+            _ => ["/panic-midway", "/short"],
+        };
+        for path in failing {
             let request = request(&format!("GET {path}"), "", b"");
             for host in [&ours, &theirs] {
                 let answer = ask(address(host), &request);
