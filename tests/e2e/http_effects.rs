@@ -91,6 +91,9 @@ fn effects_are_there_when_the_answer_is() {
         expect(&post(&host, "/refuse", "", "two"), "422", "2");
         // One that the request failed has no effects, nor has one that never came.
         expect(&post(&host, "/fail", "", "three"), "503", "3");
+        let discarded = post(&host, "/discard", "", "three");
+        expect(&discarded, "400", "3");
+        assert!(!discarded.contains("kinglet-effects"), "{discarded}");
         assert!(post(&host, "/trap", "", "three").starts_with("HTTP/1.1 500"));
         expect(&post(&host, "/work", "", "three"), "201", "3");
         assert_eq!(app.keys("out"), ["1.txt", "2.txt", "3.txt"]);

@@ -53,8 +53,14 @@ struct Answer {
     trailers: Vec<String>,
 }
 
-/// Of a connection, or of the server.
-const OF_SERVER: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
+/// Of a connection, or of the server; `kinglet-effects` is for ours, and isn't sent on by it.
+const OF_SERVER: [&str; 5] = [
+    "connection",
+    "content-length",
+    "date",
+    "kinglet-effects",
+    "transfer-encoding",
+];
 
 fn ask(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();

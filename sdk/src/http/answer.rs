@@ -94,10 +94,15 @@ fn failed(head: bool) -> Ready {
 /// In the host's own words for a function that fails.
 const FAILED: &str = "the function failed\n";
 
+/// By this header Kinglet's host discards what the handler staged, as with every failure. It doesn't send it on.
+pub(crate) const EFFECTS: &str = "kinglet-effects";
+
 fn of_failure(failure: &Failure) -> Response {
     match failure {
         // Of use to whoever sent the request, and to nobody else.
-        Failure::Reject(reason) => Response::text(format!("{reason}\n")).status(400),
+        Failure::Reject(reason) => Response::text(format!("{reason}\n"))
+            .status(400)
+            .header(EFFECTS, "none"),
         Failure::Retry { after, .. } => {
             backend::tell(&failure.to_string());
             let response = Response::text("try again later\n").status(503);

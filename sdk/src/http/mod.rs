@@ -38,6 +38,10 @@
 //! | a response that can't be sent: a header with a line break in it, a status that isn't one | 500; the logs say why |
 //! | a panic, a breached limit | what the host answers for it: 500, or 504 past the deadline |
 //!
+//! What it stages, objects, messages and values, is committed before the response's head is sent, all of it or none: none
+//! where the handler fails, where the response has a status of 500 or above, or the header `kinglet-effects: none`, which
+//! Kinglet's host doesn't send on. A stream that is still written by then stages nothing more.
+//!
 //! A body that is made piece by piece is [streamed](Response::stream), and one that comes so is
 //! [read](Request::reader) so.
 //!
@@ -81,7 +85,7 @@ mod response;
 mod text;
 
 pub use answer::Answer;
-pub(crate) use answer::{Content, Ready, ready};
+pub(crate) use answer::{Content, EFFECTS, Ready, ready};
 pub use body::Body;
 pub use headers::Headers;
 pub use method::Method;

@@ -28,6 +28,12 @@ pub struct Response {
 }
 
 impl Response {
+    /// Whether the host discards what was staged.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn has_no_effects(&self) -> bool {
+        self.status >= 500 || self.headers.get(super::EFFECTS).is_some()
+    }
+
     /// One without a body, of a status from 200 to 599.
     pub fn new(status: u16) -> Self {
         Self {

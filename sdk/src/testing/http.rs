@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{Host, Run};
 use crate::Failure;
 use crate::backend::{self, Incoming, OutgoingBody};
-use crate::http::{Answer, BodyWriter, Content, Headers, Method, Ready, ready};
+use crate::http::{Answer, BodyWriter, Content, EFFECTS, Headers, Method, Ready, ready};
 
 /// A request in the making: see [`Host::request`].
 #[derive(Clone, Debug)]
@@ -98,9 +98,11 @@ impl Response {
     fn of(ready: Ready) -> Self {
         let Ready {
             status,
-            headers,
+            mut headers,
             content,
         } = ready;
+        // The host's own.
+        headers.remove(EFFECTS);
         let mut broken = None;
         let body = match content {
             Content::Stream(write) => {
@@ -178,8 +180,8 @@ impl Host {
     /// Has a handler of requests answer one, and gives what its client gets: also where the handler fails, which the
     /// logs tell.
     ///
-    /// What it staged is committed where it gives a response, before a stream is written, and discarded where it fails
-    /// or panics. Where it can't be committed, the client gets a 503.
+    /// What it staged is committed where it gives a response, before a stream is written, and discarded where that has a
+    /// status of 500 or above or the header `kinglet-effects`, and where the handler fails or panics. Where it can't be committed, the client gets a 503.
     ///
     /// # Panics
     /// As the handler does, and where a handler is running on this host already.
@@ -191,16 +193,23 @@ impl Host {
         let request = request.into();
         let head = *request.method() == Method::Head;
         let run = Run::begin(self, None);
-        let (mut result, response) = match handler(request).into_response() {
-            Ok(response) => ([Ok(())], Some(response)),
-            Err(failure) => ([Err(failure)], None),
-        };
-        run.settle(&mut result);
-        let [result] = result;
-        let outcome = match (result, response) {
-            (Ok(()), Some(response)) => Ok(response),
-            (Err(failure), _) => Err(failure),
-            (Ok(()), None) => Err(Failure::Other("no response".to_owned())),
+        let outcome = match handler(request).into_response() {
+            Ok(response) => {
+                let none = response.has_no_effects();
+                let mut result = [match none {
+                    true => Err(Failure::Other("it has no effects".to_owned())),
+                    false => Ok(()),
+                }];
+                run.settle(&mut result);
+                match result {
+                    [Err(failure)] if !none => Err(failure),
+                    _ => Ok(response),
+                }
+            }
+            Err(failure) => {
+                run.settle(&mut [Err(failure.clone())]);
+                Err(failure)
+            }
         };
         Response::of(ready(outcome, head))
     }

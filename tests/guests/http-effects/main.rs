@@ -35,6 +35,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Effects {
         match path.as_str() {
             "/work" => answer(out, 201, &text),
             "/refuse" => answer(out, 422, &text),
+            "/discard" => answer(out, 400, &text),
             "/fail" => answer(out, 503, &text),
             "/trap" => panic!("before the answer"),
             "/trap-late" => {
@@ -56,6 +57,9 @@ fn start(out: ResponseOutparam, status: u16) -> (OutgoingBody, OutputStream) {
     let headers = Fields::new();
     headers.append("x-own", b"one").unwrap();
     headers.append("x-own", b"two").unwrap();
+    if status == 400 {
+        headers.append("kinglet-effects", b"none").unwrap();
+    }
     let response = OutgoingResponse::new(headers);
     response.set_status_code(status).unwrap();
     let body = response.body().unwrap();

@@ -38,6 +38,7 @@ impl wasip3::exports::http::handler::Guest for Effects {
         Ok(match path.as_str() {
             "/work" => answer(201, text),
             "/refuse" => answer(422, text),
+            "/discard" => answer(400, text),
             "/fail" => answer(503, text),
             "/trap" => panic!("before the answer"),
             "/trap-late" => {
@@ -63,6 +64,9 @@ fn start(status: u16) -> (Response, StreamWriter<u8>) {
     let headers = Fields::new();
     headers.append("x-own", b"one").unwrap();
     headers.append("x-own", b"two").unwrap();
+    if status == 400 {
+        headers.append("kinglet-effects", b"none").unwrap();
+    }
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (body, contents) = wit_stream::new();
     let (response, _) = Response::new(headers, Some(contents), trailers);

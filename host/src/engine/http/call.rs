@@ -19,7 +19,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use super::body::{Written, bounded};
-use super::effects::{at_head, note};
+use super::effects::{EFFECTS, at_head, has_none, note};
 use super::request::RequestBody;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::state::State;
@@ -161,7 +161,8 @@ pub(super) async fn incoming_handler(
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam_from_callback(move |answer| {
-        let answer = answer.map(|response| {
+        let answer = answer.map(|mut response| {
+            response.headers_mut().remove(EFFECTS);
             response.map(|body| {
                 let body = body.map_err(|code| broken(&code)).boxed_unsync();
                 bounded(body, limit, calls)
@@ -188,10 +189,10 @@ pub(super) async fn handler(
     let Reply { head, limit, .. } = reply;
     let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, request);
     let run = store.run_concurrent(async |accessor| {
-        let response = match service.handle(accessor, request).await? {
+        let mut response = match service.handle(accessor, request).await? {
             Ok(response) => {
-                let failed = response.status.is_server_error();
-                let due = accessor.with(|mut store| at_head(store.data_mut(), failed));
+                let none = has_none(response.status, &response.headers);
+                let due = accessor.with(|mut store| at_head(store.data_mut(), none));
                 if let Some(due) = due {
                     let committed = due.commit().await?;
                     accessor.with(|mut store| note(store.data_mut(), committed));
@@ -207,6 +208,7 @@ pub(super) async fn handler(
             }
         };
         let (reader, read) = oneshot::channel();
+        response.headers_mut().remove(EFFECTS);
         let response = response.map(|body| {
             let body = body.map_err(|error| broken(&error)).boxed_unsync();
             let reader = Some(reader);

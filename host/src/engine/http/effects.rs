@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderName, StatusCode};
 use thiserror::Error;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -84,14 +85,14 @@ impl Due {
 }
 
 /// The guest has said its answer's head: nothing more is staged from now on. Returns what is to be committed before the
-/// head leaves. An answer that says that the request failed has no effects.
-pub(super) fn at_head(state: &mut State, failed: bool) -> Option<Due> {
+/// head leaves: nothing of an answer that has no effects.
+pub(super) fn at_head(state: &mut State, none: bool) -> Option<Due> {
     let committing = state.committing.as_mut()?;
     let Staged {
         shared, reserved, ..
     } = state.context.staging.seal();
     committing.wanted = reserved.wanted();
-    if failed {
+    if none {
         return None;
     }
     let staged = RequestEffects {
@@ -120,6 +121,15 @@ pub(super) fn note(state: &mut State, committed: Committed) {
     }
 }
 
+/// The header by which an answer that is none of a failure says that it has no effects, as `kinglet-effects: none`. It isn't
+/// sent on.
+pub(super) const EFFECTS: HeaderName = HeaderName::from_static("kinglet-effects");
+
+/// Whether an answer of this head has no effects.
+pub(super) fn has_none(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_server_error() || headers.contains_key(EFFECTS)
+}
+
 type Answer = Result<Resource<HostOutgoingResponse>, ErrorCode>;
 
 /// Puts a function that commits first in the place of wasmtime's `response-outparam.set`. The guest waits for it, so that
@@ -138,14 +148,15 @@ fn set<'a>(
     (out, answer): (Resource<HostResponseOutparam>, Answer),
 ) -> Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a> {
     Box::new(async move {
-        let failed = match &answer {
+        let none = match &answer {
             Ok(response) => {
                 let http = store.data_mut().http();
-                http.table.get(response)?.status.is_server_error()
+                let response = http.table.get(response)?;
+                has_none(response.status, &response.headers)
             }
             Err(_) => true,
         };
-        if let Some(due) = at_head(store.data_mut(), failed) {
+        if let Some(due) = at_head(store.data_mut(), none) {
             let committed = due.commit().await?;
             note(store.data_mut(), committed);
         }

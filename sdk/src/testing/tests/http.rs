@@ -288,3 +288,25 @@ fn bodies_are_json() {
     let sent = http::post("http://api.example.com").json(&[3]).unwrap();
     assert_eq!(sent.send().unwrap().json::<Vec<i64>>().unwrap(), [6]);
 }
+
+#[test]
+fn only_what_is_answered_well_has_effects() {
+    let host = Host::new();
+    host.bucket("b");
+    let act = |status: u16| {
+        move |_: Request| -> Result<Response, Failure> {
+            Bucket::open("b")?.put(status.to_string(), "body", "text/plain")?;
+            match status {
+                400 => Err(Failure::reject("no")),
+                402 => Ok(Response::new(402).header("kinglet-effects", "none")),
+                status => Ok(Response::new(status)),
+            }
+        }
+    };
+    for status in [200, 400, 402, 409, 500] {
+        let response = host.respond(act(status), host.request("POST", "/"));
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("kinglet-effects"), None);
+    }
+    assert_eq!(host.bucket("b").keys(), ["200", "409"]);
+}
