@@ -36,7 +36,6 @@ use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
 use super::sweep::Used;
 use crate::capabilities::{GuestLog, LogScope};
-use crate::clock::Clock;
 use crate::ports::{
     Afterwards, AnswerKey, BrokenOff, Committed, Cost, Effects, Failure, HostFault, HttpHandler,
     Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody, Share, plain,
@@ -511,7 +510,6 @@ impl Engine {
         let logged = Logged {
             log,
             function: Arc::clone(&function),
-            clock: self.clock.clone(),
         };
         let mut began = false;
         let call = async {
@@ -643,13 +641,12 @@ impl Engine {
 struct Logged {
     log: GuestLog,
     function: Arc<LoadedFunction>,
-    clock: Clock,
 }
 
 impl Drop for Logged {
     fn drop(&mut self) {
         self.log.finish();
-        self.function.pace.count(self.log.taken(), &self.clock);
+        self.function.pace.count(self.log.taken());
     }
 }
 

@@ -79,7 +79,7 @@ impl Engine {
         let answer = ended(called, store.data());
         let run = watch.elapsed().saturating_sub(started);
         let log_tail = log.finish();
-        function.pace.count(log.taken(), &self.clock);
+        function.pace.count(log.taken());
         let cost = Cost {
             fuel: function
                 .limits
@@ -130,7 +130,7 @@ impl Engine {
         scope: LogScope,
         messages: usize,
     ) -> Begun {
-        function.pace.keep(&self.clock).await;
+        function.pace.keep().await;
         let (likely, staged) = (function.likely_memory(), function.likely.staged());
         // One that can't have what it is likely to want gives back what it has: else all could wait for each other.
         let mut staging = Share::none(&self.budget);

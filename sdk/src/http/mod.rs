@@ -85,7 +85,9 @@ mod response;
 mod text;
 
 pub use answer::Answer;
-pub(crate) use answer::{Content, EFFECTS, Ready, ready};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use answer::EFFECTS;
+pub(crate) use answer::{Content, Ready, ready};
 pub use body::Body;
 pub use headers::Headers;
 pub use method::Method;

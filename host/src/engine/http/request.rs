@@ -221,7 +221,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match (self, self.kept()) {
             (Self::Once(body), _) => body.size_hint(),
-            (_, Some((kept, 0))) => kept.hint.clone(),
+            (_, Some((kept, 0))) => kept.hint,
             _ => SizeHint::default(),
         }
     }
