@@ -1,7 +1,7 @@
 //! Frames of HTTP/2 as no client should send them, and what the server must say to each: the rules of RFC 9113 and
 //! RFC 7541, one by one. The list follows the sections that the public tool h2spec tests.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::host::PATIENCE;
@@ -127,7 +127,10 @@ impl Connection {
     /// The next frame; none at the connection's end.
     fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head).ok()?;
+        match self.0.read_exact(&mut head) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing comes"),
+            read => read.ok()?,
+        }
         let [a, b, c, kind, flags, ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.0.read_exact(&mut payload).ok()?;

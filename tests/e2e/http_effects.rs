@@ -98,7 +98,9 @@ fn effects_are_there_when_the_answer_is() {
         expect(&post(&host, "/work", "", "three"), "201", "3");
         assert_eq!(app.keys("out"), ["1.txt", "2.txt", "3.txt"]);
         // What was committed stays, whatever the function does then.
-        let _ = post(&host, "/trap-late", "", "four");
+        let late = post(&host, "/trap-late", "", "four");
+        let told = late.starts_with("HTTP/1.1 500") && late.contains("were committed");
+        assert!(told || late.starts_with("HTTP/1.1 201"), "{late}");
         assert_eq!(committed(&app, &mut host, "hits", "after"), "4");
         assert_eq!(app.staged("out"), 0);
         host.stop();
@@ -239,6 +241,7 @@ fn what_failed_isnt_remembered() {
             assert!(trapped.starts_with("HTTP/1.1 500"), "{trapped}");
             let trapped = keyed(&host, "traps-late", "/trap-late", "body");
             assert!(trapped.starts_with("HTTP/1.1 500"), "{trapped}");
+            expect(&keyed(&host, "discards", "/discard", "body"), "400", "1");
             let large = keyed(&host, "large", "/large", "body");
             assert!(large.starts_with("HTTP/1.1 502"), "{large}");
         }
@@ -288,6 +291,29 @@ fn answers_are_forgotten_after_their_time_and_refused_past_their_room() {
     host.until(|record| record.to_string().contains("queue.max-answers"));
     // Those without a key are as before.
     expect(&post(&host, "/work", "", "body"), "201", "2");
+    host.stop();
+
+    // They go also where nothing is committed any more.
+    let both = app(
+        GUESTS[0],
+        "[queue]\nmax-answers = \"10B\"\nduplicate-window = \"1s\"",
+    );
+    let host = up(&both);
+    expect(&keyed(&host, "k", "/work", "body"), "201", "1");
+    std::thread::sleep(Duration::from_millis(1_500));
+    expect(&keyed(&host, "other", "/work", "body"), "201", "2");
+    host.stop();
+
+    // A store that is full accepts nothing more from outside, and that is where requests come from.
+    let full = app(GUESTS[0], "[queue]\nmax-events = 2");
+    full.ok(&["pause", "echo"]);
+    let host = up(&full);
+    expect(&post(&host, "/work", "", "body"), "201", "1");
+    expect(&post(&host, "/work", "", "body"), "201", "2");
+    let refused = post(&host, "/work", "", "body");
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    assert!(refused.contains("retry-after"), "{refused}");
+    assert_eq!(full.keys("out"), ["1.txt", "2.txt"]);
     host.stop();
 }
 

@@ -30,6 +30,12 @@ impl SideBySide {
         counted.is_ok()
     }
 
+    /// Whether nothing of it is in use: no store is open, and no list is held.
+    pub fn is_idle(self: &Arc<Self>) -> bool {
+        // A list that is held has it too.
+        Arc::strong_count(self) == 1 && self.stores.load(Ordering::Relaxed) == 0
+    }
+
     pub(super) fn close_store(&self) {
         self.stores.fetch_sub(1, Ordering::Relaxed);
     }

@@ -52,6 +52,7 @@ impl Manifest {
             ("max-bytes", self.queue.max_bytes.0),
             ("max-staging", self.queue.max_staging.0),
             ("max-dead-letters", self.queue.max_dead_letters),
+            ("max-answers", self.queue.max_answers.0),
         ] {
             if value == 0 {
                 problems.push(format!(

@@ -51,6 +51,9 @@ const LINE: usize = 200;
 const AGAIN: u64 = 1 << 20;
 /// The same of a request that has an `Idempotency-Key`: all of it is read before the function begins.
 const KEYED: u64 = 16 << 20;
+/// All bodies that are kept have so many bytes of memory together: beside `host.memory`, so that who sends them slowly keeps
+/// no function from running.
+pub(super) const BODIES: u64 = 128 << 20;
 /// An answer that is remembered takes at most so many bytes.
 const REMEMBERED: usize = 1 << 20;
 /// Before a request in conflict is tried again: at most so long.
@@ -124,8 +127,18 @@ struct Asked {
 struct Commits {
     effects: Arc<dyn Effects>,
     when: When,
+    left: Arc<Mutex<Left>>,
+}
+
+/// What an attempt leaves.
+#[derive(Default)]
+struct Left {
     /// What waits for the end of the answer.
-    waiting: Arc<Mutex<Option<Waiting>>>,
+    waiting: Option<Waiting>,
+    /// Whether the guest returned well from an answer that has no effects.
+    none: bool,
+    /// Whether the guest failed once its effects were committed.
+    failed_late: bool,
 }
 
 /// Effects that wait for the end of an answer, and what it cost.
@@ -139,12 +152,12 @@ impl Commits {
         Self {
             effects: Arc::clone(effects),
             when,
-            waiting: Arc::default(),
+            left: Arc::default(),
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,16 +223,26 @@ impl Asked {
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let watch = self.engine.clock.stopwatch();
-        let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.budget));
+        let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.bodies));
         loop {
             let commits = Commits::new(effects, When::Head);
-            match self.attempt(request.request(), Some(commits)).await {
+            let first = self.attempt(request.request(), Some(commits.clone())).await;
+            match first {
                 Err(Outcome::Conflict { .. })
                     if request.is_whole() && watch.elapsed() < self.function.limits.timeout.0 =>
                 {
                     self.pause().await;
                 }
-                first => return self.answer(first),
+                first => {
+                    let response = self.answer(first);
+                    return match commits.left().failed_late {
+                        true if response.status().is_server_error() => {
+                            let text = "the function failed once its effects were committed";
+                            plain(response.status(), text.to_owned())
+                        }
+                        _ => response,
+                    };
+                }
             }
         }
     }
@@ -239,7 +262,7 @@ impl Asked {
             self.engine.clock.stopwatch(),
             self.function.limits.timeout.0,
         );
-        let request = Repeatable::new(request, KEYED, Share::none(&self.engine.budget));
+        let request = Repeatable::new(request, KEYED, Share::none(&self.engine.bodies));
         let hash = match timeout(limit, request.read()).await {
             Ok(Ok(hash)) => hash,
             Ok(Err(NotKept::Broken(error))) => {
@@ -251,6 +274,11 @@ impl Asked {
                     "the body of a request with an Idempotency-Key has at most {KEYED} bytes; send it without one"
                 );
                 return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
+            }
+            Ok(Err(NotKept::NoRoom)) => {
+                let text =
+                    "too many requests with an Idempotency-Key come at once; try again later";
+                return later(StatusCode::SERVICE_UNAVAILABLE, text);
             }
             Err(_) => {
                 let text = "the request's body took too long to come".to_owned();
@@ -264,11 +292,11 @@ impl Asked {
             }
             let commits = Commits::new(effects, When::End);
             let first = self.attempt(request.request(), Some(commits.clone())).await;
-            let waiting = commits.waiting().take();
+            let Left { waiting, none, .. } = std::mem::take(&mut *commits.left());
             let (response, Waiting { mut staged, cost }) = match (first, waiting) {
                 (Ok(First::Whole(response)), Some(waiting)) => (response, waiting),
                 // It failed once its answer was whole.
-                (Ok(First::Whole(response)), None) if !response.status().is_server_error() => {
+                (Ok(First::Whole(response)), None) if !none && response.status().is_success() => {
                     let text = "the function failed".to_owned();
                     return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
                 }
@@ -552,6 +580,7 @@ impl Engine {
         let Done {
             committed,
             waiting,
+            none,
             wanted,
         } = committing.map(Committing::finish).unwrap_or_default();
         function.likely.learn(store.data().limiter.wanted(), wanted);
@@ -566,6 +595,11 @@ impl Engine {
             start_us: 0,
             run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
+        if let Some(commits) = &commits {
+            let mut left = commits.left();
+            left.none = none && answer.is_ok();
+            left.failed_late = committed.is_some();
+        }
         match (&answer, committed) {
             // It is tried again, or told as what comes of it.
             (Err(Outcome::Conflict { .. }), _) | (Ok(_), None) => {}
@@ -574,16 +608,19 @@ impl Engine {
         }
         if let (Ok(_), Some(commits), Some(staged)) = (&answer, &commits, waiting) {
             let cost = cost();
-            *commits.waiting() = Some(Waiting { staged, cost });
+            commits.left().waiting = Some(Waiting { staged, cost });
         }
         drop(permit);
         let answered = answered.saturating_add(1);
         // A handle that is left may be that of the request's body, which its connection would wait for.
         let reusable = answered < function.reuse
             && !store.data().holds_handles()
+            && store.data().context.side_by_side.is_idle()
             && self.ready.wants(&function);
         match (answer, room) {
             (Ok(exports), Some(room)) if reusable => {
+                // A guest that gave no answer leaves what it staged.
+                drop(store.data_mut().context.staging.finish());
                 let instance = Instance {
                     store,
                     exports,

@@ -34,7 +34,7 @@ pub use load::{Handlers, LoadError, LoadedFunction};
 pub use notes::Notes;
 pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};
 
-use self::http::Keys;
+use self::http::{BODIES, Keys};
 use crate::clock::Clock;
 use crate::ports::{Budget, Delivery, Effects, Handled, Handler, Journal, StagingRoom};
 use apart::{Apart, Moving};
@@ -56,6 +56,8 @@ pub struct Engine {
     /// None where no requests are answered.
     effects: Option<Arc<dyn Effects>>,
     keys: Arc<Keys>,
+    /// For the bodies of requests that are kept.
+    bodies: Arc<Budget>,
     /// For as many instances as may be alive.
     room: Arc<Semaphore>,
     instances: usize,
@@ -109,6 +111,7 @@ impl Engine {
             apart: Arc::default(),
             effects: config.effects,
             keys: Arc::default(),
+            bodies: Arc::new(Budget::new(BODIES)),
             room: Arc::new(Semaphore::new(config.instances as usize)),
             instances: config.instances as usize,
         })

@@ -15,6 +15,7 @@ mod settle;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, RwLock, watch};
 
 pub use accept::{NewMessage, PublishError, ToldObject};
@@ -42,6 +43,8 @@ pub struct Events {
     closing: watch::Sender<bool>,
     /// Held by each commit of a request, which goes on where nobody waits for it.
     requests: Arc<RwLock<()>>,
+    /// Where these run: it ends after all of them.
+    home: Handle,
     /// Wakes a function's dispatcher when something was accepted for it.
     wake: HashMap<String, Arc<Notify>>,
 }
@@ -65,7 +68,8 @@ pub struct EventsConfig {
 }
 
 impl Events {
-    /// Delivery for the functions of a manifest; nothing is delivered before `deliver`.
+    /// Delivery for the functions of a manifest; nothing is delivered before `deliver`. Call it on the runtime that
+    /// lives as long as the host.
     pub fn new(config: EventsConfig) -> Self {
         let wake = config
             .manifest
@@ -95,6 +99,7 @@ impl Events {
             unfinished: Mutex::default(),
             closing: watch::channel(false).0,
             requests: Arc::default(),
+            home: Handle::current(),
             wake,
         }
     }

@@ -15,9 +15,15 @@ use crate::ports::{
 impl Effects for Events {
     async fn commit(self: Arc<Self>, effects: RequestEffects) -> Result<Committed, Outcome> {
         let under_way = Arc::clone(&self.requests).read_owned().await;
-        // A client that goes away, or a deadline, mustn't leave it decided and not carried out.
-        let committing = tokio::spawn(async move {
+        // One that is given up while it waits for its buckets has done nothing.
+        let locked = self.locks.lock(std::iter::once(&effects.transaction)).await;
+        let guards = locked.map_err(|error| fault(&error))?;
+        // From here on a client that goes away, or a deadline, mustn't leave it decided and not carried out; nor must
+        // the end of whatever runs its function.
+        let home = self.home.clone();
+        let committing = home.spawn(async move {
             let committed = self.commit_request(effects).await;
+            drop(guards);
             drop(under_way);
             committed
         });
@@ -38,6 +44,7 @@ impl Events {
         drop(self.requests.write().await);
     }
 
+    /// The buckets that it changes are locked.
     async fn commit_request(&self, effects: RequestEffects) -> Result<Committed, Outcome> {
         let RequestEffects {
             function,
@@ -45,8 +52,6 @@ impl Events {
             reserved,
             answer,
         } = effects;
-        let locked = self.locks.lock(std::iter::once(&transaction)).await;
-        let guards = locked.map_err(|error| fault(&error))?;
         let origin = Origin {
             function: function.to_string(),
             id: format!("http/{}", self.clock.new_id()),
@@ -90,13 +95,16 @@ impl Events {
             intent.seq = seq;
             self.apply(intent).await;
         }
-        drop(guards);
         drop(reserved);
         Ok(Committed { outputs, published })
     }
 }
 
 fn fault(error: &QueueError) -> Outcome {
+    if let QueueError::Full { .. } = error {
+        let reason = format!("its effects wake functions, and {error}");
+        return Outcome::Undeliverable { reason };
+    }
     Outcome::Fault(HostFault {
         reason: format!("the effects can't be committed: {error}"),
     })

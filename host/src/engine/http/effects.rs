@@ -23,6 +23,8 @@ pub(in crate::engine) struct Committing {
     committed: Option<Committed>,
     /// What waits for the end of its answer.
     waiting: Option<RequestEffects>,
+    /// Whether its answer has none.
+    none: bool,
     /// The memory that it wanted.
     wanted: u64,
 }
@@ -42,6 +44,8 @@ pub(in crate::engine) struct Done {
     pub committed: Option<Committed>,
     /// To be committed with the answer.
     pub waiting: Option<RequestEffects>,
+    /// Whether its answer has none.
+    pub none: bool,
     pub wanted: u64,
 }
 
@@ -64,6 +68,7 @@ impl Committing {
             when,
             committed: None,
             waiting: None,
+            none: false,
             wanted: 0,
         }
     }
@@ -72,6 +77,7 @@ impl Committing {
         Done {
             committed: self.committed,
             waiting: self.waiting,
+            none: self.none,
             wanted: self.wanted,
         }
     }
@@ -93,6 +99,7 @@ pub(super) fn at_head(state: &mut State, none: bool) -> Option<Due> {
     } = state.context.staging.seal();
     committing.wanted = reserved.wanted();
     if none {
+        committing.none = true;
         return None;
     }
     let staged = RequestEffects {
@@ -127,7 +134,7 @@ pub(super) const EFFECTS: HeaderName = HeaderName::from_static("kinglet-effects"
 
 /// Whether an answer of this head has no effects.
 pub(super) fn has_none(status: StatusCode, headers: &HeaderMap) -> bool {
-    status.is_server_error() || headers.contains_key(EFFECTS)
+    status.is_informational() || status.is_server_error() || headers.contains_key(EFFECTS)
 }
 
 type Answer = Result<Resource<HostOutgoingResponse>, ErrorCode>;

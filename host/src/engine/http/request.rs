@@ -44,6 +44,8 @@ pub(super) struct Kept {
     ended: bool,
     /// Whether some of it isn't here any more.
     lost: bool,
+    /// Whether that is since it is larger than may be.
+    too_large: bool,
     /// What is kept takes so many bytes of memory, and at most so many.
     bytes: u64,
     most: u64,
@@ -52,8 +54,10 @@ pub(super) struct Kept {
 
 /// Why a body can't be kept.
 pub(super) enum NotKept {
-    /// It is larger than may be, or than there is memory for.
+    /// It is larger than may be.
     TooLarge,
+    /// There is no memory for it now.
+    NoRoom,
     /// Its client went away, or sent what isn't HTTP.
     Broken(hyper::Error),
 }
@@ -69,6 +73,7 @@ impl Repeatable {
             trailers: None,
             ended: false,
             lost: false,
+            too_large: false,
             bytes: 0,
             most,
             memory,
@@ -110,8 +115,12 @@ impl Repeatable {
                     }
                 }
             }
-            if !self.is_whole() {
-                return Err(NotKept::TooLarge);
+            let kept = lock(&self.kept);
+            if kept.lost {
+                return Err(match kept.too_large {
+                    true => NotKept::TooLarge,
+                    false => NotKept::NoRoom,
+                });
             }
         }
     }
@@ -168,7 +177,8 @@ impl Kept {
             return;
         };
         let bytes = self.bytes.saturating_add((data.len() + PIECE) as u64);
-        if bytes > self.most || !self.memory.cover(bytes) {
+        self.too_large = bytes > self.most;
+        if self.too_large || !self.memory.cover(bytes) {
             self.lose();
             return;
         }

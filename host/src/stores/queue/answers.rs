@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::operations::{Operations, Result, bytes, signed, unsigned};
+use super::operations::{Operations, Result, TIDY_ANSWERS, bytes, rows, signed, unsigned};
 use super::record::{decode, encode};
 use crate::ports::{AnswerKey, Commitment, KeptAnswer, QueueError, Settled};
 
@@ -20,6 +20,12 @@ impl Operations {
                 let reason = "a request with the same `Idempotency-Key` was answered meanwhile";
                 let (reason, within) = (reason.to_owned(), false);
                 return Ok((Settled::Conflict { reason, within }, 0));
+            }
+            // What requests publish comes from outside, unlike what events lead to.
+            let later = commitment.intent.iter().flat_map(|intent| &intent.accepts);
+            let mut accepts = commitment.accepts.iter().chain(later);
+            if accepts.any(|accept| !accept.functions.is_empty()) {
+                store.make_sure_of_room()?;
             }
             let mut seq = 0;
             let mut intent = commitment.intent.clone();
@@ -61,6 +67,15 @@ impl Operations {
             |row| bytes(row, 0),
         )?;
         Ok(found.into_iter().next())
+    }
+
+    /// Removes some of the answers that are older than their window, and says how many.
+    pub fn forget_answers(&self) -> Result<usize> {
+        let forgotten = self.now().saturating_sub(self.config.duplicate_window_ms);
+        self.sql(
+            "DELETE FROM answer WHERE rowid IN (SELECT rowid FROM answer WHERE time < ?1 LIMIT ?2)",
+            params![signed(forgotten), rows(TIDY_ANSWERS)],
+        )
     }
 
     pub fn answer(&mut self, key: &AnswerKey) -> Result<Option<KeptAnswer>> {

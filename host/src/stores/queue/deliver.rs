@@ -41,8 +41,8 @@ impl Operations {
     }
 
     /// Full is a store that has as much as it may: what comes with one request may go past that. What
-    /// functions publish isn't held back, since a full store that refused it could never drain.
-    fn make_sure_of_room(&mut self) -> Result<()> {
+    /// functions of events publish isn't held back, since a full store that refused it could never drain.
+    pub(super) fn make_sure_of_room(&mut self) -> Result<()> {
         if self.allowance.events > 0 && self.allowance.bytes > 0 {
             return Ok(());
         }

@@ -283,7 +283,14 @@ impl Queue for EmbeddedQueue {
 
     async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError> {
         let key = *key;
-        self.read(move |store| store.answer(&key)).await
+        match self.read(move |store| store.answer(&key)).await {
+            // What is old goes with a commit, and where nothing is answered there is none.
+            Err(QueueError::Full { .. }) => {
+                self.write(|store| store.forget_answers()).await?;
+                self.read(move |store| store.answer(&key)).await
+            }
+            answer => answer,
+        }
     }
 
     async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError> {

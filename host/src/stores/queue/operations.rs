@@ -20,6 +20,8 @@ const TIDY_EVERY_MS: u64 = 5_000;
 const SLOW_COMMIT: Duration = Duration::from_millis(10);
 /// How many old rows are removed with one commit: the rest waits for the next.
 const TIDY_ROWS: usize = 1_000;
+/// The same of answers, which are large.
+pub(super) const TIDY_ANSWERS: usize = 50;
 
 pub(super) type Result<T> = std::result::Result<T, QueueError>;
 
@@ -248,11 +250,7 @@ impl Operations {
             params![before(self.config.duplicate_window_ms), rows(TIDY_ROWS)],
         )?;
         let mut all = forgotten < TIDY_ROWS;
-        let forgotten = self.sql(
-            "DELETE FROM answer WHERE rowid IN (SELECT rowid FROM answer WHERE time < ?1 LIMIT ?2)",
-            params![before(self.config.duplicate_window_ms), rows(TIDY_ROWS)],
-        )?;
-        all &= forgotten < TIDY_ROWS;
+        all &= self.forget_answers()? < TIDY_ANSWERS;
         if let Some(age) = self.config.dead_letter_age_ms {
             let dropped = self.sql(
                 "DELETE FROM dead WHERE seq IN (SELECT seq FROM dead WHERE time < ?1 LIMIT ?2)",
