@@ -137,8 +137,8 @@ struct Left {
     waiting: Option<Waiting>,
     /// Whether the guest returned well from an answer that has no effects.
     none: bool,
-    /// Whether the guest failed once its effects were committed.
-    failed_late: bool,
+    /// Whether effects were committed at its head.
+    committed: bool,
 }
 
 /// Effects that wait for the end of an answer, and what it cost.
@@ -235,7 +235,7 @@ impl Asked {
                 }
                 first => {
                     let response = self.answer(first);
-                    return match commits.left().failed_late {
+                    return match commits.left().committed {
                         true if response.status().is_server_error() => {
                             let text = "the function failed once its effects were committed";
                             plain(response.status(), text.to_owned())
@@ -598,7 +598,7 @@ impl Engine {
         if let Some(commits) = &commits {
             let mut left = commits.left();
             left.none = none && answer.is_ok();
-            left.failed_late = committed.is_some();
+            left.committed = committed.is_some();
         }
         match (&answer, committed) {
             // It is tried again, or told as what comes of it.
