@@ -57,7 +57,11 @@ fn headers_that_would_break_a_message_are_refused() {
 fn requests_that_no_server_would_take_are_refused() {
     let app = app("[]");
     let host = up(&app);
-    for line in said(&host, "/requests") {
+    let said = said(&host, "/requests");
+    for end in ["Ok(())", "Err(())"] {
+        assert!(said.iter().any(|line| line.ends_with(end)), "{said:?}");
+    }
+    for line in said {
         let fine = ["PURGE", "[::1]:80", "path: "].iter();
         let fine = fine.clone().any(|part| line.contains(part));
         // A port is looked at when it is connected to.
