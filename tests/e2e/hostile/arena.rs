@@ -1,7 +1,7 @@
 //! A host on which one function attacks and another, its neighbour, does its work.
 
-use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use serde_json::Value;
 
@@ -15,8 +15,8 @@ const NEIGHBOURS: usize = 3;
 const RESIDENT_KIB: u64 = 48 << 10;
 /// And its threads: those that wait for the next call of the file system, for some seconds.
 const THREADS: usize = 8;
-/// So many looks, each after an event of the neighbour's.
-const LOOKS: usize = 400;
+/// Between two looks at what the host holds. Nothing happens in it meanwhile: threads that are used stay.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub struct Arena {
     app: App,
@@ -86,14 +86,15 @@ impl Arena {
 
     /// Waits until the host holds no more than before, but for what the constants above allow.
     #[track_caller]
-    pub fn rest(&mut self, before: Held, after: &str) {
+    pub fn rest(&self, before: Held, after: &str) {
         self.rest_within(before, RESIDENT_KIB, after);
     }
 
     /// The same, with another allowance of memory.
     #[track_caller]
-    pub fn rest_within(&mut self, before: Held, allowed_kib: u64, after: &str) {
-        for _ in 0..LOOKS {
+    pub fn rest_within(&self, before: Held, allowed_kib: u64, after: &str) {
+        let end = Instant::now() + self.patience;
+        loop {
             let now = self.held();
             if now.resident_kib <= before.resident_kib + allowed_kib
                 && now.files <= before.files
@@ -101,9 +102,9 @@ impl Arena {
             {
                 return;
             }
-            self.neighbour().unwrap();
+            assert!(Instant::now() < end, "after {after} {now:?}; {before:?} before");
+            thread::sleep(LOOK);
         }
-        panic!("after {after} {:?}; {before:?} before", self.held());
     }
 
     /// Ends the host, which must end well.
