@@ -457,6 +457,10 @@ impl App {
             }
         }
         tasks.spawn(Arc::clone(&self.events).watch_quotas(stop.clone()));
+        // What an ended host had decided has its buckets before what requests decide.
+        if let Some(finishing) = self.events.finish(stop.clone()).await {
+            tasks.spawn(finishing);
+        }
         if let Some(http) = http {
             tasks.spawn(http.serve(Arc::clone(&engine), stop.clone()));
         }
@@ -542,11 +546,7 @@ pub fn new_engine(
     Rooms { staging, budget }: Rooms,
     effects: Option<Arc<dyn Effects>>,
 ) -> Result<Engine, AppError> {
-    let wanted: usize = manifest
-        .functions
-        .iter()
-        .map(|f| f.limits.concurrency)
-        .sum();
+    let wanted: usize = manifest.functions.iter().map(Function::concurrency).sum();
     let instances = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, 10_000);
     let functions = u32::try_from(manifest.functions.len()).unwrap_or(u32::MAX);
     Ok(Engine::new(EngineConfig {

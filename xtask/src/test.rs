@@ -19,12 +19,16 @@ const CARGO_COMPONENT: &str = "0.21.1";
 /// What stands in for AWS, with its server.
 const MOTO: &str = "moto[server]==5.2.1";
 
+/// What looks for faults in answers.
+const REDBOT: &str = "redbot==2.7.1";
+
 /// Each window of a commit some times; `cargo xtask torture` has more.
 const TORTURE_ROUNDS: u32 = 20;
 
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Add what is slow or downloads much: `cargo component`, `wasmtime serve`, a stand-in of AWS, the image corpora.
+    /// Add what is slow or downloads much: `cargo component`, `wasmtime serve`, a stand-in of AWS, clients that look for
+    /// faults in servers, the image corpora.
     /// Nothing is skipped.
     #[arg(long)]
     full: bool,
@@ -52,7 +56,10 @@ impl Test {
         );
         if self.full {
             test.env("KINGLET_TEST_FULL", "1");
-            test.env("KINGLET_TEST_MOTO", install_moto()?);
+            test.env("KINGLET_TEST_MOTO", of_python(MOTO, "moto_server")?);
+            test.env("KINGLET_TEST_REDBOT", of_python(REDBOT, "redbot")?);
+            ensure_program("slowhttptest")?;
+            test.env("KINGLET_TEST_SLOWHTTPTEST", "slowhttptest");
             // Whose answers are compared with ours.
             test.env("KINGLET_TEST_WASMTIME", rivals::wasmtime()?);
         }
@@ -87,17 +94,17 @@ fn install_cargo_component() -> anyhow::Result<()> {
     .context("cargo-component can't be installed")
 }
 
-/// From the Python package index, into a folder of its own; the server's program.
-fn install_moto() -> anyhow::Result<PathBuf> {
-    let venv = target_dir().join("moto");
-    let program = venv.join("bin").join("moto_server");
-    if !program.exists() {
-        eprintln!("installing {MOTO} into {}", venv.display());
+/// Installs a package of the Python package index into a folder of its own, and returns its program of this name.
+fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let venv = target_dir().join("python").join(program);
+    let path = venv.join("bin").join(program);
+    if !path.exists() {
+        eprintln!("installing {package} into {}", venv.display());
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            .context("moto comes by way of Python, with its `venv`; install these")?;
+            .context("it comes by way of Python, with its `venv`; install these")?;
         let mut pip = Command::new(venv.join("bin").join("python"));
-        run(pip.args(["-m", "pip", "install", "--quiet", MOTO]))
-            .context("moto can't be installed")?;
+        run(pip.args(["-m", "pip", "install", "--quiet", package]))
+            .with_context(|| format!("{package} can't be installed"))?;
     }
-    Ok(program)
+    Ok(path)
 }

@@ -18,6 +18,11 @@ impl Trouble {
         self.0.into_inner()
     }
 
+    /// Whether something failed.
+    pub fn is_met(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     fn note(&self, reason: String) {
         self.0.get_or_init(|| reason);
     }

@@ -343,8 +343,8 @@ pub struct Limits {
     pub fuel: u64,
     /// Wall-clock time for an attempt, blocked host calls included.
     pub timeout: Period,
-    /// Attempts at once.
-    pub concurrency: usize,
+    /// Attempts at once; see [`Function::concurrency`].
+    pub concurrency: Option<usize>,
     /// Bytes that an event may stage: objects and messages together.
     pub staging: ByteSize,
     /// Bytes that an attempt may log; the rest is dropped, and the log says so.
@@ -359,13 +359,28 @@ pub struct Limits {
     pub requests: u32,
 }
 
+impl Function {
+    /// How many attempts or requests run at once. Without a figure of its manifest requests have more: a function that
+    /// answers them waits for clients and servers most of its time.
+    pub fn concurrency(&self) -> usize {
+        const EVENTS: usize = 4;
+        const REQUESTS: usize = 64;
+        let usual = if self.on.http.is_empty() {
+            EVENTS
+        } else {
+            REQUESTS
+        };
+        self.limits.concurrency.unwrap_or(usual)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: ByteSize(128 << 20),
             fuel: 10_000_000_000,
             timeout: Period::from_secs(30),
-            concurrency: 4,
+            concurrency: None,
             staging: ByteSize(256 << 20),
             log: ByteSize(64 << 10),
             host_calls: ByteSize(1 << 30),

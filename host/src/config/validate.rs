@@ -202,7 +202,7 @@ impl Manifest {
         for (name, value, least, most) in [
             ("memory", limits.memory.0, 1 << 16, 4 << 30),
             ("fuel", limits.fuel, 1, u64::MAX),
-            ("concurrency", limits.concurrency as u64, 1, 10_000),
+            ("concurrency", function.concurrency() as u64, 1, 10_000),
             ("staging", limits.staging.0, 0, 64 << 30),
             ("log", limits.log.0, 0, 64 << 20),
             ("host-calls", limits.host_calls.0, 1, 1 << 40),

@@ -25,7 +25,7 @@ use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
 pub(super) use self::call::RequestBroken;
 use self::call::{Breach, Head, Reply};
 pub(super) use self::effects::{Committing, NotCommitted, link};
-use self::effects::{Done, When};
+use self::effects::{Decided, Done, When};
 pub(super) use self::keyed::Keys;
 use self::request::{NotKept, Repeatable, RequestBody};
 use super::Engine;
@@ -127,6 +127,7 @@ struct Asked {
 struct Commits {
     effects: Arc<dyn Effects>,
     when: When,
+    decided: Arc<Decided>,
     left: Arc<Mutex<Left>>,
 }
 
@@ -137,8 +138,19 @@ struct Left {
     waiting: Option<Waiting>,
     /// Whether the guest returned well from an answer that has no effects.
     none: bool,
-    /// Whether effects were committed at its head.
-    committed: bool,
+    /// What became of effects that were due at its head.
+    at_head: AtHead,
+}
+
+/// What became of effects that were due at an answer's head.
+#[derive(Clone, Copy, Default)]
+enum AtHead {
+    /// None are there.
+    #[default]
+    Nothing,
+    /// They may come about still: the guest's time was up before they were committed.
+    Unsure,
+    Committed,
 }
 
 /// Effects that wait for the end of an answer, and what it cost.
@@ -148,20 +160,22 @@ struct Waiting {
 }
 
 impl Commits {
-    fn new(effects: &Arc<dyn Effects>, when: When) -> Self {
-        Self {
-            effects: Arc::clone(effects),
-            when,
-            left: Arc::default(),
-        }
-    }
-
     fn left(&self) -> MutexGuard<'_, Left> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Asked {
+    fn commits(&self, effects: &Arc<dyn Effects>, when: When) -> Commits {
+        let (engine, function) = (Arc::clone(&self.engine), Arc::clone(&self.function));
+        Commits {
+            effects: Arc::clone(effects),
+            when,
+            decided: Arc::new(Decided::new(engine, function, self.told.clone())),
+            left: Arc::default(),
+        }
+    }
+
     /// Has the guest answer once. The error is what it did in place of answering, or a conflict of its effects.
     async fn attempt(
         &self,
@@ -225,7 +239,7 @@ impl Asked {
         let watch = self.engine.clock.stopwatch();
         let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.bodies));
         loop {
-            let commits = Commits::new(effects, When::Head);
+            let commits = self.commits(effects, When::Head);
             let first = self.attempt(request.request(), Some(commits.clone())).await;
             match first {
                 Err(Outcome::Conflict { .. })
@@ -235,13 +249,17 @@ impl Asked {
                 }
                 first => {
                     let response = self.answer(first);
-                    return match commits.left().committed {
-                        true if response.status().is_server_error() => {
-                            let text = "the function failed once its effects were committed";
-                            plain(response.status(), text.to_owned())
+                    if !response.status().is_server_error() {
+                        return response;
+                    }
+                    let text = match commits.left().at_head {
+                        AtHead::Nothing => return response,
+                        AtHead::Unsure => {
+                            "the function took too long; its effects may come about still"
                         }
-                        _ => response,
+                        AtHead::Committed => "the function failed once its effects were committed",
                     };
+                    return plain(response.status(), text.to_owned());
                 }
             }
         }
@@ -290,7 +308,7 @@ impl Asked {
             if let Some(response) = self.remembered(effects, &key, hash).await {
                 return response;
             }
-            let commits = Commits::new(effects, When::End);
+            let commits = self.commits(effects, When::End);
             let first = self.attempt(request.request(), Some(commits.clone())).await;
             let Left { waiting, none, .. } = std::mem::take(&mut *commits.left());
             let (response, Waiting { mut staged, cost }) = match (first, waiting) {
@@ -305,10 +323,21 @@ impl Asked {
             let (kept, response) = keyed::keep(hash, response).await;
             let none = staged.transaction.is_empty();
             staged.answer = Some((key, kept));
-            match Arc::clone(effects).commit(staged).await {
-                Ok(committed) => {
+            let commit = timeout(limit, Arc::clone(effects).commit(staged)).await;
+            let Ok(committed) = commit else {
+                let reason =
+                    "its effects weren't committed within `limits.timeout`, as those before them in the same bucket aren't                      either; they may come about still"
+                        .to_owned();
+                self.tell(&Outcome::Undeliverable { reason }, cost, None);
+                let text =
+                    "its effects wait for a store; send it again with the same Idempotency-Key";
+                return later(StatusCode::SERVICE_UNAVAILABLE, text);
+            };
+            match committed {
+                Ok(()) => {
+                    let committed = commits.decided.take();
                     if !none {
-                        self.tell(&Outcome::Done, cost, Some(committed));
+                        self.tell(&Outcome::Done, cost, committed);
                     }
                     return response;
                 }
@@ -491,7 +520,7 @@ impl Engine {
         let Ok(Ok(permit)) = waiting.await else {
             return busy(format!(
                 "{} requests run already, as many as `limits.concurrency` allows, and none ended in time",
-                function.limits.concurrency
+                function.concurrency
             ));
         };
         let entry = match function.entry(&self.loader).await {
@@ -531,8 +560,13 @@ impl Engine {
             watch,
         } = begun;
         store.data_mut().committing = commits.as_ref().map(|commits| {
-            let function = Arc::from(function.name.as_str());
-            Committing::new(Arc::clone(&commits.effects), function, commits.when)
+            let Commits {
+                effects,
+                decided,
+                when,
+                ..
+            } = commits.clone();
+            Committing::new(effects, decided, Arc::from(function.name.as_str()), when)
         });
         // Also where the client goes away in the middle.
         let logged = Logged {
@@ -579,10 +613,12 @@ impl Engine {
         let committing = store.data_mut().committing.take();
         let Done {
             committed,
+            due,
             waiting,
             none,
             wanted,
         } = committing.map(Committing::finish).unwrap_or_default();
+        let trouble = std::mem::take(&mut store.data_mut().context.trouble).into_reason();
         function.likely.learn(store.data().limiter.wanted(), wanted);
         let answer = ended(called, store.data());
         let answer = answer.map_err(|cut| explain(cut, began, &function, store.data()));
@@ -598,11 +634,22 @@ impl Engine {
         if let Some(commits) = &commits {
             let mut left = commits.left();
             left.none = none && answer.is_ok();
-            left.committed = committed.is_some();
+            left.at_head = match (&committed, &answer) {
+                (Some(_), _) => AtHead::Committed,
+                (None, Err(Outcome::Limit(Limit::Deadline { .. }))) if due => AtHead::Unsure,
+                (None, _) => AtHead::Nothing,
+            };
         }
         match (&answer, committed) {
             // It is tried again, or told as what comes of it.
-            (Err(Outcome::Conflict { .. }), _) | (Ok(_), None) => {}
+            (Err(Outcome::Conflict { .. }), _) => {}
+            (Ok(_), None) => {
+                // The client has the function's own words for it.
+                if let Some(reason) = trouble.filter(|_| none) {
+                    let outcome = Outcome::Fault(HostFault { reason });
+                    self.tell(&function, told, &outcome, cost(), None);
+                }
+            }
             (Err(outcome), committed) => self.tell(&function, told, outcome, cost(), committed),
             (Ok(_), committed) => self.tell(&function, told, &Outcome::Done, cost(), committed),
         }
@@ -646,8 +693,21 @@ impl Engine {
     fn tell(
         &self,
         function: &LoadedFunction,
-        Told { id, line }: Told,
+        told: Told,
         outcome: &Outcome,
+        cost: Cost,
+        committed: Option<Committed>,
+    ) {
+        let text = outcome.to_string();
+        self.write(function, told, (outcome, text), cost, committed);
+    }
+
+    /// The same, with a text for it.
+    fn write(
+        &self,
+        function: &LoadedFunction,
+        Told { id, line }: Told,
+        (outcome, text): (&Outcome, String),
         cost: Cost,
         committed: Option<Committed>,
     ) {
@@ -661,7 +721,7 @@ impl Engine {
             attempt: None,
             kind: RecordKind::Outcome {
                 outcome: outcome.clone(),
-                text: outcome.to_string(),
+                text,
                 settled: true,
                 dead: false,
                 retry_in_ms: None,
@@ -689,7 +749,7 @@ impl Drop for Logged {
 
 /// A request as the logs name it.
 #[derive(Clone)]
-struct Told {
+pub(in crate::engine) struct Told {
     id: Option<String>,
     /// Its method and path.
     line: String,

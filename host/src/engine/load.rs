@@ -200,7 +200,9 @@ pub struct LoadedFunction {
     digest: String,
     /// Loaded when first needed, where the cache says all that a start must know.
     entry: OnceCell<Entry>,
-    /// Requests at once.
+    /// How many attempts or requests run at once.
+    pub(super) concurrency: usize,
+    /// Of requests.
     pub(super) permits: Semaphore,
     /// Held by whoever makes an instance ready.
     pub(super) readying: Mutex<()>,
@@ -425,7 +427,8 @@ impl Engine {
             path: path.to_owned(),
             digest,
             entry,
-            permits: Semaphore::new(function.limits.concurrency),
+            concurrency: function.concurrency(),
+            permits: Semaphore::new(function.concurrency()),
             readying: Mutex::new(()),
             asks_at_start: AtomicBool::new(false),
         });

@@ -391,7 +391,7 @@ impl Events {
 
     /// What `recover` left, with the buckets that it changes: each is held until what concerns it is done,
     /// since that would else be carried out over newer objects.
-    pub(super) async fn finish(
+    pub async fn finish(
         self: &Arc<Self>,
         mut stop: Stop,
     ) -> Option<impl Future<Output = ()> + use<>> {

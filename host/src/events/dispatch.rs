@@ -53,7 +53,7 @@ impl Events {
             if !waits || only.is_some_and(|only| only != function.name) {
                 continue;
             }
-            let permits = Arc::new(Semaphore::new(function.limits.concurrency));
+            let permits = Arc::new(Semaphore::new(function.concurrency()));
             let wake = self.wake.get(&function.name).map(Arc::clone);
             let (idle, given) = Idle::new(
                 &function,

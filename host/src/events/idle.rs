@@ -40,7 +40,7 @@ impl Idle {
         wake: Arc<Notify>,
     ) -> (Self, mpsc::Receiver<Given>) {
         // Each that is given has a permit.
-        let (given, receiver) = mpsc::channel(function.limits.concurrency);
+        let (given, receiver) = mpsc::channel(function.concurrency());
         let idle = Self {
             clock,
             permits: Arc::clone(permits),

@@ -13,7 +13,7 @@ use crate::ports::{
 
 #[async_trait]
 impl Effects for Events {
-    async fn commit(self: Arc<Self>, effects: RequestEffects) -> Result<Committed, Outcome> {
+    async fn commit(self: Arc<Self>, effects: RequestEffects) -> Result<(), Outcome> {
         let under_way = Arc::clone(&self.requests).read_owned().await;
         // One that is given up while it waits for its buckets has done nothing.
         let locked = self.locks.lock(std::iter::once(&effects.transaction)).await;
@@ -45,12 +45,13 @@ impl Events {
     }
 
     /// The buckets that it changes are locked.
-    async fn commit_request(&self, effects: RequestEffects) -> Result<Committed, Outcome> {
+    async fn commit_request(&self, effects: RequestEffects) -> Result<(), Outcome> {
         let RequestEffects {
             function,
             transaction,
             reserved,
             answer,
+            witness,
         } = effects;
         let origin = Origin {
             function: function.to_string(),
@@ -91,12 +92,13 @@ impl Events {
             }
         };
         discards.into_iter().for_each(Discard::keep);
+        witness.committed(Committed { outputs, published });
         if let Some(mut intent) = intent {
             intent.seq = seq;
             self.apply(intent).await;
         }
         drop(reserved);
-        Ok(Committed { outputs, published })
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What becomes of the effects of requests.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,11 +17,11 @@ pub type AnswerKey = [u8; 32];
 #[async_trait]
 pub trait Effects: Send + Sync + 'static {
     /// Commits all of it, with the answer that is to be remembered, or nothing. On return it is visible. Goes on where
-    /// it isn't waited for any more.
+    /// it isn't waited for any more, and has its witness hear what was committed.
     ///
     /// # Errors
     /// What the request comes to where it can't be committed: a conflict is to be tried again.
-    async fn commit(self: Arc<Self>, effects: RequestEffects) -> Result<Committed, Outcome>;
+    async fn commit(self: Arc<Self>, effects: RequestEffects) -> Result<(), Outcome>;
 
     /// The answer that is remembered under a key.
     ///
@@ -40,6 +41,14 @@ pub struct RequestEffects {
     pub reserved: Reserved,
     /// The answer, where a repeat of the request is to have the same.
     pub answer: Option<(AnswerKey, KeptAnswer)>,
+    /// Who hears of it.
+    pub witness: Arc<dyn Witness>,
+}
+
+/// Hears what was committed of a request, also where nobody waits for that any more.
+pub trait Witness: fmt::Debug + Send + Sync + 'static {
+    /// All of it is decided.
+    fn committed(&self, committed: Committed);
 }
 
 /// What was committed, for people.

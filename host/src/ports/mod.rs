@@ -19,7 +19,7 @@ pub use crate::guard::visible;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use budget::{Budget, MemoryUse, Share};
 pub use counted::Counted;
-pub use effects::{AnswerKey, Committed, Effects, Field, KeptAnswer, RequestEffects};
+pub use effects::{AnswerKey, Committed, Effects, Field, KeptAnswer, RequestEffects, Witness};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC, TOLD};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{

@@ -101,9 +101,9 @@ impl HttpTrigger {
         let listener = listener
             .await
             .map_err(|error| ListenError::Address { address, error })?;
-        // Once for its turn, and once for itself.
+        // Once each for its body, its turn, itself, and what it commits.
         let longest = manifest.functions.iter();
-        let longest = longest.map(|function| function.limits.timeout.0.saturating_mul(2));
+        let longest = longest.map(|function| function.limits.timeout.0.saturating_mul(4));
         let longest = longest.chain((!ingresses.is_empty()).then_some(ingress::BODY));
         let ids = Ids::new(&clock);
         let access = Access { journal, clock };

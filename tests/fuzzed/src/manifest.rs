@@ -146,7 +146,7 @@ fn woken(manifest: &Manifest, by: impl Fn(&Function) -> bool) -> Vec<String> {
 fn check_values(manifest: &Manifest, function: &Function) {
     let limits = &function.limits;
     assert!((1 << 16..=4 << 30).contains(&limits.memory.0));
-    assert!(limits.fuel > 0 && (1..=10_000).contains(&limits.concurrency));
+    assert!(limits.fuel > 0 && (1..=10_000).contains(&function.concurrency()));
     assert!(limits.staging <= manifest.queue.max_staging);
     assert!(function.retry.attempts > 0);
     assert!(function.retry.backoff.first <= function.retry.backoff.longest);

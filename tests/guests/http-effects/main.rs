@@ -31,7 +31,15 @@ impl wasip2::exports::http::incoming_handler::Guest for Effects {
             OutgoingBody::finish(body, None).unwrap();
             return;
         }
-        let text = work::work(&read(&request)).unwrap();
+        let worked = work::work(&read(&request));
+        if path == "/try" {
+            match worked {
+                Ok(text) => answer(out, 201, &text),
+                Err(error) => answer(out, 422, &error.to_string()),
+            }
+            return;
+        }
+        let text = worked.unwrap();
         match path.as_str() {
             "/work" => answer(out, 201, &text),
             "/refuse" => answer(out, 422, &text),
@@ -43,13 +51,39 @@ impl wasip2::exports::http::incoming_handler::Guest for Effects {
                 panic!("after the answer");
             }
             "/large" => answer(out, 201, &"x".repeat(2 << 20)),
-            "/slow" => {
-                println!("slow");
-                std::thread::sleep(std::time::Duration::from_secs(2));
+            "/none" => answer(out, 204, ""),
+            "/unchanged" => answer(out, 304, ""),
+            "/trailers" => {
+                let announced = Fields::new();
+                announced.append("trailer", b"x-last").unwrap();
+                let (body, stream) = begin(out, announced, 201);
+                stream.blocking_write_and_flush(text.as_bytes()).unwrap();
+                drop(stream);
+                let trailers = Fields::new();
+                trailers.append("x-last", b"word").unwrap();
+                OutgoingBody::finish(body, Some(trailers)).unwrap();
+            }
+            "/same" => answer(out, 201, &work::same().unwrap()),
+            "/held" => {
+                println!("held");
+                wait();
                 answer(out, 201, &text);
+            }
+            "/held-midway" => {
+                let (body, stream) = start(out, 201);
+                stream.blocking_write_and_flush(text.as_bytes()).unwrap();
+                wait();
+                drop(stream);
+                OutgoingBody::finish(body, None).unwrap();
             }
             path => panic!("{path}"),
         }
+    }
+}
+
+fn wait() {
+    while !work::may_go_on().unwrap() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 
@@ -60,6 +94,10 @@ fn start(out: ResponseOutparam, status: u16) -> (OutgoingBody, OutputStream) {
     if status == 400 {
         headers.append("kinglet-effects", b"none").unwrap();
     }
+    begin(out, headers, status)
+}
+
+fn begin(out: ResponseOutparam, headers: Fields, status: u16) -> (OutgoingBody, OutputStream) {
     let response = OutgoingResponse::new(headers);
     response.set_status_code(status).unwrap();
     let body = response.body().unwrap();

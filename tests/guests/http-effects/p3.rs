@@ -34,7 +34,14 @@ impl wasip3::exports::http::handler::Guest for Effects {
             });
             return Ok(response);
         }
-        let text = work::work(&read(request).await).unwrap();
+        let worked = work::work(&read(request).await);
+        if path == "/try" {
+            return Ok(match worked {
+                Ok(text) => answer(201, text),
+                Err(error) => answer(422, error.to_string()),
+            });
+        }
+        let text = worked.unwrap();
         Ok(match path.as_str() {
             "/work" => answer(201, text),
             "/refuse" => answer(422, text),
@@ -50,13 +57,31 @@ impl wasip3::exports::http::handler::Guest for Effects {
                 response
             }
             "/large" => answer(201, "x".repeat(2 << 20)),
-            "/slow" => {
-                println!("slow");
-                monotonic_clock::wait_for(2_000 * MS).await;
+            "/none" => empty(204),
+            "/unchanged" => empty(304),
+            "/trailers" => trailers(text),
+            "/same" => answer(201, work::same().unwrap()),
+            "/held" => {
+                println!("held");
+                wait().await;
                 answer(201, text)
+            }
+            "/held-midway" => {
+                let (response, mut body) = start(201);
+                spawn_local(async move {
+                    body.write_all(text.into_bytes()).await;
+                    wait().await;
+                });
+                response
             }
             path => panic!("{path}"),
         })
+    }
+}
+
+async fn wait() {
+    while !work::may_go_on().unwrap() {
+        monotonic_clock::wait_for(5 * MS).await;
     }
 }
 
@@ -78,6 +103,30 @@ fn answer(status: u16, text: String) -> Response {
     let (response, mut body) = start(status);
     spawn_local(async move {
         body.write_all(text.into_bytes()).await;
+    });
+    response
+}
+
+fn empty(status: u16) -> Response {
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    let (response, _) = Response::new(Fields::new(), None, trailers);
+    response.set_status_code(status).unwrap();
+    response
+}
+
+fn trailers(text: String) -> Response {
+    let (last, trailers) = wit_future::new(|| Ok(None));
+    let (mut body, contents) = wit_stream::new();
+    let announced = Fields::new();
+    announced.append("trailer", b"x-last").unwrap();
+    let (response, _) = Response::new(announced, Some(contents), trailers);
+    response.set_status_code(201).unwrap();
+    spawn_local(async move {
+        body.write_all(text.into_bytes()).await;
+        drop(body);
+        let fields = Fields::new();
+        fields.append("x-last", b"word").unwrap();
+        let _ = last.write(Ok(Some(fields))).await;
     });
     response
 }

@@ -13,6 +13,21 @@ pub fn work(body: &[u8]) -> Result<String, Error> {
     Ok(text)
 }
 
+/// Writes the one object of this name as well.
+pub fn same() -> Result<String, Error> {
+    Bucket::open("out")?.put("same.txt", "same", "text/plain")?;
+    Ok("same".to_owned())
+}
+
+/// Whether the tests let it go on: they put an object into the bucket `gate`.
+pub fn may_go_on() -> Result<bool, Error> {
+    match Bucket::open("gate")?.head("open") {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Tries to do it when it is too late.
 pub fn late() -> String {
     let published = Topic::open("done").and_then(|topic| topic.publish("late"));

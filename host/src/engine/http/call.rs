@@ -19,7 +19,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use super::body::{Written, bounded};
-use super::effects::{EFFECTS, at_head, has_none, note};
+use super::effects::{EFFECTS, Said, at_head};
 use super::request::RequestBody;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::state::State;
@@ -191,16 +191,15 @@ pub(super) async fn handler(
     let run = store.run_concurrent(async |accessor| {
         let mut response = match service.handle(accessor, request).await? {
             Ok(response) => {
-                let none = has_none(response.status, &response.headers);
-                let due = accessor.with(|mut store| at_head(store.data_mut(), none));
+                let said = Said::of(response.status, &response.headers);
+                let due = accessor.with(|mut store| at_head(store.data_mut(), said));
                 if let Some(due) = due {
-                    let committed = due.commit().await?;
-                    accessor.with(|mut store| note(store.data_mut(), committed));
+                    due.commit().await?;
                 }
                 accessor.with(|store| response.into_http(store, received))?
             }
             Err(code) => {
-                let _ = accessor.with(|mut store| at_head(store.data_mut(), true));
+                let _ = accessor.with(|mut store| at_head(store.data_mut(), Said::Nothing));
                 let _ = head.send(Err(format!("{code:?}")));
                 // An instance with tasks left must not have another request.
                 poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;

@@ -1,6 +1,7 @@
 //! What a request stages is committed before its answer's head leaves.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use thiserror::Error;
@@ -10,17 +11,21 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, HostResponseOutparam as _};
 use wasmtime_wasi_http::p2::types::{HostOutgoingResponse, HostResponseOutparam};
 
+use super::Told;
 use crate::capabilities::Staged;
+use crate::engine::Engine;
+use crate::engine::load::LoadedFunction;
 use crate::engine::state::State;
-use crate::ports::{Committed, Effects, Outcome, RequestEffects};
+use crate::ports::{Committed, Cost, Effects, Outcome, RequestEffects, Witness};
 
 /// What becomes of what one request stages.
 pub(in crate::engine) struct Committing {
     effects: Arc<dyn Effects>,
     function: Arc<str>,
     when: When,
-    /// What was committed at its head.
-    committed: Option<Committed>,
+    decided: Arc<Decided>,
+    /// Whether its effects' time has come.
+    due: bool,
     /// What waits for the end of its answer.
     waiting: Option<RequestEffects>,
     /// Whether its answer has none.
@@ -41,7 +46,10 @@ pub(in crate::engine) enum When {
 /// What came of a request's effects.
 #[derive(Default)]
 pub(in crate::engine) struct Done {
+    /// What was committed at the head.
     pub committed: Option<Committed>,
+    /// Whether a commit was begun.
+    pub due: bool,
     /// To be committed with the answer.
     pub waiting: Option<RequestEffects>,
     /// Whether its answer has none.
@@ -54,6 +62,65 @@ pub(in crate::engine) struct Done {
 #[error("{0}")]
 pub(in crate::engine) struct NotCommitted(pub Outcome);
 
+/// What was decided of one attempt's effects. It goes into the journal with the attempt's outcome. Where that is written already, or
+/// never will be, as when the client went away, it is told once the last one lets go of it.
+pub(in crate::engine) struct Decided {
+    engine: Arc<Engine>,
+    function: Arc<LoadedFunction>,
+    told: Told,
+    committed: Mutex<Option<Committed>>,
+}
+
+impl Decided {
+    pub fn new(engine: Arc<Engine>, function: Arc<LoadedFunction>, told: Told) -> Self {
+        Self {
+            engine,
+            function,
+            told,
+            committed: Mutex::default(),
+        }
+    }
+
+    /// What was committed, for whoever tells it.
+    pub fn take(&self) -> Option<Committed> {
+        self.committed().take()
+    }
+
+    fn committed(&self) -> MutexGuard<'_, Option<Committed>> {
+        self.committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Witness for Decided {
+    fn committed(&self, committed: Committed) {
+        *self.committed() = Some(committed);
+    }
+}
+
+impl Drop for Decided {
+    fn drop(&mut self) {
+        if let Some(committed) = self.take() {
+            let text = "done, though nobody waited for the answer any more".to_owned();
+            let (told, cost) = (self.told.clone(), Cost::default());
+            self.engine.write(
+                &self.function,
+                told,
+                (&Outcome::Done, text),
+                cost,
+                Some(committed),
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Decided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decided").finish_non_exhaustive()
+    }
+}
+
 /// Effects whose time has come.
 pub(super) struct Due {
     effects: Arc<dyn Effects>,
@@ -61,12 +128,18 @@ pub(super) struct Due {
 }
 
 impl Committing {
-    pub fn new(effects: Arc<dyn Effects>, function: Arc<str>, when: When) -> Self {
+    pub fn new(
+        effects: Arc<dyn Effects>,
+        decided: Arc<Decided>,
+        function: Arc<str>,
+        when: When,
+    ) -> Self {
         Self {
             effects,
+            decided,
+            due: false,
             function,
             when,
-            committed: None,
             waiting: None,
             none: false,
             wanted: 0,
@@ -75,7 +148,8 @@ impl Committing {
 
     pub fn finish(self) -> Done {
         Done {
-            committed: self.committed,
+            committed: self.decided.take(),
+            due: self.due,
             waiting: self.waiting,
             none: self.none,
             wanted: self.wanted,
@@ -84,16 +158,22 @@ impl Committing {
 }
 
 impl Due {
-    pub async fn commit(self) -> wasmtime::Result<Committed> {
+    pub async fn commit(self) -> wasmtime::Result<()> {
         let committed = self.effects.commit(self.staged).await;
         committed.map_err(|outcome| NotCommitted(outcome).into())
     }
 }
 
 /// The guest has said its answer's head: nothing more is staged from now on. Returns what is to be committed before the
-/// head leaves: nothing of an answer that has no effects.
-pub(super) fn at_head(state: &mut State, none: bool) -> Option<Due> {
+/// head leaves: nothing of an answer that has no effects. That is one of a failure, or none that the guest gave, or one that says
+/// so, or that calls the request wrong when a store had failed the guest: whoever sends it again must find it as it was.
+pub(super) fn at_head(state: &mut State, said: Said) -> Option<Due> {
     let committing = state.committing.as_mut()?;
+    let none = match said {
+        Said::Nothing => true,
+        Said::Wrong => state.context.trouble.is_met(),
+        Said::Answer => false,
+    };
     let Staged {
         shared, reserved, ..
     } = state.context.staging.seal();
@@ -107,13 +187,17 @@ pub(super) fn at_head(state: &mut State, none: bool) -> Option<Due> {
         transaction: shared,
         reserved,
         answer: None,
+        witness: Arc::clone(&committing.decided) as Arc<dyn Witness>,
     };
     match committing.when {
         When::Head if staged.transaction.is_empty() => None,
-        When::Head => Some(Due {
-            effects: Arc::clone(&committing.effects),
-            staged,
-        }),
+        When::Head => {
+            committing.due = true;
+            Some(Due {
+                effects: Arc::clone(&committing.effects),
+                staged,
+            })
+        }
         When::End => {
             committing.waiting = Some(staged);
             None
@@ -121,20 +205,31 @@ pub(super) fn at_head(state: &mut State, none: bool) -> Option<Due> {
     }
 }
 
-/// Notes what was committed.
-pub(super) fn note(state: &mut State, committed: Committed) {
-    if let Some(committing) = &mut state.committing {
-        committing.committed = Some(committed);
-    }
-}
-
 /// The header by which an answer that is none of a failure says that it has no effects, as `kinglet-effects: none`. It isn't
 /// sent on.
 pub(super) const EFFECTS: HeaderName = HeaderName::from_static("kinglet-effects");
 
-/// Whether an answer of this head has no effects.
-pub(super) fn has_none(status: StatusCode, headers: &HeaderMap) -> bool {
-    status.is_informational() || status.is_server_error() || headers.contains_key(EFFECTS)
+/// What an answer says by its head of its effects.
+#[derive(Clone, Copy)]
+pub(super) enum Said {
+    /// That it has none.
+    Nothing,
+    /// That the request is wrong.
+    Wrong,
+    /// That the request was taken as it is.
+    Answer,
+}
+
+impl Said {
+    pub fn of(status: StatusCode, headers: &HeaderMap) -> Self {
+        if status.is_informational() || status.is_server_error() || headers.contains_key(EFFECTS) {
+            Self::Nothing
+        } else if status.is_client_error() {
+            Self::Wrong
+        } else {
+            Self::Answer
+        }
+    }
 }
 
 type Answer = Result<Resource<HostOutgoingResponse>, ErrorCode>;
@@ -155,17 +250,16 @@ fn set<'a>(
     (out, answer): (Resource<HostResponseOutparam>, Answer),
 ) -> Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a> {
     Box::new(async move {
-        let none = match &answer {
+        let said = match &answer {
             Ok(response) => {
                 let http = store.data_mut().http();
                 let response = http.table.get(response)?;
-                has_none(response.status, &response.headers)
+                Said::of(response.status, &response.headers)
             }
-            Err(_) => true,
+            Err(_) => Said::Nothing,
         };
-        if let Some(due) = at_head(store.data_mut(), none) {
-            let committed = due.commit().await?;
-            note(store.data_mut(), committed);
+        if let Some(due) = at_head(store.data_mut(), said) {
+            due.commit().await?;
         }
         store.data_mut().http().set(out, answer)
     })

@@ -7,8 +7,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Either, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
 use thiserror::Error;
 
 use crate::ports::{AnswerKey, Field, KeptAnswer, ResponseBody};
@@ -157,14 +159,14 @@ fn fields(fields: &[Field]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
 }
 
 fn body_of(body: Bytes, trailers: &[Field]) -> ResponseBody {
-    let body = Full::new(body);
     if trailers.is_empty() {
-        return Either::Left(body);
+        return Either::Left(Full::new(body));
     }
-    let trailers = fields(trailers).collect();
-    let body = body.map_err(|never| match never {});
-    let body = body.with_trailers(std::future::ready(Some(Ok(trailers))));
-    Either::Right(body.boxed_unsync())
+    // Without a length: HTTP/1.1 has trailers behind chunks alone.
+    let trailers = Frame::trailers(fields(trailers).collect());
+    let frames = (!body.is_empty()).then(|| Frame::data(body));
+    let frames = frames.into_iter().chain([trailers]).map(Ok);
+    Either::Right(StreamBody::new(stream::iter(frames)).boxed_unsync())
 }
 
 #[cfg(test)]
