@@ -139,10 +139,7 @@ fn cargo_component_builds_it_too() {
         eprintln!("skipped: cargo-component isn't installed; `cargo xtask test --full` does it");
         return;
     }
-    let app = made("from-component", "object-created");
-    cargo(&app.path(""), &["component", "build", "--release"]).expect(0);
-    let component = tmp().join("new/wasm32-wasip1/release/from_component.wasm");
-    std::fs::copy(component, app.path("from-component.wasm")).unwrap();
+    let app = with_component("from-component", "object-created");
     let checked = app.kinglet(&["check", "--json"]).expect(0).json();
     assert!(
         checked[0]["imports"]
@@ -159,4 +156,19 @@ fn cargo_component_builds_it_too() {
         r#"{"bytes":4,"text":true,"lines":1}"#
     );
     host.stop();
+
+    let app = with_component("web-component", "http");
+    let host = up(&app);
+    expect(&get(&host, "/fahrenheit/21.5"), "200", "70.7\n");
+    host.stop();
+}
+
+/// A function that `cargo component` built.
+fn with_component(name: &str, kind: &str) -> App {
+    let app = made(name, kind);
+    cargo(&app.path(""), &["component", "build", "--release"]).expect(0);
+    let file = format!("new/wasm32-wasip1/release/{}.wasm", name.replace('-', "_"));
+    let built = app.path(&format!("{name}.wasm"));
+    std::fs::copy(tmp().join(file), built).unwrap();
+    app
 }

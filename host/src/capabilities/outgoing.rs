@@ -5,7 +5,7 @@ mod connect;
 mod fetch;
 
 use std::error::Error;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use http::{HeaderMap, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -143,28 +144,46 @@ impl Requests {
             });
             let count = counting(Arc::clone(&calls), HttpError::HttpRequestBodySize);
             let count = within(told_length(request.headers()), count);
-            let request = request.map(|body| Counted { body, count }.boxed_unsync());
+            let mut request = request.map(|body| Counted { body, count }.boxed_unsync());
+            let mut connection = capture_connection(&mut request);
+            let connected = async move { drop(connection.wait_for_connection_metadata().await) };
             let responding = outgoing.client.request(request);
-            // The attempt's own deadline is over all of it.
-            let response = match options.first_byte_timeout {
-                Some(first) => timeout(first.saturating_add(connect::CONNECT), responding)
-                    .await
-                    .map_err(|_| HttpError::ConnectionReadTimeout)?,
-                None => responding.await,
-            };
-            let response = response.map_err(code)?.map(|body| {
-                let body = Paced {
-                    body,
-                    between: options.between_bytes_timeout,
-                    late: None,
-                };
-                let count = counting(calls, HttpError::HttpResponseBodySize);
-                Counted { body, count }.boxed_unsync()
-            });
+            let response = answered(responding, connected, &options)
+                .await?
+                .map(|body| {
+                    let body = Paced {
+                        body,
+                        between: options.between_bytes_timeout,
+                        late: None,
+                    };
+                    let count = counting(calls, HttpError::HttpResponseBodySize);
+                    Counted { body, count }.boxed_unsync()
+                });
             let io: Box<dyn Future<Output = _> + Send> = Box::new(std::future::ready(Ok(())));
             Ok((response, io))
         }
     }
+}
+
+/// Waits for a response's head: as long as the guest says for the connection, and as long as it says after that. The
+/// attempt's own deadline is over all of it.
+async fn answered(
+    responding: impl Future<Output = Result<Response<Incoming>, legacy::Error>>,
+    connected: impl Future<Output = ()>,
+    options: &RequestOptions,
+) -> Result<Response<Incoming>, HttpError> {
+    let mut responding = pin!(responding);
+    let connecting = timeout(options.connect_timeout.unwrap_or(Duration::MAX), connected);
+    tokio::select! {
+        biased;
+        // It failed, where it didn't connect.
+        response = &mut responding => return response.map_err(code),
+        connected = connecting => connected.map_err(|_| HttpError::ConnectionTimeout)?,
+    }
+    let first = options.first_byte_timeout.unwrap_or(Duration::MAX);
+    let response = timeout(first, responding).await;
+    let response = response.map_err(|_| HttpError::ConnectionReadTimeout)?;
+    response.map_err(code)
 }
 
 /// What the guest is told of a request that wasn't answered.

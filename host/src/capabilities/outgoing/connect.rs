@@ -29,7 +29,7 @@ use crate::config::Destination;
 use crate::guard::{self, Guard};
 
 /// How long a connection may take to be there, with TLS.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Why a connection isn't made.
 #[derive(Debug, Error)]
