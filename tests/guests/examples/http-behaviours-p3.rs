@@ -47,6 +47,7 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
             "/at-once" => at_once(authority).await,
             "/large" => large(authority).await,
             "/large-both" => large_both(authority).await,
+            "/growing" => growing(authority).await,
             "/trailers" => trailers(authority).await,
             "/no-trailers" => no_trailers(authority).await,
             "/get" => vec![outcome(client::send(get(authority, "/")).await).await],
@@ -58,6 +59,7 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
             "/rest" => return Ok(rest(request).await),
             "/large-head" => return Ok(large_head()),
             "/bodyless" => return Ok(bodyless()),
+            "/broken" => return Ok(broken()),
             "/told" => return Ok(told(1, Some(8 << 10))),
             "/told-short" => return Ok(told(1, Some(10_000))),
             "/told-large" => return Ok(told(4_096, None)),
@@ -495,6 +497,28 @@ async fn large_both(authority: &str) -> Vec<String> {
     vec![format!("{} {whole} {}", came.len(), ended(end.await))]
 }
 
+/// Pieces that grow until one isn't taken whole: what was taken comes back.
+async fn growing(authority: &str) -> Vec<String> {
+    let mut post = post(authority, "/echo", Fields::new());
+    let sending = spawn_local(client::send(post.request));
+    let (mut taken, mut size) = (Vec::new(), 1);
+    loop {
+        let piece: Vec<u8> = (0..).flat_map(piece).skip(taken.len()).take(size).collect();
+        let (_, left) = post.body.write(piece.clone()).await;
+        let left = left.remaining();
+        taken.extend(piece.into_iter().take(size - left));
+        if left > 0 {
+            break;
+        }
+        size *= 2;
+        assert!(size < 32 << 20, "there is no end to what it takes");
+    }
+    drop((post.body, post.trailers));
+    let (body, end) = consume(sending.await.unwrap().unwrap());
+    let whole = read(body).await == taken;
+    vec![format!("{whole} {}", ended(end.await))]
+}
+
 /// No two look the same.
 fn piece(number: usize) -> Vec<u8> {
     format!("{number:08}").repeat(512).into_bytes()
@@ -681,6 +705,20 @@ fn bodyless() -> Response {
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (response, _) = Response::new(Fields::new(), None, trailers);
     response.set_status_code(202).unwrap();
+    response
+}
+
+/// An answer that the function calls broken once some of it is written.
+fn broken() -> Response {
+    let (mut body, contents) = wit_stream::new();
+    let (trailers, end) = wit_future::new(|| Ok(None));
+    let (response, _) = Response::new(Fields::new(), Some(contents), end);
+    spawn_local(async move {
+        body.write_all(vec![b'x'; 1 << 20]).await;
+        drop(body);
+        let error = ErrorCode::InternalError(Some("no more".to_owned()));
+        let _ = trailers.write(Err(error)).await;
+    });
     response
 }
 
