@@ -10,7 +10,7 @@ use crate::host::{Host, text};
 use crate::http::{PROBES, address, connect, expect, get, probe_within, send, up};
 
 /// Limits for much to do.
-const WIDE: &str = r#"memory = "64MiB", timeout = "5min", fuel = 100_000_000_000, host-calls = "8GiB", request = "4GiB", response = "4GiB""#;
+pub const WIDE: &str = r#"memory = "64MiB", timeout = "5min", fuel = 100_000_000_000, host-calls = "8GiB", request = "4GiB", response = "4GiB""#;
 
 /// What curl says, without a word of its own; its exit status is as it is to be.
 fn curl_ends(code: i32, host: &Host, args: &[&str], path: &str) -> String {

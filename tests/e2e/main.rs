@@ -26,6 +26,7 @@ mod hostile;
 mod http;
 mod http2;
 mod http_behaviours;
+mod http_behaviours_p3;
 mod http_clients;
 mod http_effects;
 mod http_elsewhere;
