@@ -2,6 +2,7 @@
 
 mod body;
 mod call;
+mod consume;
 mod effects;
 mod keyed;
 mod request;
@@ -20,11 +21,12 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use wasmtime::component::Linker;
 
 use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
 pub(super) use self::call::RequestBroken;
 use self::call::{Breach, Head, Reply};
-pub(super) use self::effects::{Committing, NotCommitted, link};
+pub(super) use self::effects::{Committing, NotCommitted};
 use self::effects::{Decided, Done, When};
 pub(super) use self::keyed::Keys;
 use self::request::{NotKept, Repeatable, RequestBody};
@@ -34,6 +36,7 @@ use super::explain::{ended, explain};
 use super::instance::{Exports, Instance};
 use super::invoke::{Begun, arm, within};
 use super::load::LoadedFunction;
+use super::state::State;
 use super::sweep::Used;
 use crate::capabilities::{GuestLog, LogScope};
 use crate::ports::{
@@ -58,6 +61,18 @@ pub(super) const BODIES: u64 = 128 << 20;
 const REMEMBERED: usize = 1 << 20;
 /// Before a request in conflict is tried again: at most so long.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Puts functions of ours in the place of some of wasmtime's.
+pub(super) fn link(linker: &mut Linker<State>, concurrent: bool) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    effects::link(linker)?;
+    call::link(linker)?;
+    if concurrent {
+        consume::link(linker)?;
+    }
+    linker.allow_shadowing(false);
+    Ok(())
+}
 
 impl HttpHandler for Engine {
     async fn respond(

@@ -160,12 +160,12 @@ pub(super) fn linker(
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     capabilities::add_to_linker(&mut linker)?;
     random::link(&mut linker, Version::Two)?;
-    super::http::link(&mut linker)?;
     if concurrent {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         random::link(&mut linker, Version::Three)?;
         capabilities::add_concurrent_to_linker(&mut linker)?;
     }
+    super::http::link(&mut linker, concurrent)?;
     Ok(linker)
 }

@@ -192,6 +192,11 @@ impl WasiHttpHooks for Hooks {
         }
     }
 
+    /// Our client does it. In the guest's fields it could be what is too much.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK
     }

@@ -11,9 +11,10 @@ use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::{Notify, oneshot};
-use wasmtime::Store;
+use wasmtime::component::{Linker, Resource};
+use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::p2::bindings::Proxy;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, IoError, Scheme};
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
@@ -187,7 +188,10 @@ pub(super) async fn handler(
     let calls = Arc::clone(&store.data().context.calls);
     let request = request.map(|body| reply.carried(body, Arc::clone(&calls)));
     let Reply { head, limit, .. } = reply;
-    let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    let (request, _) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    let (sender, sent) = oneshot::channel();
+    // The guest is told how its answer's body got on.
+    let sent = async { sent.await.map_err(|_| HttpError::ConnectionTerminated) };
     let run = store.run_concurrent(async |accessor| {
         let mut response = match service.handle(accessor, request).await? {
             Ok(response) => {
@@ -196,7 +200,7 @@ pub(super) async fn handler(
                 if let Some(due) = due {
                     due.commit().await?;
                 }
-                accessor.with(|store| response.into_http(store, received))?
+                accessor.with(|store| response.into_http(store, sent))?
             }
             Err(code) => {
                 let _ = accessor.with(|mut store| at_head(store.data_mut(), Said::Nothing));
@@ -210,7 +214,7 @@ pub(super) async fn handler(
         response.headers_mut().remove(EFFECTS);
         let response = response.map(|body| {
             let body = body.map_err(|error| broken(&error)).boxed_unsync();
-            let reader = Some(reader);
+            let reader = Some((reader, sender));
             let body = Read { body, reader }.boxed_unsync();
             bounded(body, limit, calls)
         });
@@ -221,6 +225,34 @@ pub(super) async fn handler(
         Ok(())
     });
     run.await?
+}
+
+/// Puts ours in the place of wasmtime's `http-error-code`, which knows its own errors no more where they are those of bodies.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker
+        .instance("wasi:http/types@0.2.12")?
+        .func_wrap("http-error-code", error_code)
+}
+
+fn error_code(
+    mut store: StoreContextMut<'_, State>,
+    (error,): (Resource<IoError>,),
+) -> wasmtime::Result<(Option<ErrorCode>,)> {
+    let http = store.data_mut().http();
+    let error = http.table.get(&error)?;
+    if let Some(code) = error.downcast_ref::<ErrorCode>() {
+        return Ok((Some(code.clone()),));
+    }
+    let code = error.downcast_ref().map(|error| match error {
+        HttpError::HttpRequestBodySize(bytes) => ErrorCode::HttpRequestBodySize(*bytes),
+        HttpError::HttpResponseBodySize(bytes) => ErrorCode::HttpResponseBodySize(*bytes),
+        HttpError::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
+        HttpError::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        HttpError::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        HttpError::Hyper(_) | HttpError::HttpProtocolError => ErrorCode::HttpProtocolError,
+        other => ErrorCode::InternalError(Some(format!("{other:?}"))),
+    });
+    Ok((code,))
 }
 
 fn is_secure(request: &Request<RequestBody>) -> bool {
@@ -255,10 +287,10 @@ fn broken(error: &dyn std::fmt::Debug) -> BrokenOff {
     }
 }
 
-/// A body that says when it is read to its end, or isn't read any more.
+/// A body that says when it isn't read any more, and when it was read to its end.
 struct Read {
     body: Written,
-    reader: Option<oneshot::Sender<()>>,
+    reader: Option<(oneshot::Sender<()>, oneshot::Sender<()>)>,
 }
 
 impl Body for Read {
@@ -273,8 +305,12 @@ impl Body for Read {
             return Poll::Ready(None);
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(None | Some(Err(_))) = polled {
-            self.reader = None;
+        match &polled {
+            Poll::Ready(None) => {
+                let _ = self.reader.take().map(|(_, whole)| whole.send(()));
+            }
+            Poll::Ready(Some(Err(_))) => self.reader = None,
+            _ => {}
         }
         polled
     }

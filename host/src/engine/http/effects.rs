@@ -236,13 +236,10 @@ type Answer = Result<Resource<HostOutgoingResponse>, ErrorCode>;
 
 /// Puts a function that commits first in the place of wasmtime's `response-outparam.set`. The guest waits for it, so that
 /// it learns nothing of an answer whose effects didn't come about.
-pub(in crate::engine) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker
         .instance("wasi:http/types@0.2.12")?
-        .func_wrap_async("[static]response-outparam.set", set)?;
-    linker.allow_shadowing(false);
-    Ok(())
+        .func_wrap_async("[static]response-outparam.set", set)
 }
 
 fn set<'a>(
