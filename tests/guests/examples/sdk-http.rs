@@ -1,16 +1,24 @@
 //! Does with each request what its path says, by way of the SDK: without an import that `wasmtime serve` hasn't.
 
 use std::io::{self, Read, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kinglet_sdk::http::{self, Method};
 use kinglet_sdk::{Error, Failure, Request, Response};
 
+/// The path that this instance answered before.
+static LAST: Mutex<String> = Mutex::new(String::new());
+
 #[expect(clippy::panic, reason = "a trap, which the tests see")]
 #[kinglet_sdk::http]
 fn api(request: Request) -> Result<Response, Failure> {
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = std::mem::replace(&mut *last, request.path().to_owned());
+    drop(last);
     match (request.method(), request.path()) {
         (_, "/hello") => Ok(Response::text("Hello, world!\n")),
+        (_, "/last") => Ok(Response::text(before)),
         (_, "/show") => Ok(Response::text(show(&request))),
         (_, "/json") => {
             let numbers: Vec<i64> = request.json()?;
