@@ -102,7 +102,10 @@ impl Arena {
             {
                 return;
             }
-            assert!(Instant::now() < end, "after {after} {now:?}; {before:?} before");
+            assert!(
+                Instant::now() < end,
+                "after {after} {now:?}; {before:?} before"
+            );
             thread::sleep(LOOK);
         }
     }
