@@ -38,8 +38,8 @@ impl SideBySide {
     }
 
     /// Counts one more connection, where there may be one more.
-    pub(super) fn open_connection(&self) -> bool {
-        one_more(&self.connections, CONNECTIONS)
+    pub(super) fn open_connection(self: &Arc<Self>) -> Option<Opening> {
+        one_more(&self.connections, CONNECTIONS).then(|| Opening(Some(Arc::clone(self))))
     }
 
     pub(super) fn close_connection(&self) {
@@ -56,6 +56,25 @@ impl SideBySide {
 
     pub(super) fn close_store(&self) {
         self.stores.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that is being opened, and isn't counted any more where it comes to nothing.
+#[derive(Debug)]
+pub(super) struct Opening(Option<Arc<SideBySide>>);
+
+impl Opening {
+    /// It is counted until it is closed.
+    pub fn opened(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(of) = &self.0 {
+            of.close_connection();
+        }
     }
 }
 
@@ -95,15 +114,19 @@ mod tests {
 
     #[test]
     fn a_store_that_is_closed_makes_room_for_another() {
-        let all = SideBySide::default();
+        let all = Arc::<SideBySide>::default();
         assert!((0..STORES).all(|_| all.open_store()));
         assert!(!all.open_store());
         all.close_store();
         assert!(all.open_store() && !all.open_store());
-        assert!((0..CONNECTIONS).all(|_| all.open_connection()));
-        assert!(!all.open_connection());
+        for _ in 0..CONNECTIONS {
+            all.open_connection().unwrap().opened();
+        }
+        assert!(all.open_connection().is_none());
         all.close_connection();
-        assert!(all.open_connection() && !all.open_connection());
+        drop(all.open_connection().unwrap());
+        all.open_connection().unwrap().opened();
+        assert!(all.open_connection().is_none());
     }
 
     #[test]

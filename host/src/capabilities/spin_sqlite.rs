@@ -14,7 +14,7 @@ use wasmtime::component::{
     StreamResult, VecBuffer,
 };
 
-use super::side_by_side::Listed;
+use super::side_by_side::{Listed, Opening};
 use super::spin_key_value::carry;
 use super::{CapabilitiesView, Context, HasCapabilities, View};
 use crate::bindings::OpenConnection;
@@ -47,17 +47,17 @@ impl Ready {
 
 impl Context {
     /// The databases, where one of this name is granted and one more connection may be open.
-    fn database(&self, name: &str) -> Result<Arc<dyn Databases>, Error> {
+    fn database(&self, name: &str) -> Result<(Arc<dyn Databases>, Opening), Error> {
         let mut granted = self.reach.grants.sqlite.iter();
         if !granted.any(|granted| granted == name) && guard::holds(Guard::Grants) {
             return Err(Error::AccessDenied);
         }
-        if !self.side_by_side.open_connection() {
-            return Err(Error::Io(
+        let opening = self.side_by_side.open_connection().ok_or_else(|| {
+            Error::Io(
                 "too many connections are open at once; drop those that aren't used".to_owned(),
-            ));
-        }
-        Ok(Arc::clone(&self.reach.databases))
+            )
+        })?;
+        Ok((Arc::clone(&self.reach.databases), opening))
     }
 }
 
@@ -65,13 +65,15 @@ impl View<'_> {
     fn opened(
         &mut self,
         connection: Result<Arc<dyn Connection>, DatabaseError>,
+        opening: Opening,
     ) -> Answer<Resource<OpenConnection>> {
         match connection {
-            Ok(connection) => Ok(Ok(self.table.push(OpenConnection { connection })?)),
-            Err(error) => {
-                self.context.side_by_side.close_connection();
-                Ok(Err(self.context.trouble.database(error)))
+            Ok(connection) => {
+                let handle = self.table.push(OpenConnection { connection })?;
+                opening.opened();
+                Ok(Ok(handle))
             }
+            Err(error) => Ok(Err(self.context.trouble.database(error))),
         }
     }
 
@@ -147,9 +149,9 @@ impl View<'_> {
     pub(super) async fn open_database(&mut self, name: &str) -> Answer<Resource<OpenConnection>> {
         self.carry(name.len()).await?;
         match self.context.database(name) {
-            Ok(databases) => {
+            Ok((databases, opening)) => {
                 let connection = databases.connect(name).await;
-                self.opened(connection)
+                self.opened(connection, opening)
             }
             Err(error) => Ok(Err(error)),
         }
@@ -210,11 +212,12 @@ impl<T: CapabilitiesView + 'static> HostConnectionWithStore<T> for HasCapabiliti
     ) -> Answer<Resource<OpenConnection>> {
         carry(accessor, database.len()).await?;
         let databases = accessor.with(|mut access| access.get().context.database(&database));
-        let connection = match databases {
-            Ok(databases) => databases.connect(&database).await,
+        let (databases, opening) = match databases {
+            Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
-        accessor.with(|mut access| access.get().opened(connection))
+        let connection = databases.connect(&database).await;
+        accessor.with(|mut access| access.get().opened(connection, opening))
     }
 
     /// As with Spin, a statement that can't be done has no rows, and its error is how they end.

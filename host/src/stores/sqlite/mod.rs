@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::OpenFlags;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::ports::{Budget, Connection, DatabaseError, Databases, Results, Share, Statement};
 pub(super) use memory::count as count_memory;
@@ -31,6 +31,9 @@ use worker::{Job, Worker};
 const PAGE_BYTES: u64 = 4_096;
 /// Beside SQLite's own, what a connection's rows take on their way to the guest.
 const ROWS_BYTES: u64 = 4 << 20;
+/// Connections to one database at once; more wait. One whose guest is gone counts until its last step is done: what
+/// guests leave behind is bounded by the databases that they were granted.
+const CONNECTIONS: usize = 16;
 /// For SQL that is nested as deep as `rules` allows.
 const STACK_BYTES: usize = 4 << 20;
 /// As guests that compute for long have it.
@@ -60,6 +63,8 @@ struct DatabaseFile {
     name: String,
     path: PathBuf,
     limits: DatabaseLimits,
+    /// Of connections.
+    permits: Arc<Semaphore>,
     /// One of the host's own, from the first use on: were the last one a guest's, its end would move the whole log into
     /// the file and remove it, for each request anew.
     keeper: Mutex<Option<rusqlite::Connection>>,
@@ -75,6 +80,7 @@ impl SqliteDatabases {
         let file = |(name, limits): (String, DatabaseLimits)| {
             let file = DatabaseFile {
                 path: folder.join(format!("{name}.db")),
+                permits: Arc::new(Semaphore::new(CONNECTIONS)),
                 keeper: Mutex::default(),
                 name: name.clone(),
                 limits,
@@ -112,6 +118,12 @@ impl Databases for SqliteDatabases {
         let Some(file) = self.files.get(name) else {
             return Err(DatabaseError::NoSuchDatabase);
         };
+        let permit = Arc::clone(&file.permits).acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(worker::BUSY, permit).await else {
+            return Err(DatabaseError::Statement(format!(
+                "{CONNECTIONS} other connections to the database are open; try again"
+            )));
+        };
         let mut share = Share::none(&self.budget);
         if !share.cover(file.limits.memory.saturating_add(ROWS_BYTES)) {
             return Err(file.unavailable(
@@ -136,8 +148,8 @@ impl Databases for SqliteDatabases {
             {
                 worker.serve(&waiting);
             }
-            // In this order: what is counted is given back first.
-            drop(share);
+            // The connection is closed by now.
+            drop((share, permit));
             drop(alive);
         };
         std::thread::Builder::new()

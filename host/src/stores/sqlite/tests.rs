@@ -211,7 +211,7 @@ async fn a_statement_takes_no_more_than_its_bounds() {
     for (sql, said) in [
         ("SELECT zeroblob(2000000)", "too big"),
         ("SELECT printf('%2000000d', 1)", "too big"),
-        (&deep, "(at byte"),
+        (&deep, "Recursion limit"),
         (&long, "too big"),
         (
             "SELECT randomblob(900000), randomblob(900000), randomblob(900000)",
@@ -361,7 +361,8 @@ async fn connections_take_of_the_hosts_memory() {
     let all_of_them = databases();
     let mut open = Vec::new();
     let error = loop {
-        match all_of_them.databases.connect("one").await {
+        let name = ["one", "other"][open.len() % 2];
+        match all_of_them.databases.connect(name).await {
             Ok(connection) => open.push(connection),
             Err(error) => break error,
         }
@@ -371,6 +372,20 @@ async fn connections_take_of_the_hosts_memory() {
     drop(open);
     all_of_them.settled().await;
     assert_eq!(all_of_them.budget.memory().taken, 0);
+}
+
+#[tokio::test]
+async fn more_connections_than_there_may_be_wait() {
+    let all_of_them = databases();
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        open.push(all_of_them.connect().await);
+    }
+    let mut waiting = pin!(all_of_them.databases.connect("one"));
+    let mut task = Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(&mut task).is_pending());
+    drop(open.pop());
+    assert!(waiting.await.is_ok());
 }
 
 #[tokio::test]
