@@ -270,7 +270,7 @@ fn a_statement_without_end_ends_with_its_function() {
         let said = said.join().unwrap();
         assert!(said.contains(" 504 "), "{said}");
     }
-    host.until_many(4, |record| record["of"] == "timeout");
+    host.until_many(4, |record| record["of"] == "deadline");
     // Nobody writes any more, and nothing was written.
     assert_eq!(one(&host, "SELECT count(*) FROM t"), 0);
     sql(&host, json!(["INSERT INTO t VALUES (1)"]));
@@ -389,7 +389,7 @@ fn an_invocation_has_no_databases() {
         name = "older"
         component = "guest:spin-two"
         on = { message = "in" }
-        grants = { sqlite = "default" }
+        grants = { keyvalue = "default", sqlite = "default" }
         "#,
     );
     let invoked = app

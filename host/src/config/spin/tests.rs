@@ -192,8 +192,8 @@ fn what_cannot_be_served_is_refused_by_its_name() {
             "component.links.files",
         ),
         (
-            "description = \"short",
-            "sqlite_databases = [\"orders\"]\ndescription = \"short",
+            "[\"default\", \"links\"]",
+            "[\"orders\"]",
             "component.links.sqlite_databases: there is no database \"orders\"",
         ),
         ("links = {}", "\"a b\" = {}", "database \"a b\""),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use crate::ports::{Row, Rows, size_of_row};
 
 /// While so many bytes wait to be read no more rows are looked for.
-const WAITING: usize = 64 << 10;
+pub const WAITING: usize = 64 << 10;
 
 /// That nobody waits any more for what a statement does. Looked at while it runs.
 #[derive(Clone, Debug, Default)]

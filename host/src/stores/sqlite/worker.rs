@@ -1,5 +1,6 @@
 //! The thread of one connection: does its statements one after the other.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, ToSql, params_from_iter};
 use tokio::sync::oneshot;
 
-use super::rows::{Giver, Stop, handover};
+use super::rows::{Giver, Stop, WAITING, handover};
 use super::{DatabaseFile, Figures, rules};
 use crate::clock::Stopwatch;
 use crate::ports::{Cell, DatabaseError, Results, Row, Statement, size_of_row};
@@ -170,19 +171,31 @@ impl Worker {
             .collect();
         let parameters = statement.parameters.iter().map(Parameter);
         let mut rows = prepared.query(params_from_iter(parameters))?;
-        let mut next = rows.next()?.map(read).transpose()?;
+        let mut found = VecDeque::new();
+        let mut bytes = 0;
+        let mut more = true;
+        // One that writes is done, and committed, before anybody hears of it, but for rows that are many: who doesn't
+        // read them needn't wait.
+        while more && (found.is_empty() || !reads && bytes < WAITING) {
+            let next = rows.next()?.map(read).transpose()?;
+            more = next.is_some();
+            bytes += next.as_ref().map_or(0, |row| size_of_row(row));
+            found.extend(next);
+        }
         self.note();
         let giver = begun.begin(columns, reads, &watch.stop);
         let mut wanted = giver.is_some();
-        while let Some(row) = next {
-            wanted = wanted && giver.as_ref().is_some_and(|giver| giver.give(row));
-            // What is to be changed is changed by the first row; the rest is to hear how it ended.
-            if !wanted && reads {
-                break;
+        loop {
+            for row in found.drain(..) {
+                wanted = wanted && giver.as_ref().is_some_and(|giver| giver.give(row));
             }
-            next = rows.next()?.map(read).transpose()?;
+            // What is to be changed is changed by the first row; the rest is to hear how it ended.
+            if !more || !wanted && reads {
+                return Ok(());
+            }
+            found.extend(rows.next()?.map(read).transpose()?);
+            more = !found.is_empty();
         }
-        Ok(())
     }
 
     /// Tells of the last statement what may be asked for.
