@@ -52,4 +52,5 @@ mod restarts;
 mod run;
 mod schedules;
 mod spin;
+mod spin_sqlite;
 mod targets;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kinglet::app::{AppError, Rooms, load_function, new_engine};
-use kinglet::capabilities::Buckets;
+use kinglet::app::{AppError, Rooms, Stores, load_function, new_engine};
 use kinglet::clock::Clock;
 use kinglet::config::{Function, Manifest};
 use kinglet::engine::{Cache, Compiler, Engine};
@@ -14,6 +13,7 @@ use kinglet::ports::{
     Bucket, Change, Delivery, Event, Handled, Handler, Journal, KeyValue, Message, ObjectInfo,
     Outcome, Payload, QueueError, Record, Transaction, Value, validate_key,
 };
+use kinglet::stores::databases::NoDatabases;
 use kinglet::stores::objects::FolderBucket;
 
 use crate::{block_on, scratch};
@@ -64,8 +64,7 @@ const TAIL_LINES: usize = 20;
 pub struct App {
     manifest: Manifest,
     engine: Arc<Engine>,
-    buckets: Buckets,
-    keyvalue: Arc<dyn KeyValue>,
+    stores: Stores,
     dir: tempfile::TempDir,
 }
 
@@ -142,8 +141,11 @@ impl App {
         );
         Self {
             engine: Arc::new(engine.unwrap()),
-            buckets: Arc::new(buckets),
-            keyvalue: Arc::new(Values),
+            stores: Stores {
+                buckets: Arc::new(buckets),
+                keyvalue: Arc::new(Values),
+                databases: Arc::new(NoDatabases),
+            },
             manifest,
             dir,
         }
@@ -161,8 +163,7 @@ impl App {
             Arc::get_mut(&mut self.engine).unwrap(),
             &self.manifest,
             function,
-            &self.buckets,
-            &self.keyvalue,
+            &self.stores,
             None,
         )?;
         Ok(())
