@@ -1,9 +1,10 @@
 //! SQL databases of functions: a file of SQLite each, and for each connection a thread.
 //!
 //! A connection is a guest's, and its statements are taken to do their worst: `rules` says what they may reach, `memory`
-//! bounds what they take, and `worker` their time and the size of the file. The threads are of a lower priority, as those
+//! bounds what they take, and `worker` their time and the size of the file; `functions` replaces those that take too long. The threads are of a lower priority, as those
 //! of guests that compute for long are.
 
+mod functions;
 mod memory;
 mod rows;
 mod rules;
@@ -248,6 +249,7 @@ impl DatabaseFile {
         let pages = i64::try_from(pages).unwrap_or(i64::MAX).max(1);
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         rules::limit(&connection)?;
+        functions::add(&connection)?;
         Ok(connection)
     }
 

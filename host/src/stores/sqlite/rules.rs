@@ -5,7 +5,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, config::DbConfig};
 
 /// What a text, a blob or a stored row may have, in bytes. Some of SQLite's functions take a time that grows with the
-/// square of it, and can't be interrupted.
+/// square of it, and can't be interrupted: `instr` some seconds.
 pub const VALUE_BYTES: i32 = 1 << 20;
 
 /// Pragmas that only read, or change what is the connection's or the application's own. `database_list` isn't one: it

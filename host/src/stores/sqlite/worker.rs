@@ -164,11 +164,7 @@ impl Worker {
         if !reads && self.connection.is_autocommit() && watch.log_is_full() {
             self.file.empty_log();
         }
-        let columns: Vec<String> = prepared
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns = prepared.column_names().map(str::to_owned).collect();
         let parameters = statement.parameters.iter().map(Parameter);
         let mut rows = prepared.query(params_from_iter(parameters))?;
         let mut found = VecDeque::new();
