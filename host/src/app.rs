@@ -18,13 +18,11 @@ use crate::control::{Control, ControlError, Restore};
 use crate::engine::{Cache, CompileLimits, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
 use crate::events::{Events, EventsConfig, Stop, stopped};
 use crate::ports::{
-    Bucket, Budget, Databases, Effects, Journal, KeyValue, ObjectError, Queue, QueueError,
-    StagingRoom,
+    Bucket, Budget, Effects, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom,
 };
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
 use crate::stores::queue::{EmbeddedQueue, QueueConfig};
-use crate::stores::sqlite::{DatabaseLimits, SqliteDatabases};
 use crate::triggers::http::{self, HttpTrigger, ListenError};
 use crate::triggers::{WatchError, objects::ObjectTrigger, schedule::ScheduleTrigger};
 
@@ -142,18 +140,6 @@ fn queue_config(limits: &QueueLimits) -> QueueConfig {
         max_answers: limits.max_answers.0,
         dead_letter_age_ms: limits.dead_letter_age.map(|age| millis(age.0)),
     }
-}
-
-/// The manifest's databases, in a folder of their own.
-fn open_databases(manifest: &Manifest, state: &Path, budget: &Arc<Budget>) -> SqliteDatabases {
-    let databases = manifest.databases().into_iter().map(|(name, config)| {
-        let limits = DatabaseLimits {
-            max_bytes: config.max_bytes.0,
-            memory: config.memory.0,
-        };
-        (name.to_owned(), limits)
-    });
-    SqliteDatabases::new(&state.join("sqlite"), databases, Arc::clone(budget))
 }
 
 /// The folders that bear the mark of this application's buckets, as the manifest named them: by bucket.
@@ -278,7 +264,6 @@ pub struct App {
     events: Arc<Events>,
     buckets: OpenBuckets,
     queue: Arc<EmbeddedQueue>,
-    databases: Arc<SqliteDatabases>,
     staging: Arc<StagingRoom>,
     budget: Arc<Budget>,
     state: PathBuf,
@@ -307,7 +292,6 @@ impl App {
         note_marked(&state, &marked, &buckets)?;
         let staging = staging_room(&manifest);
         let budget = budget(&manifest);
-        let databases = Arc::new(open_databases(&manifest, &state, &budget));
         let events = Arc::new(Events::new(EventsConfig {
             staging: Arc::clone(&staging),
             budget: Arc::clone(&budget),
@@ -322,7 +306,6 @@ impl App {
             events,
             buckets,
             queue,
-            databases,
             staging,
             budget,
             state,
@@ -351,14 +334,17 @@ impl App {
             },
             Some(Arc::clone(&self.events) as Arc<dyn Effects>),
         )?;
-        let stores = Stores {
-            buckets: Arc::clone(&self.buckets.buckets),
-            keyvalue: Arc::clone(&self.queue) as _,
-            databases: Arc::clone(&self.databases) as _,
-        };
+        let keyvalue: Arc<dyn KeyValue> = Arc::clone(&self.queue) as _;
         let mut notes = engine.notes(&manifest.root);
         for function in &manifest.functions {
-            load_function(&mut engine, manifest, function, &stores, Some(&mut notes))?;
+            load_function(
+                &mut engine,
+                manifest,
+                function,
+                &self.buckets.buckets,
+                &keyvalue,
+                Some(&mut notes),
+            )?;
         }
         engine.keep(notes);
         Ok(engine)
@@ -491,8 +477,6 @@ impl App {
         Arc::clone(&self.events).deliver(engine, stop, None).await;
         while tasks.join_next().await.is_some() {}
         self.events.requests_committed().await;
-        // The engine is gone, and its instances with it.
-        self.databases.close().await;
         Ok(())
     }
 }
@@ -601,16 +585,6 @@ pub fn check_http_files(manifest: &Manifest) -> Result<(), AppError> {
     Ok(http::check_files(manifest)?)
 }
 
-/// What functions keep things in.
-pub struct Stores {
-    /// Buckets of objects.
-    pub buckets: Buckets,
-    /// Keyvalue buckets.
-    pub keyvalue: Arc<dyn KeyValue>,
-    /// SQL databases.
-    pub databases: Arc<dyn Databases>,
-}
-
 /// Loads one function of the manifest.
 ///
 /// # Errors
@@ -619,14 +593,14 @@ pub fn load_function(
     engine: &mut Engine,
     manifest: &Manifest,
     function: &Function,
-    stores: &Stores,
+    buckets: &Buckets,
+    keyvalue: &Arc<dyn KeyValue>,
     notes: Option<&mut Notes>,
 ) -> Result<Arc<LoadedFunction>, AppError> {
     let path = manifest.root.join(&function.component);
     let reach = Reach {
-        buckets: Arc::clone(&stores.buckets),
-        keyvalue: Arc::clone(&stores.keyvalue),
-        databases: Arc::clone(&stores.databases),
+        buckets: Arc::clone(buckets),
+        keyvalue: Arc::clone(keyvalue),
         grants: Arc::new(function.grants.clone()),
         config: Arc::new(function.config.clone()),
         environment: Arc::new(function.environment.clone()),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::ports::{Connection, Expected};
+use crate::ports::Expected;
 
 /// What stands behind a guest's `bucket` handle.
 #[derive(Clone, Debug)]
@@ -52,12 +52,6 @@ pub struct OpenCas {
     pub key: String,
     /// What the guest saw.
     pub seen: Seen,
-}
-
-/// What stands behind a guest's handle to a connection.
-pub struct OpenConnection {
-    /// To a database that was granted.
-    pub connection: Arc<dyn Connection>,
 }
 
 /// The world of a function that objects wake, and the capabilities that all worlds share.
@@ -151,7 +145,6 @@ pub mod spin_imports {
         require_store_data_send: true,
         with: {
             "spin:key-value/key-value.store": crate::bindings::OpenKeys,
-            "spin:sqlite/sqlite.connection": crate::bindings::OpenConnection,
         },
     });
 }
@@ -165,7 +158,6 @@ pub mod spin_two_imports {
         require_store_data_send: true,
         with: {
             "fermyon:spin/key-value.store": crate::bindings::OpenKeys,
-            "fermyon:spin/sqlite.connection": crate::bindings::OpenConnection,
         },
     });
 }

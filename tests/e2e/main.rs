@@ -52,5 +52,4 @@ mod restarts;
 mod run;
 mod schedules;
 mod spin;
-mod spin_sqlite;
 mod targets;

@@ -35,7 +35,7 @@ fn probe(more: &str) -> App {
 
 /// The status and the body of an answer to a request with the app's token, which the older version of HTTP has in one
 /// piece.
-pub fn whole(host: &Host, request: &str, body: &str) -> (String, String) {
+fn whole(host: &Host, request: &str, body: &str) -> (String, String) {
     let response = send(
         host,
         &format!(
@@ -383,7 +383,7 @@ fn what_a_spin_toml_lacks_is_told_with_the_next_step() {
 
     let lines = app.read("spin.toml").replace(
         "key_value_stores = [\"default\"]",
-        "key_value_stores = [\"default\"]\nsqlite_databases = [\"orders\"]\nfiles = [\"a\"]",
+        "key_value_stores = [\"default\"]\nsqlite_databases = [\"default\"]\nfiles = [\"a\"]",
     );
     app.put("spin.toml", lines);
     let refused = app.kinglet(&["check", "--from", "spin.toml", "--variable", "token=a"]);

@@ -11,7 +11,6 @@ use kinglet::config::Manifest;
 use kinglet::engine::{Cache, Compiler, Engine, InitContext, Snapshot, snapshot};
 use kinglet::events::NewMessage;
 use kinglet::ports::{Delivery, Draft};
-use kinglet::stores::databases::NoDatabases;
 use kinglet::stores::keyvalue::EmptyKeyValue;
 
 /// The function that does nothing, with every kind of grant and limit.
@@ -110,7 +109,6 @@ impl Ours {
             reach: Reach {
                 buckets: Buckets::default(),
                 keyvalue: Arc::new(EmptyKeyValue),
-                databases: Arc::new(NoDatabases),
                 grants: Arc::default(),
                 environment: Arc::default(),
                 config: Arc::default(),

@@ -14,7 +14,6 @@ mod objects;
 mod outgoing;
 mod side_by_side;
 mod spin_key_value;
-mod spin_sqlite;
 mod spin_two;
 mod spin_variables;
 mod staging;
@@ -38,7 +37,7 @@ pub use wire::{failure_from, message_event, object_event};
 use crate::bindings;
 use crate::config::Grants;
 use crate::guard::{self, Guard};
-use crate::ports::{Bucket, Databases, KeyValue};
+use crate::ports::{Bucket, KeyValue};
 
 /// All the buckets of an application, by name.
 pub type Buckets = Arc<HashMap<String, Arc<dyn Bucket>>>;
@@ -49,8 +48,6 @@ pub struct Reach {
     pub buckets: Buckets,
     /// The values of all keyvalue buckets.
     pub keyvalue: Arc<dyn KeyValue>,
-    /// All databases; the grants say which of them.
-    pub databases: Arc<dyn Databases>,
     /// What the manifest grants.
     pub grants: Arc<Grants>,
     /// What `wasi:config` tells.
@@ -134,7 +131,6 @@ pub fn add_to_linker<T: CapabilitiesView + 'static>(
     bindings::config_draft::store::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     bindings::config_draft::runtime::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     bindings::spin_two::key_value::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
-    bindings::spin_two::sqlite::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     bindings::spin_two::variables::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     Ok(())
 }
@@ -146,9 +142,8 @@ pub fn add_to_linker<T: CapabilitiesView + 'static>(
 pub fn add_concurrent_to_linker<T: CapabilitiesView + 'static>(
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
-    use bindings::spin::{key_value::key_value, sqlite::sqlite, variables::variables};
+    use bindings::spin::{key_value::key_value, variables::variables};
     key_value::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
-    sqlite::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     variables::add_to_linker::<T, HasCapabilities>(linker, T::capabilities)?;
     Ok(())
 }

@@ -5,9 +5,8 @@ use std::sync::OnceLock;
 
 use super::staging::StagingFull;
 use crate::bindings::keyvalue::store::Error as KeyError;
-use crate::bindings::spin::sqlite::sqlite::Error as SqlError;
 use crate::bindings::types::Error;
-use crate::ports::{DatabaseError, ObjectError, QueueError};
+use crate::ports::{ObjectError, QueueError};
 
 /// The first such failure in one call.
 #[derive(Debug, Default)]
@@ -53,18 +52,6 @@ impl Trouble {
     pub(super) fn keys(&self, error: &QueueError) -> KeyError {
         self.note(error.to_string());
         KeyError::Other(error.to_string())
-    }
-
-    pub(super) fn database(&self, error: DatabaseError) -> SqlError {
-        match error {
-            DatabaseError::NoSuchDatabase => SqlError::NoSuchDatabase,
-            DatabaseError::Full => SqlError::DatabaseFull,
-            DatabaseError::Statement(text) => SqlError::Io(text),
-            DatabaseError::Unavailable { ref name, .. } => {
-                self.note(error.to_string());
-                SqlError::Io(format!("database {name:?} is unavailable; try again later"))
-            }
-        }
     }
 
     /// That there is no room to stage more.

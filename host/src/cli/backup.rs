@@ -14,7 +14,7 @@ use crate::control::{Client, Request, Response};
 use crate::ports::QueueError;
 
 /// Write the store of events into a new file, also while the host runs: what waits, dead letters,
-/// keyvalue buckets, and what was seen. Objects in folders and SQL databases aren't part of it.
+/// keyvalue buckets, and what was seen. Objects in folders aren't part of it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  kinglet backup events-2026-11-22.backup")]
 pub(super) struct Backup {

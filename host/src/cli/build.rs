@@ -15,7 +15,6 @@ use crate::clock::{Clock, millis};
 use crate::config::Function;
 use crate::engine::{InitContext, Snapshot, snapshot};
 use crate::ports::{Journal, Record};
-use crate::stores::databases::NoDatabases;
 use crate::stores::keyvalue::EmptyKeyValue;
 
 const TARGET: &str = "wasm32-wasip2";
@@ -141,7 +140,6 @@ async fn take_snapshot(function: &Function, wasm: &[u8]) -> anyhow::Result<Optio
     let reach = Reach {
         buckets: Buckets::default(),
         keyvalue: Arc::new(EmptyKeyValue),
-        databases: Arc::new(NoDatabases),
         grants: Arc::default(),
         config: Arc::new(function.config.clone()),
         environment: Arc::default(),

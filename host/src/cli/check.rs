@@ -10,10 +10,9 @@ use clap::Args;
 use super::output::{print_json, print_line, table};
 use super::target::{self, Target};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, VariableArgs, Verdict};
-use crate::app::{Rooms, Stores, check_http_files, load_function, new_engine};
+use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
-use crate::ports::{Journal, Record};
-use crate::stores::databases::NoDatabases;
+use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
 /// Check the manifest and the components without running anything, or whether a component runs on another host.
@@ -96,17 +95,14 @@ impl Check {
             Rooms::of(&manifest),
             None,
         )?;
-        let stores = Stores {
-            buckets: Arc::new(HashMap::new()),
-            keyvalue: Arc::new(EmptyKeyValue),
-            databases: Arc::new(NoDatabases),
-        };
+        let buckets = Arc::new(HashMap::new());
+        let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);
         let findings: Vec<Finding> = manifest
             .functions
             .iter()
             .map(|function| {
                 let name = function.name.clone();
-                match load_function(&mut engine, &manifest, function, &stores, None) {
+                match load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None) {
                     Ok(loaded) => Finding {
                         function: name,
                         problem: None,

@@ -11,15 +11,14 @@ use serde::Serialize;
 use super::output::{bytes, cost_text, print_json, print_line, record_text};
 use super::publish::parse_attribute;
 use super::{AppArgs, CacheArgs, Verdict, find_function};
-use crate::app::{Rooms, Stores, load_function, new_engine, open_buckets};
+use crate::app::{Rooms, load_function, new_engine, open_buckets};
 use crate::capabilities::Buckets;
 use crate::clock::{Clock, rfc3339};
 use crate::config::{Manifest, Source};
 use crate::ports::{
-    Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, Message, ObjectInfo, Outcome,
-    Payload, Record, SCHEDULE_TOPIC, Transaction,
+    Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
+    ObjectInfo, Outcome, Payload, Record, SCHEDULE_TOPIC, Transaction,
 };
-use crate::stores::databases::NoDatabases;
 use crate::stores::keyvalue::EmptyKeyValue;
 use crate::stores::objects::OverlayBucket;
 
@@ -151,11 +150,7 @@ impl Invoke {
         let (payload, buckets) = self
             .event(&manifest, function.on.source(), buckets, &clock)
             .await?;
-        let stores = Stores {
-            buckets,
-            keyvalue: Arc::new(EmptyKeyValue),
-            databases: Arc::new(NoDatabases),
-        };
+        let keyvalue: Arc<dyn KeyValue> = Arc::new(EmptyKeyValue);
         let mut engine = new_engine(
             &manifest,
             self.cache.cache(),
@@ -165,7 +160,7 @@ impl Invoke {
             None,
         )?;
         tokio::task::block_in_place(|| {
-            load_function(&mut engine, &manifest, function, &stores, None)
+            load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None)
         })?;
         let engine = Arc::new(engine);
         let delivery = Delivery {
@@ -192,7 +187,7 @@ impl Invoke {
             bail!("the engine gave no outcome");
         };
         if let Some(folder) = &self.save {
-            save(folder, &stores.buckets, &transaction).await?;
+            save(folder, &buckets, &transaction).await?;
         }
         let good = outcome.is_success();
         let text = outcome.to_string();

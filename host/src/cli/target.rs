@@ -422,24 +422,6 @@ mod tests {
             (Target::Spin, "fermyon:spin/llm@2.0.0", Has::Yes, ""),
             (Target::Spin, "spin:sqlite/sqlite@3.0.0", Has::With, "toml"),
             (
-                Target::Spin,
-                "spin:sqlite/sqlite@3.1.0",
-                Has::With,
-                "`sqlite_databases`",
-            ),
-            (
-                Target::Wasmtime,
-                "spin:sqlite/sqlite@3.1.0",
-                Has::No,
-                "do without",
-            ),
-            (
-                Target::Wasmcloud,
-                "spin:sqlite/sqlite@3.1.0",
-                Has::No,
-                "do without",
-            ),
-            (
                 Target::Wasmcloud,
                 "wasi:logging/logging@0.1.0-draft",
                 Has::With,

@@ -48,9 +48,6 @@ pub struct Manifest {
     /// Where requests come in.
     #[serde(default)]
     pub http: HttpConfig,
-    /// Databases by name; those that functions are granted needn't be listed.
-    #[serde(default)]
-    pub sqlite: BTreeMap<String, SqliteConfig>,
     /// How much the store of events holds, and for how long.
     #[serde(default)]
     pub queue: QueueLimits,
@@ -99,25 +96,6 @@ pub struct BucketConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopicConfig {}
-
-/// How large an SQL database may get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct SqliteConfig {
-    /// Its file; the log may have as much again.
-    pub max_bytes: ByteSize,
-    /// What SQLite may take for each connection, of `host.memory`.
-    pub memory: ByteSize,
-}
-
-impl Default for SqliteConfig {
-    fn default() -> Self {
-        Self {
-            max_bytes: ByteSize(1 << 30),
-            memory: ByteSize(32 << 20),
-        }
-    }
-}
 
 /// Where requests come in.
 #[derive(Clone, Debug, Deserialize)]
@@ -452,9 +430,6 @@ pub struct Grants {
     /// Keyvalue buckets that it may use.
     #[serde(deserialize_with = "one_or_many")]
     pub keyvalue: Vec<String>,
-    /// SQL databases that it may use.
-    #[serde(deserialize_with = "one_or_many")]
-    pub sqlite: Vec<String>,
     /// Where it may send requests.
     #[serde(deserialize_with = "one_or_many")]
     pub http: Vec<Destination>,
@@ -582,18 +557,6 @@ impl Manifest {
         let bucket = self.buckets.get(name);
         let path = bucket.and_then(|bucket| bucket.path.clone());
         path.unwrap_or_else(|| PathBuf::from(name))
-    }
-
-    /// Every database that is listed or granted, with how large it may get.
-    pub fn databases(&self) -> BTreeMap<&str, SqliteConfig> {
-        let granted = self.functions.iter().flat_map(|f| &f.grants.sqlite);
-        granted
-            .chain(self.sqlite.keys())
-            .map(|name| {
-                let config = self.sqlite.get(name).copied();
-                (name.as_str(), config.unwrap_or_default())
-            })
-            .collect()
     }
 
     /// Every topic that is listed, subscribed to or granted.

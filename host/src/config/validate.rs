@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ByteSize, COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, SnapshotConfig,
-    Source,
+    COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, SnapshotConfig, Source,
 };
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
@@ -16,12 +15,6 @@ const ENVIRONMENT: usize = 64 << 10;
 
 /// With less no instance of any use could run.
 const LEAST_MEMORY: u64 = 4 << 20;
-
-/// A database of fewer pages has no room for a table, and SQLite has none of more.
-const DATABASE_BYTES: (ByteSize, ByteSize) = (ByteSize(64 << 10), ByteSize(1 << 40));
-
-/// With less few statements come to their end; a connection to a page cache and some values.
-const DATABASE_MEMORY: (ByteSize, ByteSize) = (ByteSize(4 << 20), ByteSize(4 << 30));
 
 impl Manifest {
     pub(super) fn problems(&self) -> Vec<String> {
@@ -38,9 +31,6 @@ impl Manifest {
         self.topics
             .keys()
             .for_each(|name| check_name("topic", name));
-        self.sqlite
-            .keys()
-            .for_each(|name| check_name("database", name));
         for function in &self.functions {
             check_name("function", &function.name);
             if let Some(topic) = &function.on.message {
@@ -56,11 +46,6 @@ impl Manifest {
                 .keyvalue
                 .iter()
                 .for_each(|name| check_name("keyvalue bucket", name));
-            function
-                .grants
-                .sqlite
-                .iter()
-                .for_each(|name| check_name("database", name));
         }
         for (name, value) in [
             ("max-events", self.queue.max_events),
@@ -98,18 +83,6 @@ impl Manifest {
             problems.push(format!(
                 "host.memory is too little for anything to run; use {LEAST_MEMORY} bytes or more"
             ));
-        }
-        for (name, database) in &self.sqlite {
-            for (key, bytes, (least, most)) in [
-                ("max-bytes", database.max_bytes, DATABASE_BYTES),
-                ("memory", database.memory, DATABASE_MEMORY),
-            ] {
-                if bytes < least || bytes > most {
-                    problems.push(format!(
-                        "sqlite.{name}.{key} = \"{bytes}\": use \"{least}\" to \"{most}\""
-                    ));
-                }
-            }
         }
         for (name, bucket) in &self.buckets {
             if let Some(url) = &bucket.url {
@@ -552,26 +525,6 @@ mod tests {
                 r#"publish = ["thumbnailed"]"#,
                 r#"keyvalue = ["a b"]"#,
                 "keyvalue bucket \"a b\"",
-            ),
-            (
-                r#"publish = ["thumbnailed"]"#,
-                r#"sqlite = ["../events"]"#,
-                "database \"../events\" isn't a name",
-            ),
-            (
-                "[buckets.photos]",
-                "[sqlite.\"a b\"]\n[buckets.photos]",
-                "database \"a b\"",
-            ),
-            (
-                "[buckets.photos]",
-                "[sqlite.a]\nmax-bytes = \"1KiB\"\n[buckets.photos]",
-                "sqlite.a.max-bytes = \"1KiB\": use \"64KiB\" to \"1024GiB\"",
-            ),
-            (
-                "[buckets.photos]",
-                "[sqlite.a]\nmemory = \"1MiB\"\n[buckets.photos]",
-                "sqlite.a.memory = \"1MiB\": use \"4MiB\"",
             ),
             (
                 "[buckets.photos]",

@@ -162,7 +162,7 @@ pub enum LoadError {
         "function {function:?}: {reason}; this host has `kinglet:events@0.1.0`, WASI 0.2 (and for HTTP 0.3), \
          `wasi:config` of 0.2.0-rc.1, 0.2.0-draft and 0.2.0-draft-2024-09-27, `wasi:logging@0.1.0-draft`, \
          `wasi:keyvalue` of 0.2.0-draft and 0.2.0-draft2, and of Spin `spin:key-value@3.0.0`, \
-         `spin:sqlite@3.1.0`, `spin:variables@3.0.0` and `key-value`, `sqlite` and `variables` of `fermyon:spin@2.0.0`"
+         `spin:variables@3.0.0` and `key-value` and `variables` of `fermyon:spin@2.0.0`"
     )]
     UnknownImport {
         /// The function's name.

@@ -3,7 +3,6 @@
 mod bucket;
 mod budget;
 mod counted;
-mod database;
 mod effects;
 mod event;
 mod handler;
@@ -20,9 +19,6 @@ pub use crate::guard::visible;
 pub use bucket::{Bucket, Listing, ObjectDraft, ObjectError, StagedWriter};
 pub use budget::{Budget, MemoryUse, Share};
 pub use counted::Counted;
-pub use database::{
-    Cell, Connection, DatabaseError, Databases, Results, Row, Rows, Statement, size_of_row,
-};
 pub use effects::{AnswerKey, Committed, Effects, Field, KeptAnswer, RequestEffects, Witness};
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC, TOLD};
 pub use handler::{Handled, Handler, Spent};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kinglet::app::{AppError, Rooms, Stores, load_function, new_engine};
+use kinglet::app::{AppError, Rooms, load_function, new_engine};
+use kinglet::capabilities::Buckets;
 use kinglet::clock::Clock;
 use kinglet::config::{Function, Manifest};
 use kinglet::engine::{Cache, Compiler, Engine};
@@ -13,7 +14,6 @@ use kinglet::ports::{
     Bucket, Change, Delivery, Event, Handled, Handler, Journal, KeyValue, Message, ObjectInfo,
     Outcome, Payload, QueueError, Record, Transaction, Value, validate_key,
 };
-use kinglet::stores::databases::NoDatabases;
 use kinglet::stores::objects::FolderBucket;
 
 use crate::{block_on, scratch};
@@ -64,7 +64,8 @@ const TAIL_LINES: usize = 20;
 pub struct App {
     manifest: Manifest,
     engine: Arc<Engine>,
-    stores: Stores,
+    buckets: Buckets,
+    keyvalue: Arc<dyn KeyValue>,
     dir: tempfile::TempDir,
 }
 
@@ -141,11 +142,8 @@ impl App {
         );
         Self {
             engine: Arc::new(engine.unwrap()),
-            stores: Stores {
-                buckets: Arc::new(buckets),
-                keyvalue: Arc::new(Values),
-                databases: Arc::new(NoDatabases),
-            },
+            buckets: Arc::new(buckets),
+            keyvalue: Arc::new(Values),
             manifest,
             dir,
         }
@@ -163,7 +161,8 @@ impl App {
             Arc::get_mut(&mut self.engine).unwrap(),
             &self.manifest,
             function,
-            &self.stores,
+            &self.buckets,
+            &self.keyvalue,
             None,
         )?;
         Ok(())

@@ -162,7 +162,6 @@ fn check_values(manifest: &Manifest, function: &Function) {
         assert!(manifest.buckets.contains_key(&grant.bucket));
     }
     assert!(function.grants.keyvalue.iter().all(|name| is_name(name)));
-    assert!(function.grants.sqlite.iter().all(|name| is_name(name)));
 }
 
 fn same(period: Period, read: Result<std::time::Duration, String>) -> bool {

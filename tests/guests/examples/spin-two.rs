@@ -1,4 +1,4 @@
-//! Asks what hosts of `wasi:http` 0.2 had before the contract: key-value, SQLite and variables of Spin 2, and `wasi:config` in
+//! Asks what hosts of `wasi:http` 0.2 had before the contract: key-value and variables of Spin 2, and `wasi:config` in
 //! the versions of Spin and wasmCloud. What comes of it is logged; the message is the name of a variable.
 
 use kinglet_sdk::{Failure, Message};
@@ -12,7 +12,6 @@ mod bindings {
             package kinglet:test-guests;
             world spin-two {
                 import fermyon:spin/key-value@2.0.0;
-                import fermyon:spin/sqlite@2.0.0;
                 import fermyon:spin/variables@2.0.0;
                 import wasi:config/store@0.2.0-draft-2024-09-27;
                 import wasi:config/store@0.2.0-draft;
@@ -25,7 +24,6 @@ mod bindings {
 }
 
 use bindings::fermyon::spin::key_value::Store;
-use bindings::fermyon::spin::sqlite::{Connection, Value};
 use bindings::fermyon::spin::variables;
 use bindings::wasi::{config0_2_0_draft as draft, config0_2_0_draft_2024_09_27 as dated};
 
@@ -49,26 +47,5 @@ fn spin_two(event: Message) -> Result<(), Failure> {
         store.get_keys()
     );
     kinglet_sdk::info!("bad: {:?}", store.get(""));
-    kinglet_sdk::info!("no database: {:?}", Connection::open("other").err());
-    match Connection::open("default") {
-        Ok(connection) => sql(&connection),
-        Err(error) => kinglet_sdk::info!("database: {error:?}"),
-    }
     Ok(())
-}
-
-fn sql(connection: &Connection) {
-    for (sql, parameters) in [
-        ("CREATE TABLE IF NOT EXISTS t (v)", vec![]),
-        (
-            "INSERT INTO t VALUES (?)",
-            vec![Value::Text("one".to_owned())],
-        ),
-        ("SELECT v, ? FROM t", vec![Value::Real(0.5)]),
-        ("SELECT no FROM t", vec![]),
-    ] {
-        let executed = connection.execute(sql, &parameters);
-        let executed = executed.map(|result| (result.columns, result.rows));
-        kinglet_sdk::info!("{sql}: {executed:?}");
-    }
 }

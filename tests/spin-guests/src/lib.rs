@@ -1,9 +1,6 @@
 //! Does with Spin's SDK what a request's path says, and answers with what came of it.
 
-mod sql;
-
 use futures::future::join_all;
-use spin_sdk::http::body::IncomingBodyExt;
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
 use spin_sdk::key_value::Store;
@@ -33,18 +30,6 @@ async fn handle(request: Request) -> anyhow::Result<impl IntoResponse> {
         "lists" => lists(with.parse()?).await,
         "side-by-side" => side_by_side(with.parse()?).await,
         "variable" => Ok(format!("{:?}", variables::get(with).await)),
-        "connections" => Ok(sql::connections(with.parse()?).await),
-        "sql" | "plain-sql" | "begin-sql" | "end-sql" | "first-sql" => {
-            let (what, with) = (what.to_owned(), with.to_owned());
-            let body = request.into_body().bytes().await?;
-            match what.as_str() {
-                "sql" => sql::execute(&with, &body).await,
-                "plain-sql" => sql::execute_plainly(&with, &body),
-                "begin-sql" => sql::begin(&with, &body).await,
-                "end-sql" => sql::ends(&with, &body).await,
-                _ => sql::first(&with, &body).await,
-            }
-        }
         "environment" => Ok(format!("{:?}", std::env::vars().collect::<Vec<_>>())),
         _ => anyhow::bail!("there is no {what:?}"),
     }

@@ -1,7 +1,6 @@
 //! A `spin.toml` of Spin, version 2, read as a manifest: its components that requests wake are the functions. What they
 //! couldn't do without here is refused, by the name of its line; what only does nothing is noted.
 
-mod databases;
 mod hosts;
 mod routes;
 mod schema;
@@ -138,19 +137,6 @@ impl Reading {
                 "component.{id}: no `[[trigger.http]]` with a route names it, so that it isn't loaded"
             ));
         }
-        let components = woken
-            .iter()
-            .map(|woken| (woken.id.as_str(), woken.component));
-        let sqlite = databases::declared(components, |id, line, problem| {
-            self.line(id, line, problem);
-        });
-        for Woken { id, component, .. } in &woken {
-            for name in &component.sqlite_databases {
-                if let Some(problem) = databases::unknown(name, &sqlite) {
-                    self.line(id, "sqlite_databases", &problem);
-                }
-            }
-        }
         let functions = woken.into_iter();
         let functions = functions
             .map(|woken| self.function(woken, &values))
@@ -168,7 +154,6 @@ impl Reading {
             buckets: BTreeMap::new(),
             topics: BTreeMap::new(),
             http: super::HttpConfig::default(),
-            sqlite,
             queue: super::QueueLimits::default(),
             compile: super::CompileConfig::default(),
             host: super::HostLimits::default(),
@@ -331,7 +316,6 @@ impl Reading {
             retry: Retry::default(),
             grants: Grants {
                 keyvalue: component.key_value_stores.clone(),
-                sqlite: component.sqlite_databases.clone(),
                 http: self.destinations(&id, component, values),
                 ..Grants::default()
             },
@@ -381,6 +365,11 @@ impl Reading {
     /// What a function would do wrong without.
     fn refuse_lines(&mut self, id: &str, component: &Component) {
         for (there, line, next) in [
+            (
+                !component.sqlite_databases.is_empty(),
+                "sqlite_databases",
+                "there is no SQLite here; keep what it has in a key-value store",
+            ),
             (
                 !component.ai_models.is_empty(),
                 "ai_models",

@@ -9,7 +9,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::{Limits, SqliteConfig};
+use crate::config::Limits;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +107,7 @@ pub struct Component {
     #[serde(default)]
     pub key_value_stores: Vec<String>,
     #[serde(default)]
-    pub sqlite_databases: Vec<String>,
+    pub sqlite_databases: Vec<IgnoredAny>,
     #[serde(default)]
     pub ai_models: Vec<IgnoredAny>,
     pub targets: Option<IgnoredAny>,
@@ -146,8 +146,6 @@ impl Commands {
 pub struct Tool {
     pub limits: Limits,
     pub reuse: Option<u32>,
-    /// Databases beside Spin's own `default`.
-    pub sqlite: BTreeMap<String, SqliteConfig>,
 }
 
 /// A text, or something that isn't.

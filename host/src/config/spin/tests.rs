@@ -27,7 +27,6 @@ const GOOD: &str = r#"
     description = "short links"
     allowed_outbound_hosts = ["https://{{ host }}", "http://localhost:8080"]
     key_value_stores = ["default"]
-    sqlite_databases = ["default", "links"]
     variables = { token = "{{ token }}", greeting = "hello, {{ host }}" }
     environment = { LOG = "debug" }
     [component.links.build]
@@ -36,7 +35,6 @@ const GOOD: &str = r#"
     [component.links.tool.kinglet]
     limits = { memory = "64MiB", timeout = "5s" }
     reuse = 10
-    sqlite = { links = {} }
     [component.links.tool.other]
     anything = true
 "#;
@@ -63,9 +61,6 @@ fn a_whole_manifest() {
     assert_eq!(links.on.reuse, Some(10));
     assert_eq!(links.limits.memory.0, 64 << 20);
     assert_eq!(links.grants.keyvalue, ["default"]);
-    assert_eq!(links.grants.sqlite, ["default", "links"]);
-    let databases: Vec<_> = manifest.databases().into_keys().collect();
-    assert_eq!(databases, ["default", "links"]);
     let granted: Vec<_> = links.grants.http.iter().map(ToString::to_string).collect();
     assert_eq!(granted, ["https://example.com", "http://localhost:8080"]);
     assert_eq!(links.config["token"], "hunter2");
@@ -192,21 +187,9 @@ fn what_cannot_be_served_is_refused_by_its_name() {
             "component.links.files",
         ),
         (
-            "[\"default\", \"links\"]",
-            "[\"orders\"]",
-            "component.links.sqlite_databases: there is no database \"orders\"",
-        ),
-        ("links = {}", "\"a b\" = {}", "database \"a b\""),
-        (
-            "links = {}",
-            "links = { max-bytes = \"1KiB\" }",
-            "sqlite.links.max-bytes = \"1KiB\": use \"64KiB\"",
-        ),
-        ("links = {}", "links = { size = 1 }", "size"),
-        (
-            "component = { source = \"hello.wasm\" }",
-            "component = { source = \"hello.wasm\", tool = { kinglet = { sqlite = { links = { memory = \"8MiB\" } } } } }",
-            "component.hello.tool.kinglet.sqlite.links",
+            "description = \"short",
+            "sqlite_databases = [\"default\"]\ndescription = \"short",
+            "component.links.sqlite_databases",
         ),
         (
             "description = \"short",

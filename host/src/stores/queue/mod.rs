@@ -132,8 +132,6 @@ impl EmbeddedQueue {
     /// Where another host has it, it can't be read or written, or it is damaged.
     pub fn open(dir: &Path, clock: Clock, config: QueueConfig) -> Result<Self, QueueError> {
         let lock = claim(dir)?;
-        // Before SQLite is first used. Where it fails databases of functions aren't opened, and say so.
-        super::sqlite::count_memory();
         let connection = schema::open(&dir.join(FILE))?;
         let file = File::open(dir.join(FILE)).map_err(|error| QueueError::Failed {
             reason: format!("can't read {}: {error}", dir.join(FILE).display()),
