@@ -175,6 +175,8 @@ fn told(host: &mut Host) -> String {
 fn a_function_is_told_how_its_answer_was_sent() {
     for (path, expected) in [
         ("/told", "told: Ok(())"),
+        // Whose end nobody asks for: all that was told has come.
+        ("/told-all", "told: Ok(())"),
         (
             "/told-short",
             "told: Err(ErrorCode::HttpResponseBodySize(Some(8192)))",

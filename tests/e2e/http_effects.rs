@@ -235,7 +235,7 @@ fn effects_are_told_whether_or_not_their_client_stays() {
 /// A request whose bucket can't be written doesn't wait for ever, and isn't lost.
 #[test]
 fn a_bucket_that_cannot_be_written_holds_no_client() {
-    let app = app_within(GUESTS[0], "concurrency = 8, timeout = \"1s\"", "");
+    let app = app_within(GUESTS[0], "concurrency = 8, timeout = \"3s\"", "");
     let mut host = up_without_privileges(&app);
     let set_mode = |mode| set_mode(&app, "out", mode);
     set_mode(0o500);

@@ -75,6 +75,8 @@ fn what_failed_isnt_remembered() {
             assert!(trapped.starts_with("HTTP/1.1 500"), "{trapped}");
             let trapped = keyed(&host, "traps-late", "/trap-late", "body");
             assert!(trapped.starts_with("HTTP/1.1 500"), "{trapped}");
+            let moved = keyed(&host, "moves-late", "/move-late", "body");
+            assert!(moved.starts_with("HTTP/1.1 500"), "{moved}");
             expect(&keyed(&host, "discards", "/discard", "body"), "400", "1");
             let large = keyed(&host, "large", "/large", "body");
             assert!(large.starts_with("HTTP/1.1 502"), "{large}");

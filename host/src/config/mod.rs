@@ -364,7 +364,7 @@ impl Function {
     /// answers them waits for clients and servers most of its time.
     pub fn concurrency(&self) -> usize {
         const EVENTS: usize = 4;
-        const REQUESTS: usize = 64;
+        const REQUESTS: usize = 16;
         let usual = if self.on.http.is_empty() {
             EVENTS
         } else {

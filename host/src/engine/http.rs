@@ -163,7 +163,7 @@ enum AtHead {
     /// None are there.
     #[default]
     Nothing,
-    /// They may come about still: the guest's time was up before they were committed.
+    /// They may come about still: the guest failed, or its time was up, before they were committed.
     Unsure,
     Committed,
 }
@@ -222,7 +222,7 @@ impl Asked {
             engine.tell(&function, told.clone(), outcome, Cost::default(), None);
         };
         match first {
-            Ok(First::Whole(response)) => response,
+            Ok(First::Whole(response) | First::Failed(response)) => response,
             Ok(First::Begun(parts, answer)) => {
                 let tell = move |broken: &BrokenOff| tell(&broke_off(broken));
                 let body = GuestBody::new(answer, Box::new(tell));
@@ -269,9 +269,7 @@ impl Asked {
                     }
                     let text = match commits.left().at_head {
                         AtHead::Nothing => return response,
-                        AtHead::Unsure => {
-                            "the function took too long; its effects may come about still"
-                        }
+                        AtHead::Unsure => "the function failed; its effects may come about still",
                         AtHead::Committed => "the function failed once its effects were committed",
                     };
                     return plain(response.status(), text.to_owned());
@@ -329,7 +327,7 @@ impl Asked {
             let (response, Waiting { mut staged, cost }) = match (first, waiting) {
                 (Ok(First::Whole(response)), Some(waiting)) => (response, waiting),
                 // It failed once its answer was whole.
-                (Ok(First::Whole(response)), None) if !none && response.status().is_success() => {
+                (Ok(First::Whole(_)), None) if !none => {
                     let text = "the function failed".to_owned();
                     return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
                 }
@@ -341,7 +339,8 @@ impl Asked {
             let commit = timeout(limit, Arc::clone(effects).commit(staged)).await;
             let Ok(committed) = commit else {
                 let reason =
-                    "its effects weren't committed within `limits.timeout`, as those before them in the same bucket aren't                      either; they may come about still"
+                    "its effects weren't committed within `limits.timeout`, as where a bucket that they change can't be \
+                     written; they may come about still"
                         .to_owned();
                 self.tell(&Outcome::Undeliverable { reason }, cost, None);
                 let text =
@@ -405,6 +404,8 @@ impl Asked {
 enum First {
     /// All of it.
     Whole(Response<ResponseBody>),
+    /// What the host says in its place, of a function that failed.
+    Failed(Response<ResponseBody>),
     /// Its head. The rest comes as the guest writes it.
     Begun(Parts, Answer),
 }
@@ -430,7 +431,7 @@ async fn first_answer(
     .await;
     let (parts, body) = match (head, &ended) {
         (_, Some(Err(conflict @ Outcome::Conflict { .. }))) => return Err(conflict.clone()),
-        (_, Some(Err(outcome))) => return Ok(First::Whole(failed(outcome))),
+        (_, Some(Err(outcome))) => return Ok(First::Failed(failed(outcome))),
         (Some(Ok(response)), _) if response.status().is_informational() => {
             let status = response.status();
             return Err(instead(format!(
@@ -467,7 +468,7 @@ async fn first_answer(
     }
     let body = match end {
         Ok(()) => whole(&parts, written, bodyless).map_err(instead)?,
-        Err(NoEnd::Failed(outcome)) => return Ok(First::Whole(failed(&outcome))),
+        Err(NoEnd::Failed(outcome)) => return Ok(First::Failed(failed(&outcome))),
         // It wrote none, as is right.
         Err(NoEnd::Broken(_)) if bodyless => Either::Left(Full::default()),
         Err(NoEnd::Broken(broken)) => return Err(broke_off(&broken)),
@@ -506,6 +507,10 @@ fn failed(outcome: &Outcome) -> Response<ResponseBody> {
         }
         Outcome::Conflict { .. } => {
             let text = "others change the same at the same time; try again later";
+            return later(StatusCode::SERVICE_UNAVAILABLE, text);
+        }
+        Outcome::Fault(_) => {
+            let text = "the host can't do its part now; try again later";
             return later(StatusCode::SERVICE_UNAVAILABLE, text);
         }
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "the function failed"),
@@ -651,7 +656,11 @@ impl Engine {
             left.none = none && answer.is_ok();
             left.at_head = match (&committed, &answer) {
                 (Some(_), _) => AtHead::Committed,
-                (None, Err(Outcome::Limit(Limit::Deadline { .. }))) if due => AtHead::Unsure,
+                // One of a commit that failed may be on disk all the same.
+                (None, Err(Outcome::Conflict { .. } | Outcome::Undeliverable { .. })) => {
+                    AtHead::Nothing
+                }
+                (None, Err(_)) if due => AtHead::Unsure,
                 (None, _) => AtHead::Nothing,
             };
         }

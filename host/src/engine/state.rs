@@ -50,6 +50,8 @@ pub(super) struct State {
     pub limiter: Limiter,
     /// What becomes of what it stages, where it answers a request.
     pub committing: Option<Committing>,
+    /// Each body that the guest reads has one.
+    pub bodies: Arc<()>,
 }
 
 impl State {
@@ -67,6 +69,7 @@ impl State {
             asked: false,
             limiter,
             committing: None,
+            bodies: Arc::default(),
         }
     }
 
@@ -85,9 +88,9 @@ impl State {
         self.hooks.requests.as_ref().map_or(Ok(()), Requests::check)
     }
 
-    /// Whether the guest, or the host for it, holds any handle.
+    /// Whether the guest, or the host for it, holds any handle, or a body that was handed on.
     pub fn holds_handles(&self) -> bool {
-        !self.table.is_empty()
+        !self.table.is_empty() || Arc::strong_count(&self.bodies) > 1
     }
 }
 

@@ -63,6 +63,7 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
             "/told" => return Ok(told(1, Some(8 << 10))),
             "/told-short" => return Ok(told(1, Some(10_000))),
             "/told-large" => return Ok(told(4_096, None)),
+            "/told-all" => return Ok(told(4_096, Some(32 << 20))),
             "/chained" => return Ok(chained(request)),
             other => {
                 if let Some(onwards) = other.strip_prefix("/proxy") {

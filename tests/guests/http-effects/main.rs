@@ -50,6 +50,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Effects {
                 answer(out, 201, &text);
                 panic!("after the answer");
             }
+            "/move-late" => {
+                answer(out, 303, &text);
+                panic!("after the answer");
+            }
             "/large" => answer(out, 201, &"x".repeat(2 << 20)),
             "/none" => answer(out, 204, ""),
             "/unchanged" => answer(out, 304, ""),

@@ -48,8 +48,8 @@ impl wasip3::exports::http::handler::Guest for Effects {
             "/discard" => answer(400, text),
             "/fail" => answer(503, text),
             "/trap" => panic!("before the answer"),
-            "/trap-late" => {
-                let (response, mut body) = start(201);
+            "/trap-late" | "/move-late" => {
+                let (response, mut body) = start(if path == "/trap-late" { 201 } else { 303 });
                 spawn_local(async move {
                     body.write_all(text.into_bytes()).await;
                     panic!("after the answer");

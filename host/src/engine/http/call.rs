@@ -249,7 +249,9 @@ fn error_code(
         HttpError::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
         HttpError::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
         HttpError::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        HttpError::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
         HttpError::Hyper(_) | HttpError::HttpProtocolError => ErrorCode::HttpProtocolError,
+        HttpError::InternalError(text) => ErrorCode::InternalError(text.clone()),
         other => ErrorCode::InternalError(Some(format!("{other:?}"))),
     });
     Ok((code,))
@@ -287,10 +289,26 @@ fn broken(error: &dyn std::fmt::Debug) -> BrokenOff {
     }
 }
 
-/// A body that says when it isn't read any more, and when it was read to its end.
+/// A body that says when it isn't read any more, and that its end was a good one. One that is dropped before that was read as
+/// far as its client needs, as behind trailers or all of a told length: a client that goes away ends the guest as well.
 struct Read {
     body: Written,
     reader: Option<(oneshot::Sender<()>, oneshot::Sender<()>)>,
+}
+
+impl Read {
+    fn end(&mut self) {
+        if let Some((_, whole)) = self.reader.take() {
+            // The guest may not want to know.
+            let _ = whole.send(());
+        }
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl Body for Read {
@@ -306,9 +324,7 @@ impl Body for Read {
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
-            Poll::Ready(None) => {
-                let _ = self.reader.take().map(|(_, whole)| whole.send(()));
-            }
+            Poll::Ready(None) => self.end(),
             Poll::Ready(Some(Err(_))) => self.reader = None,
             _ => {}
         }

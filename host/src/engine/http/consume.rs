@@ -2,6 +2,7 @@
 //! again where a guest hands it on as another body, and what had come of a piece larger than the guest's last read is gone.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -76,8 +77,12 @@ fn heard(
 
 fn streamed(mut store: StoreContextMut<'_, State>, body: WasiBody) -> Consumed {
     let (end, ended) = oneshot::channel();
-    let end = Some(end);
-    let contents = StreamReader::new(&mut store, Contents { body, end })?;
+    let contents = Contents {
+        body,
+        end: Some(end),
+        _counted: Arc::clone(&store.data().bodies),
+    };
+    let contents = StreamReader::new(&mut store, contents)?;
     Ok(((contents, FutureReader::new(&mut store, Ended(ended))?),))
 }
 
@@ -109,6 +114,7 @@ type End = Result<Option<HeaderMap>, HttpError>;
 struct Contents {
     body: WasiBody,
     end: Option<oneshot::Sender<End>>,
+    _counted: Arc<()>,
 }
 
 impl Contents {
@@ -209,7 +215,9 @@ fn code(error: &HttpError) -> ErrorCode {
         HttpError::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
         HttpError::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
         HttpError::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        HttpError::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
         HttpError::Hyper(_) | HttpError::HttpProtocolError => ErrorCode::HttpProtocolError,
+        HttpError::InternalError(text) => ErrorCode::InternalError(text.clone()),
         other => ErrorCode::InternalError(Some(format!("{other:?}"))),
     }
 }

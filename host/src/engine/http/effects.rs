@@ -101,7 +101,10 @@ impl Witness for Decided {
 
 impl Drop for Decided {
     fn drop(&mut self) {
-        if let Some(committed) = self.take() {
+        let committed = self.take();
+        // An answer alone, which is remembered, is none that was had.
+        let committed = committed.filter(|committed| *committed != Committed::default());
+        if let Some(committed) = committed {
             let text = "done, though nobody waited for the answer any more".to_owned();
             let (told, cost) = (self.told.clone(), Cost::default());
             self.engine.write(
