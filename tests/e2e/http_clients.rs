@@ -123,7 +123,9 @@ fn slow_clients_are_ended_and_hold_up_nobody() {
     let Some(program) = installed("slowhttptest", "KINGLET_TEST_SLOWHTTPTEST") else {
         return;
     };
-    let app = probe_within(PROBES[0], r#"memory = "64MiB", timeout = "10s""#);
+    // More than there are of these clients, as each holds one.
+    let limits = r#"memory = "64MiB", timeout = "10s", concurrency = 64"#;
+    let app = probe_within(PROBES[0], limits);
     let host = up(&app);
     let to = address(&host);
     for (slowly, path) in [("-H", "hello"), ("-B", "count")] {
