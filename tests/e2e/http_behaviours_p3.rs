@@ -1,8 +1,11 @@
 //! What only `wasi:http` 0.3 promises: headers that are copied, options that are kept, bodies and their ends that go
 //! from hand to hand, and what a function is told of how its messages were sent.
 
+use std::io::{Read, Write};
+
+use crate::harness::App;
 use crate::host::{Host, settled, text};
-use crate::http::{expect, get, send, up};
+use crate::http::{connect, expect, get, send, up};
 use crate::http_behaviours::{app, lines, said, server, target, up_to};
 
 const GUEST: &str = "http-behaviours-p3";
@@ -217,5 +220,36 @@ fn a_function_can_say_of_a_request_what_it_is_told_of_its_answer() {
     let answer = post(&host, "/chained", "0123456789", "");
     assert!(answer.contains("0123456789"), "{answer}");
     assert_eq!(told(&mut host), "told: Ok(())");
+    host.stop();
+}
+
+/// A server that answers before it has all of a body that is handed on: what may still come of that holds up neither its
+/// client's connection nor the next request.
+#[test]
+fn a_body_that_nobody_wants_any_more_holds_nothing() {
+    let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+    let (to, serving) = server("half", answer);
+    let app = App::new(&format!(
+        r#"
+        [[function]]
+        name = "behaviours"
+        component = "guest:{GUEST}"
+        on = {{ http = "/...", reuse = 8 }}
+        grants = {{ http = "http://{to}" }}
+        limits = {{ {LIMITS}, concurrency = 1 }}
+        "#
+    ));
+    let host = up(&app);
+    let mut client = connect(&host);
+    let request = format!(
+        "POST /proxy/elsewhere?to={to} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\
+         Content-Length: 1000000\r\n\r\nhalf"
+    );
+    client.write_all(request.as_bytes()).unwrap();
+    let mut refused = String::new();
+    client.read_to_string(&mut refused).unwrap();
+    expect(&refused, "401", "no");
+    serving.join().unwrap();
+    expect(&get(&host, "/nothing"), "200", "nothing at /nothing");
     host.stop();
 }
