@@ -1,7 +1,7 @@
 //! End to end: the real host in a process of its own, real folders, real components.
 //!
-//! Nothing here sleeps. A test waits for the record or the line that it is about, for as long as
-//! `host::PATIENCE`, and fails with what it saw until then.
+//! Nothing here sleeps, but between two looks at what a host holds. A test waits for the record or the line that it is
+//! about, for as long as `host::PATIENCE`, and fails with what it saw until then.
 
 #![allow(
     clippy::unwrap_used,

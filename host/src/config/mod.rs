@@ -245,6 +245,21 @@ pub struct Function {
     pub spin_build: Option<String>,
 }
 
+impl Function {
+    /// How many attempts or requests run at once. Without a figure of its manifest requests have more: a function that
+    /// answers them waits for clients and servers most of its time.
+    pub fn concurrency(&self) -> usize {
+        const EVENTS: usize = 4;
+        const REQUESTS: usize = 16;
+        let usual = if self.on.http.is_empty() {
+            EVENTS
+        } else {
+            REQUESTS
+        };
+        self.limits.concurrency.unwrap_or(usual)
+    }
+}
+
 /// What wakes a function.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -357,21 +372,6 @@ pub struct Limits {
     pub response: ByteSize,
     /// Requests that an attempt may send.
     pub requests: u32,
-}
-
-impl Function {
-    /// How many attempts or requests run at once. Without a figure of its manifest requests have more: a function that
-    /// answers them waits for clients and servers most of its time.
-    pub fn concurrency(&self) -> usize {
-        const EVENTS: usize = 4;
-        const REQUESTS: usize = 16;
-        let usual = if self.on.http.is_empty() {
-            EVENTS
-        } else {
-            REQUESTS
-        };
-        self.limits.concurrency.unwrap_or(usual)
-    }
 }
 
 impl Default for Limits {

@@ -2,6 +2,7 @@
 
 mod body;
 mod call;
+mod codes;
 mod consume;
 mod effects;
 mod keyed;

@@ -20,6 +20,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use super::body::{Written, bounded};
+use super::codes;
 use super::effects::{EFFECTS, Said, at_head};
 use super::request::RequestBody;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
@@ -243,18 +244,7 @@ fn error_code(
     if let Some(code) = error.downcast_ref::<ErrorCode>() {
         return Ok((Some(code.clone()),));
     }
-    let code = error.downcast_ref().map(|error| match error {
-        HttpError::HttpRequestBodySize(bytes) => ErrorCode::HttpRequestBodySize(*bytes),
-        HttpError::HttpResponseBodySize(bytes) => ErrorCode::HttpResponseBodySize(*bytes),
-        HttpError::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
-        HttpError::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
-        HttpError::ConnectionTerminated => ErrorCode::ConnectionTerminated,
-        HttpError::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
-        HttpError::Hyper(_) | HttpError::HttpProtocolError => ErrorCode::HttpProtocolError,
-        HttpError::InternalError(text) => ErrorCode::InternalError(text.clone()),
-        other => ErrorCode::InternalError(Some(format!("{other:?}"))),
-    });
-    Ok((code,))
+    Ok((error.downcast_ref().map(codes::two),))
 }
 
 fn is_secure(request: &Request<RequestBody>) -> bool {

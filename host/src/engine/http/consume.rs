@@ -19,6 +19,7 @@ use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, Trailers};
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{Error as HttpError, FieldMap, WasiBody, WasiHttpView};
 
+use super::codes;
 use crate::engine::state::State;
 
 /// Puts ours in their place.
@@ -202,22 +203,7 @@ impl FutureProducer<State> for Ended {
                 let trailers = FieldMap::new_immutable(http.hooks, trailers);
                 Ok(Some(http.table.push(trailers)?))
             }
-            Err(error) => Err(code(&error)),
+            Err(error) => Err(codes::three(&error)),
         })))
-    }
-}
-
-/// What can go wrong with a body on its way.
-fn code(error: &HttpError) -> ErrorCode {
-    match error {
-        HttpError::HttpRequestBodySize(bytes) => ErrorCode::HttpRequestBodySize(*bytes),
-        HttpError::HttpResponseBodySize(bytes) => ErrorCode::HttpResponseBodySize(*bytes),
-        HttpError::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
-        HttpError::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
-        HttpError::ConnectionTerminated => ErrorCode::ConnectionTerminated,
-        HttpError::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
-        HttpError::Hyper(_) | HttpError::HttpProtocolError => ErrorCode::HttpProtocolError,
-        HttpError::InternalError(text) => ErrorCode::InternalError(text.clone()),
-        other => ErrorCode::InternalError(Some(format!("{other:?}"))),
     }
 }
