@@ -14,5 +14,6 @@ pub mod engine;
 pub mod events;
 pub mod guard;
 pub mod ports;
+pub mod scheduling;
 pub mod stores;
 pub mod triggers;

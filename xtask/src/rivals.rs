@@ -34,6 +34,7 @@ pub fn guests() -> anyhow::Result<Vec<String>> {
         "--target",
         WASM_TARGET,
         "--package=kinglet-test-guests",
+        "--example=compute",
         "--example=noop-message",
         "--example=noop-batch",
         "--example=hello-http",

@@ -4,14 +4,15 @@
 //! Both are the real servers on one file system, in turn, with the same load from this process. Ours wakes a
 //! WebAssembly function for each message; theirs hands it to a consumer in this process that does nothing.
 
+mod busy;
 mod functions;
 mod load;
 mod nats;
 mod neighbours;
 mod ours;
-
 mod settled;
 mod side;
+mod strangers;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,9 +1,6 @@
 //! What a function feels of another that attacks the host, at its concurrency and without a pause.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,9 +10,11 @@ use kinglet::control::{Client, Request, Response};
 use kinglet::events::NewMessage;
 use kinglet::ports::Draft;
 
+use super::busy::BusyThreads;
 use super::load::{Until, closed_loops};
 use super::ours::{Functions, Ours};
 use super::side::{Lane, Side};
+use super::strangers::Strangers;
 use crate::report::{Better, Figure, Report};
 use crate::setup::{on_all_cores, scratch};
 
@@ -72,7 +71,7 @@ pub struct NeighboursArgs {
     /// Rounds of each, by turns, of which the median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only this attack, by the beginning of its name.
+    /// Only this attack, or `strangers`, by the beginning of its name.
     #[arg(long)]
     attack: Option<String>,
     /// Milliseconds of load for each round.
@@ -133,9 +132,10 @@ impl NeighboursArgs {
             for _ in 0..self.rounds {
                 in_peace.push(self.round(&ours, &root, None).await?);
                 attacked.push(self.round(&ours, &root, Some(attack.body)).await?);
-                let busy = Busy::begin()?;
+                // A virtual machine that is never idle has to wait for its own host.
+                let busy = BusyThreads::start(19)?;
                 on_busy.push(self.round(&ours, &root, None).await?);
-                busy.end();
+                busy.stop();
             }
             for (name, of) in [
                 ("p50", (|round| round.p50) as fn(&Round) -> f64),
@@ -152,6 +152,16 @@ impl NeighboursArgs {
                     });
                 }
             }
+        }
+        if "strangers".starts_with(self.attack.as_deref().unwrap_or_default()) {
+            let strangers = Strangers {
+                kinglet: &self.kinglet,
+                guests: &self.guests,
+                root: &root,
+                repetitions: self.rounds,
+                span: Duration::from_millis(self.load_ms),
+            };
+            strangers.measure(&report).await?;
         }
         Ok(())
     }
@@ -174,39 +184,6 @@ impl NeighboursArgs {
             p50: stats.p50_us,
             p99: stats.p99_us,
         })
-    }
-}
-
-/// Threads that take every processor's idle time and nothing else: what a machine costs that is never idle. A virtual one
-/// that is has to be woken by its host.
-struct Busy {
-    goes_on: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Busy {
-    fn begin() -> Result<Self> {
-        let goes_on = Arc::new(AtomicBool::new(true));
-        let processors = std::thread::available_parallelism()?.get();
-        let thread = |_| {
-            let goes_on = Arc::clone(&goes_on);
-            std::thread::spawn(move || {
-                // The least that there is.
-                let _ = rustix::process::setpriority_process(None, 19);
-                while goes_on.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            })
-        };
-        let threads = (0..processors).map(thread).collect();
-        Ok(Self { goes_on, threads })
-    }
-
-    fn end(self) {
-        self.goes_on.store(false, Ordering::Relaxed);
-        for thread in self.threads {
-            let _ = thread.join();
-        }
     }
 }
 

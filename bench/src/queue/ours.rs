@@ -39,6 +39,8 @@ pub enum Functions {
     One { others: usize },
     /// The same one, and the guest `hostile` with these lines of a manifest, whose outcomes nobody waits for.
     Attacked { settings: &'static str },
+    /// One that takes messages one by one and computes for this many rounds.
+    Computing { rounds: u64 },
 }
 
 fn single(concurrency: usize) -> String {
@@ -122,6 +124,13 @@ impl Ours {
             }
             let mut text = format!("[app]\nname = \"bench\"\n{}", single(self.concurrency));
             match self.functions {
+                Functions::Computing { rounds } => {
+                    let built = self.guests.join("compute.wasm");
+                    std::fs::copy(&built, dir.join("compute.wasm"))
+                        .with_context(|| format!("can't copy {}", built.display()))?;
+                    text = text.replace("noop_message.wasm", "compute.wasm");
+                    text += &format!("config = {{ rounds = \"{rounds}\" }}\n");
+                }
                 Functions::Lanes => text += &batch_and_waiting(self.batch_size),
                 Functions::One { others } => {
                     let wasm = std::fs::read(dir.join("noop_message.wasm"))?;

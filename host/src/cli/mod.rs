@@ -35,6 +35,7 @@ use crate::config::{Function, Manifest, Variables};
 use crate::control::{Client, Request, Response, answer};
 use crate::engine::{Cache, Compiler};
 use crate::ports::QueueError;
+use crate::scheduling::use_short_slices;
 use crate::stores::queue;
 
 /// Runs small WebAssembly functions on events: one fresh instance each, hard limits, nothing lost.
@@ -104,9 +105,9 @@ impl Cli {
         let result = match self.command {
             Command::New(command) => command.execute(),
             Command::Build(command) => on_runtime(command.execute()),
-            Command::Up(command) => on_runtime(command.execute()),
+            Command::Up(command) => serve(command.execute()),
             Command::Invoke(command) => on_runtime(command.execute()),
-            Command::Run(command) => on_runtime(command.execute()),
+            Command::Run(command) => serve(command.execute()),
             Command::Publish(command) => on_runtime(command.execute()),
             Command::Logs(command) => on_runtime(command.execute()),
             Command::Status(command) => on_runtime(command.execute()),
@@ -345,6 +346,12 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     } else {
         names.join(", ")
     }
+}
+
+/// Runs a command whose threads answer at once while guests compute.
+fn serve(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Result<Verdict> {
+    use_short_slices();
+    on_runtime(command)
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Result<Verdict> {

@@ -1,8 +1,9 @@
-//! Threads for guests that compute for long, so that all else goes on as if they weren't there.
+//! Threads for guests that compute for long, which keep the threads that serve free.
 //!
-//! Most handlers take some microseconds, and run where their event came, on the threads that serve everything else.
-//! One that holds such a thread for longer than `LONG` goes on among its like, on threads of a lower priority; and
-//! where those before it did so, the whole attempt begins there.
+//! Most handlers take microseconds, and run on the thread that received their event. A guest that holds
+//! such a thread for longer than `LONG` moves to a thread for guests of its kind. An attempt starts there
+//! if earlier attempts of its function moved. Both kinds of threads have ordinary priority: threads that
+//! serve preempt the others by shorter time slices (`scheduling`).
 
 use std::mem;
 use std::pin::Pin;
@@ -16,13 +17,10 @@ use tokio::task::JoinHandle;
 use super::load::LoadedFunction;
 use crate::clock::{Stopwatch, thread_time};
 use crate::ports::{KeepsApart, Place};
+use crate::scheduling::use_default_slices;
 
 /// What an attempt may take of a thread that others need.
 pub(super) const LONG: Duration = Duration::from_millis(1);
-
-/// How much less such a thread counts for the system: one of them and one of the others at once get a tenth and nine
-/// tenths of a processor.
-const NICE: i32 = 10;
 
 std::thread_local! {
     static IS_APART: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
@@ -41,10 +39,7 @@ impl Apart {
                 .enable_all()
                 .on_thread_start(|| {
                     IS_APART.set(true);
-                    // Where it isn't allowed, they share alike.
-                    if let Ok(own) = rustix::process::getpriority_process(None) {
-                        let _ = rustix::process::setpriority_process(None, own + NICE);
-                    }
+                    use_default_slices();
                 })
                 .build();
             runtime
