@@ -37,7 +37,6 @@ pub fn use_default_slices() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::mem;
     use std::time::Duration;
 
     use libc::{SYS_sched_getattr, SYS_sched_setattr, c_long, sched_attr};
@@ -58,7 +57,7 @@ mod linux {
     /// Returns the calling thread's scheduling attributes.
     pub fn current() -> Option<sched_attr> {
         let mut attributes = sched_attr {
-            size: u32::try_from(mem::size_of::<sched_attr>()).unwrap_or(0),
+            size: u32::try_from(size_of::<sched_attr>()).unwrap_or(0),
             sched_policy: 0,
             sched_flags: 0,
             sched_nice: 0,

@@ -7,13 +7,16 @@
 )]
 
 mod bench;
+mod ci;
 mod corpus;
 mod demo;
 mod fuzz;
 mod host;
 mod photos;
+mod quick;
 mod rivals;
 mod setup;
+mod style;
 mod test;
 mod torture;
 
@@ -33,8 +36,14 @@ struct Cli {
 enum Command {
     /// Make thumbnails and tensors of the example's photos, and show what each cost.
     Demo(demo::Demo),
+    /// Check formatting, style and lints, and run the unit tests.
+    Quick(quick::Quick),
     /// Run every test.
     Test(test::Test),
+    /// Run all that must hold for every commit.
+    Ci,
+    /// Count what breaks the rules of prose and structure; the counts may only fall.
+    Style(style::Style),
     /// Run the image corpora through the host, and compare with Pillow; part of `test --full`.
     Corpus,
     /// Kill the host again and again, lose what isn't synced, and check what it accepted.
@@ -48,7 +57,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(command) => command.execute(),
+        Command::Quick(command) => command.execute(),
         Command::Test(command) => command.execute(),
+        Command::Ci => ci::execute(),
+        Command::Style(command) => command.execute(),
         Command::Corpus => setup::build_guests().and_then(|()| corpus::check()),
         Command::Torture(command) => command.execute(),
         Command::Fuzz(command) => command.execute(),

@@ -22,10 +22,13 @@ const MOTO: &str = "moto[server]==5.2.1";
 /// What looks for faults in answers.
 const REDBOT: &str = "redbot==2.7.1";
 
+/// The packages that are tested. Benchmarks are measured instead, and bring a second database.
+pub const TESTED: [&str; 3] = ["--workspace", "--exclude", "kinglet-bench"];
+
 /// Each window of a commit some times; `cargo xtask torture` has more.
 const TORTURE_ROUNDS: u32 = 20;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Test {
     /// Add what is slow or downloads much: `cargo component`, `wasmtime serve`, a stand-in of AWS, clients that look for
     /// faults in servers, the image corpora.
@@ -47,9 +50,8 @@ impl Test {
             install_cargo_component()?;
         }
         let mut test = cargo();
-        test.args(["test", "--workspace", "--all-targets"]);
-        // Benchmarks are measured, not tested, and drag in a second database.
-        test.args(["--exclude", "kinglet-bench"]).args(&self.filter);
+        test.args(["test", "--all-targets"]).args(TESTED);
+        test.args(&self.filter);
         test.env(
             "KINGLET_TEST_GUESTS",
             target_dir().join("wasm32-wasip2").join("release"),
