@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cost, Outcome};
+use super::{Cost, NAME_BYTES, Outcome, REASON_BYTES, shorten_in_place};
 use crate::clock::Timestamp;
+use crate::guard::{self, Guard};
 
 /// Takes records. Never blocks for long and never fails towards a guest.
 pub trait Journal: Send + Sync {
@@ -34,6 +35,37 @@ pub struct Record {
     /// What is recorded.
     #[serde(flatten)]
     pub kind: RecordKind,
+}
+
+/// A record lists at most so many objects, and so many topics.
+const LISTED: usize = 1_000;
+
+impl Record {
+    /// Cuts what an outcome tells, so that no record washes out the others.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        if let RecordKind::Outcome {
+            outcome,
+            text,
+            outputs,
+            published,
+            ..
+        } = &mut self.kind
+        {
+            *outcome = std::mem::replace(outcome, Outcome::Done).bounded();
+            if guard::holds(Guard::Reasons) {
+                shorten_in_place(text, REASON_BYTES + NAME_BYTES);
+            }
+            for list in [outputs, published] {
+                if list.len() > LISTED {
+                    let more = list.len() - LISTED;
+                    list.truncate(LISTED);
+                    list.push(format!("... and {more} more"));
+                }
+            }
+        }
+        self
+    }
 }
 
 /// What a record says.
