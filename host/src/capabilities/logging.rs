@@ -7,7 +7,9 @@ use super::View;
 use crate::bindings::logging::{Host, Level as WitLevel};
 use crate::clock::Clock;
 use crate::guard::{self, Guard};
-use crate::ports::{Delivery, Journal, Level, Record, RecordKind, Stream, shorten_in_place, visible};
+use crate::ports::{
+    Delivery, Journal, Level, Record, RecordKind, Stream, shorten_in_place, visible,
+};
 
 /// How many lines of an attempt go into its dead letter.
 const TAIL_LINES: usize = 20;

@@ -183,7 +183,10 @@ fn demangle(name: &str) -> String {
         return visible_short(name, NAME_BYTES);
     }
     let demangled = rustc_demangle::demangle(name);
-    visible_short(&format_short(format_args!("{demangled:#}"), NAME_BYTES), NAME_BYTES)
+    visible_short(
+        &format_short(format_args!("{demangled:#}"), NAME_BYTES),
+        NAME_BYTES,
+    )
 }
 
 /// Returns what the engine says of an error. A component's names can be part of it.

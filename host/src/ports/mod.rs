@@ -30,9 +30,7 @@ pub use http::{
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
-pub use outcome::{
-    Cost, Failure, HostFault, Limit, NAME_BYTES, Outcome, REASON_BYTES, Trap,
-};
+pub use outcome::{Cost, Failure, HostFault, Limit, NAME_BYTES, Outcome, REASON_BYTES, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Commitment, Count, DeadFilter, DeadLetter, Delivery,
     Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled,

@@ -44,7 +44,9 @@ pub fn format_short(value: impl Display, most: usize) -> String {
     };
     // A value that fails to format has the text that it wrote so far.
     let _ = write!(short, "{value}");
-    let Short { mut text, length, .. } = short;
+    let Short {
+        mut text, length, ..
+    } = short;
     if length <= most {
         return text;
     }
@@ -111,7 +113,7 @@ mod tests {
         let escapes = visible_short(&"\u{1b}".repeat(1_000), 100);
         assert!(escapes.starts_with("\\u{1b}") && escapes.len() <= 100);
         assert!(escapes.ends_with("(1,000 bytes)"), "{escapes}");
-            assert_eq!(visible_short("a\u{1b}", 100), "a\\u{1b}");
+        assert_eq!(visible_short("a\u{1b}", 100), "a\\u{1b}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ struct Hostile;
 /// So many handles leave room for those that are needed beside them.
 const HANDLES: usize = 4_000;
 /// Bodies take several handles each.
-const BODIES: usize = 900;
+const BODIES: usize = 200;
 /// As much as the fields of one handle may have, but for what they take beside their text.
 const LONG: usize = 60_000;
 
@@ -27,6 +27,10 @@ impl wasip3::exports::http::handler::Guest for Hostile {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         match request.get_path_with_query().unwrap_or_default().as_str() {
             "/hold-methods" => hold_methods(),
+            "/long-method" => {
+                let method = Method::Other("M".repeat(200_000));
+                plain(Fields::new()).set_method(&method).unwrap();
+            }
             "/hold-paths" => hold_paths(),
             "/hold-fields" => hold_fields(),
             "/hold-bodies" => hold_bodies().await,

@@ -276,7 +276,8 @@ fn complete(request: &mut Request<RequestBody>) -> wasmtime::Result<()> {
 /// Returns an error's name and what a guest gave with it.
 fn text_of(error: &dyn std::fmt::Debug) -> String {
     if guard::holds(Guard::Reasons) {
-        format_short(format_args!("{error:?}"), REASON_BYTES)
+        // Within a reason that says more.
+        format_short(format_args!("{error:?}"), REASON_BYTES / 2)
     } else {
         format!("{error:?}")
     }

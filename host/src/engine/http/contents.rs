@@ -8,9 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
-use wasmtime_wasi::p2::{
-    DynOutputStream, OutputStream, Pollable, StreamError, StreamResult,
-};
+use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_http::p2::bindings::http::types::{self as two, HostOutgoingBody as _};
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostOutgoingBody};
 use wasmtime_wasi_http::p2::types::{
@@ -19,7 +17,7 @@ use wasmtime_wasi_http::p2::types::{
 use wasmtime_wasi_http::p3::bindings::http::types as three;
 use wasmtime_wasi_http::{FieldMap, WasiHttpView, p3};
 
-use crate::engine::limiter::{Buffered, HostBuffers, MemoryFull};
+use crate::engine::limiter::{Buffered, HostBuffers};
 use crate::engine::state::State;
 use crate::guard::{self, Guard};
 
@@ -248,9 +246,12 @@ impl AsRef<[u8]> for Piece {
 impl OutputStream for CountedStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let buffered = self.buffers.hold(bytes.len() as u64);
-        let _buffered = buffered.map_err(|full| StreamError::Trap(MemoryFull::trap(full)))?;
-        self.stream
-            .write(Bytes::from_owner(Piece { bytes, _buffered }))
+        let buffered = buffered.map_err(|full| StreamError::Trap(full.trap()))?;
+        let piece = Piece {
+            bytes,
+            _buffered: buffered,
+        };
+        self.stream.write(Bytes::from_owner(piece))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
