@@ -53,6 +53,8 @@ const SOURCE: &str = "http";
 
 /// So much of a path goes into the logs.
 const LINE: usize = 200;
+/// And so much of a method: each line that a guest logs has it.
+const METHOD: usize = 32;
 
 /// Of a request's body at most so many bytes are kept for another attempt.
 const AGAIN: u64 = 1 << 20;
@@ -805,9 +807,11 @@ impl Told {
     fn of<B>(request: &Request<B>) -> Self {
         let id = request.headers().get(REQUEST_ID);
         let path: String = request.uri().path().chars().take(LINE).collect();
+        let method = request.method().as_str();
+        let method = method.get(..METHOD).unwrap_or(method);
         Self {
             id: id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
-            line: format!("{} {path}", request.method()),
+            line: format!("{method} {path}"),
         }
     }
 }

@@ -229,6 +229,7 @@ impl Telling {
             Some(value.chars().take(SHOWN).collect())
         };
         let path: String = request.uri().path().chars().take(SHOWN).collect();
+        let method: String = request.method().as_str().chars().take(SHOWN).collect();
         Self {
             journal: Arc::clone(&access.journal),
             watch: access.clock.stopwatch(),
@@ -238,7 +239,7 @@ impl Telling {
                 function: None,
                 source: Some("http".to_owned()),
                 event: text(HeaderName::from_static(REQUEST_ID)),
-                subject: Some(format!("{} {path}", request.method())),
+                subject: Some(format!("{method} {path}")),
                 attempt: None,
                 kind: RecordKind::Request {
                     status: 0,
@@ -247,7 +248,10 @@ impl Telling {
                     run_us: 0,
                     client: client.ip().to_string(),
                     host: text(header::HOST)
-                        .or_else(|| Some(request.uri().authority()?.to_string())),
+                        .or_else(|| {
+                            let authority = request.uri().authority()?;
+                            Some(authority.as_str().chars().take(SHOWN).collect())
+                        }),
                     version: format!("{:?}", request.version()),
                     user_agent: text(header::USER_AGENT),
                 },
