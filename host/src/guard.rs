@@ -38,15 +38,15 @@ pub enum Guard {
     Reasons,
     /// The length of names that a component has, as those of its functions, in outcomes and errors.
     Names,
-    /// That the text of a guest's `internal-error` isn't sent to clients.
+    /// The text of a guest's error, which isn't sent to clients.
     ErrorTexts,
     /// How much the fields of a request or response may take.
     Headers,
-    /// How long a method, a path or an authority of a request may be.
+    /// The length of a method, a path or an authority of a request.
     RequestParts,
     /// `limits.memory` and `host.memory`, of what handles of `wasi:http` hold: fields, and the parts of requests.
     HandleContents,
-    /// The same, of bodies that the host buffers.
+    /// `limits.memory` and `host.memory`, of bodies that the host buffers.
     Buffers,
     /// `limits.response`.
     Response,

@@ -53,7 +53,7 @@ const SOURCE: &str = "http";
 
 /// So much of a path goes into the logs.
 const LINE: usize = 200;
-/// And so much of a method: each line that a guest logs has it.
+/// The part of a method that goes into the logs, in bytes. Each line that a guest logs has it.
 const METHOD: usize = 32;
 
 /// Of a request's body at most so many bytes are kept for another attempt.
@@ -65,7 +65,7 @@ const KEYED: u64 = 16 << 20;
 pub(super) const BODIES: u64 = 128 << 20;
 /// An answer that is remembered takes at most so many bytes.
 const REMEMBERED: usize = 1 << 20;
-/// What a function did in place of answering, before the error that it gave.
+/// The start of a reason that ends with the error of a guest.
 const ERROR: &str = "answered with the error ";
 const BROKE_OFF: &str = "ended its answer badly: ";
 /// Before a request in conflict is tried again: at most so long.
@@ -493,7 +493,7 @@ fn instead(reason: String) -> Outcome {
     Outcome::Failed(Failure::Other { reason })
 }
 
-/// Returns what a client is told of it: without the text of a guest's error, which is for who runs the function.
+/// Returns the part of a reason that a client gets: the text of a guest's error is for who runs the function.
 fn for_client(reason: &str) -> &str {
     let guests = [ERROR, BROKE_OFF]
         .iter()

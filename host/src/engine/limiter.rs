@@ -129,7 +129,7 @@ impl Limiter {
         &self.buffers
     }
 
-    /// Whether the handles of the instance hold anything, as far as it was counted.
+    /// Returns whether the handles of the instance hold anything, as far as it was counted.
     pub fn has_contents(&self) -> bool {
         self.contents > 0
     }
@@ -211,7 +211,7 @@ impl HostBuffers {
         Ok(buffered)
     }
 
-    /// Whether the instance reads a body.
+    /// Returns whether the instance reads a body.
     pub fn has_bodies(&self) -> bool {
         self.bodies.load(Ordering::Relaxed) > 0
     }
@@ -223,7 +223,7 @@ impl HostBuffers {
         } else {
             0
         };
-        // Where it is too much it is given back at once.
+        // Dropped at once where it is too much.
         let buffered = Buffered {
             buffers: Arc::clone(self),
             bytes,

@@ -34,13 +34,13 @@ pub(super) const RANDOM_BYTES: usize = 64 << 10;
 pub(super) const FIELD_BYTES: usize = 64 << 10;
 /// How much of a body a guest may write in one call; two such pieces may wait to be sent.
 pub(super) const BODY_CHUNK: usize = 64 << 10;
-/// What the host buffers for a request that is sent, until the guest lets go of its response: heads, and pieces of bodies.
+/// Memory that the host may need for a request that is sent, until the guest drops its response: heads, and pieces of bodies.
 const SENT_BYTES: u64 = 256 << 10;
-/// What each call that gives a handle something to hold is counted beside its bytes.
+/// Bytes that each call which fills a handle counts beside its own.
 const GIVEN_BYTES: usize = 128;
-/// So much is given before it is counted for the first time. It is part of what each instance takes.
+/// Handles are counted for the first time once they were given so many bytes, which are part of what each instance takes.
 const COUNT_EVERY: u64 = 64 << 10;
-/// Later on the handles are counted when this part of what they hold has been given: counting takes as long as they are many.
+/// Later handles are counted when they were given this part of what they hold, since counting takes longer the more they hold.
 const COUNT_PART: u64 = 8;
 /// How much a guest may print in one call.
 const PRINT_BYTES: usize = 64 << 10;
@@ -61,11 +61,11 @@ pub(super) struct State {
     pub committing: Option<Committing>,
     /// Bytes that the guest gave its handles to hold since they were counted.
     given: u64,
-    /// What may be given before they are counted.
+    /// Bytes that they may be given before they are counted.
     uncounted: u64,
     /// Bytes of trailers, which bodies keep that no handle shows.
     trailers: u64,
-    /// Whether the guest writes a body already.
+    /// Set once the guest writes a body.
     pub writes: bool,
 }
 
@@ -138,7 +138,7 @@ impl State {
         self.hooks.requests.as_ref().map_or(Ok(()), Requests::check)
     }
 
-    /// That there was memory for the requests that the guest sent: it can get over the error of one.
+    /// Checks that there was memory for the requests that the guest sent: a guest can ignore the error of one.
     pub fn check_memory(&self) -> Result<(), MemoryFull> {
         self.hooks.full.map_or(Ok(()), Err)
     }
@@ -150,7 +150,7 @@ impl State {
 }
 
 impl State {
-    /// What handles let go of since they were counted may be what a memory lacks.
+    /// Grows a memory, and counts the handles before it fails: they may hold less than when they were counted last.
     fn with_counted<T>(
         &mut self,
         grow: impl Fn(&mut Limiter) -> wasmtime::Result<T>,

@@ -54,7 +54,7 @@ pub fn format_short(value: impl Display, most: usize) -> String {
     marked(&text, length)
 }
 
-/// Whether `value` has at most `most` bytes.
+/// Returns whether `value` has at most `most` bytes.
 pub fn is_within(value: impl Display, most: usize) -> bool {
     let mut short = Short {
         text: String::new(),

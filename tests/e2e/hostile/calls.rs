@@ -104,7 +104,7 @@ pub fn long_names() -> Vec<u8> {
     recursion_of(15_000)
 }
 
-/// The same with a name of so many bytes.
+/// Makes a component with such a function, whose name has so many bytes.
 pub fn recursion_of(bytes: usize) -> Vec<u8> {
     let name = "N".repeat(bytes);
     let module = format!(

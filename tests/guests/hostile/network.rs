@@ -48,7 +48,7 @@ fn open_fields() -> Ended {
     Ok(())
 }
 
-/// So many handles leave room for those that are needed beside them.
+/// Leaves room for the handles that are needed beside these.
 const HANDLES: usize = 4_000;
 /// As much as the fields of one handle may have, but for what they take beside their text.
 const LONG: usize = 60_000;
@@ -104,7 +104,7 @@ fn hold_fields() -> Ended {
     Ok(())
 }
 
-/// What is copied is only there once it is changed.
+/// Changes each copy, since a copy takes no memory before.
 fn hold_copies() -> Ended {
     let fields = full()?;
     for _ in 0..HANDLES {
@@ -141,7 +141,7 @@ fn hold_bodies() -> Ended {
     Ok(())
 }
 
-/// The same of answers to nobody.
+/// Bodies of answers that nobody gets.
 fn hold_answers() -> Ended {
     for _ in 0..HANDLES {
         let response = OutgoingResponse::new(Fields::new());

@@ -4,6 +4,7 @@
 #![cfg(target_family = "wasm")]
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "what goes wrong here is a trap, which the tests see"
 )]
 
@@ -16,7 +17,7 @@ wasip3::http::service::export!(Hostile);
 
 struct Hostile;
 
-/// So many handles leave room for those that are needed beside them.
+/// Leaves room for the handles that are needed beside these.
 const HANDLES: usize = 4_000;
 /// Bodies take several handles each.
 const BODIES: usize = 200;

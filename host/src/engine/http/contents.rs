@@ -1,5 +1,5 @@
-//! What handles of `wasi:http` hold in the host: counted for the function that fills them, and bounded where a part of a
-//! request is longer than HTTP carries. Functions of ours stand before those of wasmtime that give a handle something.
+//! Memory that handles of `wasi:http` hold in the host. It counts for the function that fills them, and a part of a request
+//! that is longer than HTTP carries is refused. Functions of ours stand before those of wasmtime that fill a handle.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ const AUTHORITY_BYTES: usize = 8 << 10;
 /// The longest path with its query, in bytes: as much as all fields may take.
 const PATH_BYTES: usize = 64 << 10;
 
-/// What a map of fields takes for each name that it has room for, in bytes.
+/// Memory of a map of fields for each name that it has room for, in bytes.
 const FIELD: usize = 112;
-/// For each further value of a name, in bytes.
+/// Memory of each further value of a name, in bytes.
 const VALUE: usize = 144;
-/// And for each text that is allocated, in bytes.
+/// Memory of each allocation beside its text, in bytes.
 const TEXT: usize = 16;
 
 /// Puts functions that count first in the place of wasmtime's.
@@ -57,12 +57,12 @@ fn bytes_of_values(values: &[Vec<u8>]) -> usize {
     values.iter().map(|value| value.len() + FIELD).sum()
 }
 
-/// Whether a part of a request may be so long.
+/// Returns whether a part of a request may be so long.
 fn is_short(bytes: usize, most: usize) -> bool {
     bytes <= guard::bound(Guard::RequestParts, most)
 }
 
-/// What a guest is given of an operation on fields; the error is a trap.
+/// Turns the result of an operation into the one that the guest gets; a trap ends the call.
 macro_rules! header_result {
     ($result:expr) => {
         match $result {

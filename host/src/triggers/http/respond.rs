@@ -247,11 +247,10 @@ impl Telling {
                     whole: false,
                     run_us: 0,
                     client: client.ip().to_string(),
-                    host: text(header::HOST)
-                        .or_else(|| {
-                            let authority = request.uri().authority()?;
-                            Some(authority.as_str().chars().take(SHOWN).collect())
-                        }),
+                    host: text(header::HOST).or_else(|| {
+                        let authority = request.uri().authority()?;
+                        Some(authority.as_str().chars().take(SHOWN).collect())
+                    }),
                     version: format!("{:?}", request.version()),
                     user_agent: text(header::USER_AGENT),
                 },
