@@ -113,7 +113,8 @@ impl Requests {
         }
     }
 
-    /// Sends a request, and waits for the head of its response. `held` is dropped with the body of the response.
+    /// Sends a request, and waits for the head of its response. `held` is dropped with the body of
+    /// the response.
     pub fn send<H: Send + Unpin + 'static>(
         &mut self,
         request: Request<WasiBody>,

@@ -97,8 +97,9 @@ pub fn compile(wasm: &[u8], concurrent: bool) -> wasmtime::Result<Vec<u8>> {
     build_engine(concurrent)?.precompile_component(&without_long_symbols(wasm))
 }
 
-/// Returns a component without the function names of those modules in which one is longer than `SYMBOL_BYTES`: a trap copies
-/// the name of each frame. The section with the names is renamed in place, so that nobody looks for it.
+/// Returns a component without the function names of those modules in which one is longer than
+/// `SYMBOL_BYTES`: a trap copies the name of each frame. The section with the names is renamed in
+/// place, so that nobody looks for it.
 fn without_long_symbols(wasm: &[u8]) -> Cow<'_, [u8]> {
     let mut without = Cow::Borrowed(wasm);
     // The compiler tells of bytes that can't be parsed.

@@ -174,7 +174,8 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     backtrace.frames().iter().map(name).collect()
 }
 
-/// Returns a symbol as its author wrote it. A long one stays as it is, since demangling can make it much longer still.
+/// Returns a symbol as its author wrote it. A long one stays as it is, since demangling can make it
+/// much longer still.
 fn demangle(name: &str) -> String {
     if !guard::holds(Guard::Names) {
         return visible(&format!("{:#}", rustc_demangle::demangle(name)));

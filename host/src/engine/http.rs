@@ -493,7 +493,8 @@ fn instead(reason: String) -> Outcome {
     Outcome::Failed(Failure::Other { reason })
 }
 
-/// Returns the part of a reason that a client gets: the text of a guest's error is for who runs the function.
+/// Returns the part of a reason that a client gets: the text of a guest's error is for who runs the
+/// function.
 fn for_client(reason: &str) -> &str {
     let guests = [ERROR, BROKE_OFF]
         .iter()

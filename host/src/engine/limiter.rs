@@ -1,4 +1,5 @@
-//! Memory of one instance, summed over all its linear memories and tables, and over what the host holds for it.
+//! Memory of one instance, summed over all its linear memories and tables, and over what the host
+//! holds for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -171,7 +172,8 @@ impl Limiter {
     }
 }
 
-/// Bytes that the host buffers for an instance, as pieces of bodies: counted until they are gone, wherever they go.
+/// Bytes that the host buffers for an instance, as pieces of bodies: counted until they are gone,
+/// wherever they go.
 pub(super) struct HostBuffers {
     /// The function's limit.
     limit: AtomicU64,
@@ -195,7 +197,8 @@ pub(super) struct Buffered {
 }
 
 impl HostBuffers {
-    /// Counts a body that the instance reads. The memory of the first one is part of what each instance takes.
+    /// Counts a body that the instance reads. The memory of the first one is part of what each
+    /// instance takes.
     pub fn hold_body(self: &Arc<Self>, bytes: u64) -> Result<Buffered, MemoryFull> {
         let mut buffered = if self.has_bodies() {
             self.hold(bytes)?

@@ -622,8 +622,8 @@ impl Loader {
     }
 }
 
-/// Returns what a component offers and asks for, without its init, which isn't for events. Names are cut: none that the host
-/// knows is that long.
+/// Returns what a component offers and asks for, without its init, which isn't for events. Names
+/// are cut: none that the host knows is that long.
 pub(super) fn describe(component: &Component) -> Handlers {
     let (ty, engine) = (component.component_type(), component.engine());
     let mut handlers = Handlers::default();

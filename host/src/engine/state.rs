@@ -34,13 +34,16 @@ pub(super) const RANDOM_BYTES: usize = 64 << 10;
 pub(super) const FIELD_BYTES: usize = 64 << 10;
 /// How much of a body a guest may write in one call; two such pieces may wait to be sent.
 pub(super) const BODY_CHUNK: usize = 64 << 10;
-/// Memory that the host may need for a request that is sent, until the guest drops its response: heads, and pieces of bodies.
+/// Memory that the host may need for a request that is sent, until the guest drops its response:
+/// heads, and pieces of bodies.
 const SENT_BYTES: u64 = 256 << 10;
 /// Bytes that each call which fills a handle counts beside its own.
 const GIVEN_BYTES: usize = 128;
-/// Handles are counted for the first time once they were given so many bytes, which are part of what each instance takes.
+/// Handles are counted for the first time once they were given so many bytes, which are part of
+/// what each instance takes.
 const COUNT_EVERY: u64 = 64 << 10;
-/// Later handles are counted when they were given this part of what they hold, since counting takes longer the more they hold.
+/// Later handles are counted when they were given this part of what they hold, since counting takes
+/// longer the more they hold.
 const COUNT_PART: u64 = 8;
 /// How much a guest may print in one call.
 const PRINT_BYTES: usize = 64 << 10;
@@ -107,8 +110,8 @@ impl State {
         let _ = self.limiter.set_contents(0);
     }
 
-    /// Counts bytes that a handle is given to hold. What all of them hold is looked up where they were given much since that
-    /// was done last, so that nobody has to be told what is dropped.
+    /// Counts bytes that a handle is given to hold. What all of them hold is looked up where they
+    /// were given much since that was done last, so that nobody has to be told what is dropped.
     pub fn give(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.given = self.given.saturating_add((bytes + GIVEN_BYTES) as u64);
         if self.given <= self.uncounted || !guard::holds(Guard::HandleContents) {
@@ -138,7 +141,8 @@ impl State {
         self.hooks.requests.as_ref().map_or(Ok(()), Requests::check)
     }
 
-    /// Checks that there was memory for the requests that the guest sent: a guest can ignore the error of one.
+    /// Checks that there was memory for the requests that the guest sent: a guest can ignore the
+    /// error of one.
     pub fn check_memory(&self) -> Result<(), MemoryFull> {
         self.hooks.full.map_or(Ok(()), Err)
     }
@@ -150,7 +154,8 @@ impl State {
 }
 
 impl State {
-    /// Grows a memory, and counts the handles before it fails: they may hold less than when they were counted last.
+    /// Grows a memory, and counts the handles before it fails: they may hold less than when they
+    /// were counted last.
     fn with_counted<T>(
         &mut self,
         grow: impl Fn(&mut Limiter) -> wasmtime::Result<T>,

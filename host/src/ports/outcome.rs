@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::shorten_in_place;
 use crate::guard::{self, Guard};
 
-/// The longest reason that is kept, in bytes. With its frames an outcome takes at most twice as much.
+/// The longest reason that is kept, in bytes. With its frames an outcome takes at most twice as
+/// much.
 pub const REASON_BYTES: usize = 8 << 10;
 /// The longest name of a function or an interface that is kept, in bytes.
 pub const NAME_BYTES: usize = 256;
@@ -64,7 +65,8 @@ impl Outcome {
         }
     }
 
-    /// Cuts the texts of the outcome that come from a guest or a component, so that it takes at most 16 KiB.
+    /// Cuts the texts of the outcome that come from a guest or a component, so that it takes at
+    /// most 16 KiB.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         if let Some(reason) = self.reason_mut()

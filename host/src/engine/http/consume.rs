@@ -23,8 +23,8 @@ use crate::engine::limiter::{Buffered, MemoryFull};
 use crate::engine::state::{BODY_CHUNK, State};
 use crate::ports::REASON_BYTES;
 
-/// Memory that the host may need for a body that is read, in bytes: two pieces, the rest of one, and an end, which has as
-/// much as one call is given.
+/// Memory that the host may need for a body that is read, in bytes: two pieces, the rest of one,
+/// and an end, which has as much as one call is given.
 const READ_BYTES: u64 = 6 * BODY_CHUNK as u64;
 
 /// Puts ours in their place.

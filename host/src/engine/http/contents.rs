@@ -1,5 +1,6 @@
-//! Memory that handles of `wasi:http` hold in the host. It counts for the function that fills them, and a part of a request
-//! that is longer than HTTP carries is refused. Functions of ours stand before those of wasmtime that fill a handle.
+//! Memory that handles of `wasi:http` hold in the host. It counts for the function that fills them,
+//! and a part of a request that is longer than HTTP carries is refused. Functions of ours stand
+//! before those of wasmtime that fill a handle.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use crate::guard::{self, Guard};
 
 /// The longest method, in bytes. The longest one that is registered has 17.
 const METHOD_BYTES: usize = 256;
-/// The longest authority, in bytes: a name has at most 255, and may have a user before it and a port behind it.
+/// The longest authority, in bytes: a name has at most 255, and may have a user before it and a
+/// port behind it.
 const AUTHORITY_BYTES: usize = 8 << 10;
 /// The longest path with its query, in bytes: as much as all fields may take.
 const PATH_BYTES: usize = 64 << 10;
@@ -195,7 +197,8 @@ fn link_three(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The pieces of a guest's first body are part of what each instance takes; those of others are counted.
+/// The pieces of a guest's first body are part of what each instance takes; those of others are
+/// counted.
 fn write(
     mut store: StoreContextMut<'_, State>,
     (body,): (Resource<HostOutgoingBody>,),
@@ -270,7 +273,8 @@ impl Pollable for CountedStream {
     }
 }
 
-/// Returns how many bytes the handles of a table hold. Fields that several handles share are counted once.
+/// Returns how many bytes the handles of a table hold. Fields that several handles share are
+/// counted once.
 pub(in crate::engine) fn contents_of(table: &mut ResourceTable) -> u64 {
     let mut seen = HashSet::new();
     let mut bytes = 0_usize;
