@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use frames::*;
 
 use crate::host::PATIENCE;
-use crate::http::{address, expect, get, probe, up};
+use crate::http::{address, expect, get, probe, probe_within, up};
 
 /// What must come of what was sent.
 enum Must {
@@ -450,7 +450,53 @@ fn whoever_breaks_the_rules_of_http2_hears_which() {
             vec![request_of(1, END_STREAM, &[&ECHO[..], &ECHO[3..]].concat())],
             Reset(&[PROTOCOL_ERROR]),
         ),
+        // 8.3.1
+        (
+            "another host than its authority",
+            vec![with(&[("host", "other")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "two hosts",
+            vec![with(&[("host", "here"), ("host", "here")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "an authority with a name of a user",
+            vec![request_of(
+                1,
+                END_STREAM,
+                &[ECHO[0], ECHO[1], (":authority", "user@here"), ECHO[3]],
+            )],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "no authority and no host",
+            vec![request_of(1, END_STREAM, &[ECHO[0], ECHO[1], ECHO[3]])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
         // 8.1.1
+        (
+            "a length that is no number",
+            vec![with(&[("content-length", "x")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "two lengths",
+            vec![
+                request_of(
+                    1,
+                    0,
+                    &[
+                        &ECHO[..],
+                        &[("content-length", "1"), ("content-length", "2")],
+                    ]
+                    .concat(),
+                ),
+                frame(DATA, END_STREAM, 1, b"x"),
+            ],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
         (
             "a body shorter than its length",
             vec![
@@ -570,6 +616,22 @@ fn what_isnt_the_preface_of_http2_isnt_taken_for_it() {
         let _ = stream.read_to_end(&mut answer);
         let text = String::from_utf8_lossy(&answer);
         assert!(!text.contains(" 200 "), "{text}");
+    }
+    host.stop();
+}
+
+/// A length past what may be is refused before any of the body comes, also one that hyper can't count.
+#[test]
+fn a_length_that_is_too_large_is_refused_at_once() {
+    let app = probe_within("http-probe", "memory = \"64MiB\", request = 1000");
+    let host = up(&app);
+    for length in ["1001", "18446744073709551613", "18446744073709551615"] {
+        let mut connection = Connection::open(address(&host));
+        let fields = [&ECHO[..], &[("content-length", length)]].concat();
+        connection.send(&[request_of(1, 0, &fields)]);
+        let said = connection.until(|frame| frame.kind == DATA);
+        let said = String::from_utf8_lossy(&said.payload);
+        assert!(said.contains("more than 1000 bytes"), "{length}: {said}");
     }
     host.stop();
 }

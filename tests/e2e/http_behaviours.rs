@@ -115,11 +115,13 @@ fn headers_that_would_break_a_message_are_refused() {
         let said = said(&host, "/fields");
         for line in &said {
             let late = ["set:", "delete:", "append:"];
-            let expected = if line.contains("\"x-fine\"") {
+            // `host` may be copied with the other fields of a request, and isn't sent.
+            let fine = line.contains("\"x-fine\"") || line.starts_with("append \"Host\"");
+            let expected = if fine {
                 ": Ok(())"
             } else if late.iter().any(|late| line.starts_with(late)) {
                 "HeaderError::Immutable"
-            } else if ["Connection", "Keep-Alive", "Host", "Transfer-Encoding"]
+            } else if ["Connection", "Keep-Alive", "Transfer-Encoding"]
                 .iter()
                 .chain(&["Upgrade", "Proxy-Connection", "HTTP2-Settings"])
                 .any(|name| line.starts_with(&format!("append {name:?}")))

@@ -142,6 +142,9 @@ impl Requests {
                 first_byte_timeout: None,
                 between_bytes_timeout: None,
             });
+            let mut request = request;
+            // The client names the host of the URL, whose grant was asked for. A function may have copied another.
+            request.headers_mut().remove(header::HOST);
             let count = counting(Arc::clone(&calls), HttpError::HttpRequestBodySize);
             let count = within(told_length(request.headers()), count);
             let mut request = request.map(|body| Counted { body, count }.boxed_unsync());

@@ -30,7 +30,7 @@ use self::call::{Breach, Head, Reply};
 pub(super) use self::effects::{Committing, NotCommitted};
 use self::effects::{Decided, Done, When};
 pub(super) use self::keyed::Keys;
-use self::request::{NotKept, Repeatable, RequestBody};
+use self::request::{Arriving, NotKept, Repeatable, RequestBody};
 use super::Engine;
 use super::apart::Placed;
 use super::explain::{ended, explain};
@@ -48,7 +48,7 @@ use crate::ports::{
 /// The source that records of requests have.
 const SOURCE: &str = "http";
 
-/// So much of a path goes into the logs.
+/// How many characters of a path or a method go into the logs.
 const LINE: usize = 200;
 
 /// Of a request's body at most so many bytes are kept for another attempt.
@@ -91,8 +91,10 @@ impl HttpHandler for Engine {
             tokio::task::yield_now().await;
         }
         let limit = loaded.limits.request.0;
-        if request.body().size_hint().lower() > limit {
-            let text = format!("a request's body has at most {limit} bytes here");
+        if length_of(&request) > limit {
+            let text = format!(
+                "the request's body has more than {limit} bytes, see `limits.request`; send fewer"
+            );
             return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
         }
         let effects = self.effects.clone();
@@ -105,20 +107,34 @@ impl HttpHandler for Engine {
             afterwards,
         };
         let Some(effects) = effects else {
-            let request = request.map(RequestBody::Once);
+            let request = Arriving::ask(request).await.map(RequestBody::Once);
             let first = asked.attempt(request, None).await;
             return asked.answer(first);
         };
         match keyed::key_of(&function, &request) {
             Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
-            Ok(None) => asked.with_effects(&effects, request).await,
-            Ok(Some(key)) => asked.with_key(&effects, key, request).await,
+            Ok(None) => {
+                let request = Arriving::ask(request).await;
+                asked.with_effects(&effects, request).await
+            }
+            Ok(Some(key)) => {
+                let request = Arriving::of(request);
+                asked.with_key(&effects, key, request).await
+            }
         }
     }
 
     fn place_apart(&self) -> Option<Handle> {
         self.apart.handle().cloned()
     }
+}
+
+/// Returns the length that a request says that its body has, or 0. hyper forgets one that it can't count.
+fn length_of(request: &Request<Incoming>) -> u64 {
+    let said = request.headers().get(header::CONTENT_LENGTH);
+    let said = said.and_then(|said| said.to_str().ok()?.parse::<u64>().ok());
+    said.unwrap_or_default()
+        .max(request.body().size_hint().lower())
 }
 
 /// What a client is asked to wait for.
@@ -250,7 +266,7 @@ impl Asked {
     async fn with_effects(
         &self,
         effects: &Arc<dyn Effects>,
-        request: Request<Incoming>,
+        request: Request<Arriving>,
     ) -> Response<ResponseBody> {
         let watch = self.engine.clock.stopwatch();
         let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.bodies));
@@ -284,7 +300,7 @@ impl Asked {
         &self,
         effects: &Arc<dyn Effects>,
         key: AnswerKey,
-        request: Request<Incoming>,
+        request: Request<Arriving>,
     ) -> Response<ResponseBody> {
         let Some(_under_way) = self.engine.keys.begin(key) else {
             let text = "a request with this Idempotency-Key is under way; try again later";
@@ -784,9 +800,10 @@ impl Told {
     fn of<B>(request: &Request<B>) -> Self {
         let id = request.headers().get(REQUEST_ID);
         let path: String = request.uri().path().chars().take(LINE).collect();
+        let method: String = request.method().as_str().chars().take(LINE).collect();
         Self {
             id: id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
-            line: format!("{} {path}", request.method()),
+            line: format!("{method} {path}"),
         }
     }
 }

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task;
 
 use bytes::Bytes;
+use http::{HeaderName, header};
 use tokio::io::AsyncWrite;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
+    DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
 use super::http::Committing;
@@ -193,6 +194,12 @@ impl WasiHttpHooks for Hooks {
             Some(requests) => Box::new(requests.send(request, options)),
             None => Box::new(std::future::ready(Err(HttpError::HttpRequestDenied))),
         }
+    }
+
+    /// Allows `host`, which a request shows to its function, and which a function may copy with the other fields. What a
+    /// function sends has the host of its own connection: [`Requests::send`] and the response's head drop this one.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        *name != header::HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name)
     }
 
     /// Our client does it. In the guest's fields it could be what is too much.
