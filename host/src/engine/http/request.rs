@@ -32,10 +32,8 @@ pub(super) enum RequestBody {
 pub(super) struct Arriving {
     incoming: Incoming,
     /// What came of it when it was asked for.
-    first: Option<Polled>,
+    first: Option<Result<Frame<Bytes>, hyper::Error>>,
 }
-
-type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 impl Arriving {
     /// Takes a request's body.
@@ -55,8 +53,8 @@ impl Arriving {
             let body = request.body_mut();
             poll_fn(|context| {
                 // A client that waits has sent nothing. What has come all the same is for the next poll.
-                if let Poll::Ready(polled) = Pin::new(&mut body.incoming).poll_frame(context) {
-                    body.first = Some(polled);
+                if let Poll::Ready(first) = Pin::new(&mut body.incoming).poll_frame(context) {
+                    body.first = first;
                 }
                 Poll::Ready(())
             })
@@ -70,9 +68,12 @@ impl Body for Arriving {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Polled> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.first.take() {
-            Some(polled) => Poll::Ready(polled),
+            Some(first) => Poll::Ready(Some(first)),
             None => Pin::new(&mut self.incoming).poll_frame(context),
         }
     }

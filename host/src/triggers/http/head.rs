@@ -57,11 +57,7 @@ impl HeadError {
     /// had all of its fields.
     pub fn of(error: &hyper::Error, unread: &[u8]) -> Self {
         if !error.is_parse_too_large() {
-            let too_long = error.is_parse() && !unread.contains(&b'\n');
-            return match too_long && unread.len() >= HEAD_BYTES as usize {
-                true => Self::TargetTooLong,
-                false => Self::Malformed(error.to_string()),
-            };
+            return Self::Malformed(error.to_string());
         }
         let mut lines = unread.split(|byte| *byte == b'\n');
         let line = lines.next().unwrap_or_default();
@@ -121,15 +117,14 @@ fn is_request_line(line: &[u8]) -> bool {
 /// Checks a request's head, and gives it the header `Host` that its target implies. Returns its host without the port, in
 /// lower case.
 pub(super) fn settle<B>(request: &mut Request<B>, client: Client) -> Result<String, HeadError> {
+    if request.version() == Version::HTTP_2 {
+        join_cookies(request.headers_mut());
+    }
     if request.headers().len() > FIELDS {
         return Err(HeadError::TooManyFields);
     }
     check_codings(request.headers())?;
-    let host = settle_host(request, client)?;
-    if request.version() == Version::HTTP_2 {
-        join_cookies(request.headers_mut());
-    }
-    Ok(host)
+    settle_host(request, client)
 }
 
 /// Allows no transfer coding but `chunked`, which hyper decodes wherever it is the last (RFC 9112, 6.1 and 6.3).
