@@ -620,6 +620,34 @@ fn what_isnt_the_preface_of_http2_isnt_taken_for_it() {
     host.stop();
 }
 
+/// A field of 60 KB is taken and one of 100 KB isn't, in one piece.
+#[test]
+fn a_head_has_the_size_that_is_promised() {
+    let app = probe("http-probe");
+    let host = up(&app);
+    // Of the static table, or what it has not: by the code of Huffman's.
+    for (bytes, status) in [(60_000, &[0x88][..]), (100_000, &[0x69, 0x90, 0xff])] {
+        let mut head = block(&ECHO);
+        head.extend(long_field("x", bytes));
+        let pieces: Vec<_> = head.chunks(1 << 14).collect();
+        let last = pieces.len() - 1;
+        let frames = pieces.iter().enumerate().map(|(at, piece)| {
+            let (kind, begin) = match at {
+                0 => (HEADERS, END_STREAM),
+                _ => (CONTINUATION, 0),
+            };
+            let end = if at == last { END_HEADERS } else { 0 };
+            frame(kind, begin | end, 1, piece)
+        });
+        let mut connection = Connection::open(address(&host));
+        connection.send(&[frames.flatten().collect()]);
+        let head = connection.until(|frame| frame.kind == HEADERS).payload;
+        let found = head.windows(status.len()).any(|part| part == status);
+        assert!(found, "{bytes}: {head:x?}");
+    }
+    host.stop();
+}
+
 /// A length past what may be is refused before any of the body comes, also one that hyper can't count.
 #[test]
 fn a_length_that_is_too_large_is_refused_at_once() {
