@@ -352,7 +352,9 @@ fn a_request_that_names_no_host_goes_to_functions_of_all_hosts() {
             "[[function]]\nname = \"{name}\"\ncomponent = \"guest:http-probe\"\non = {{ http = \"/...\"{hosts} }}\n"
         )
     };
-    let app = crate::harness::App::new(&function("named", ", hosts = \"one.example\""));
+    let all = function("all", "").replace("/...", "/all");
+    let named = function("named", ", hosts = \"one.example\"");
+    let app = crate::harness::App::new(&[all, named].concat());
     let host = up(&app);
     expect(
         &answer(&host, "GET /show HTTP/1.0").replacen("/1.0", "/1.1", 1),
@@ -360,6 +362,8 @@ fn a_request_that_names_no_host_goes_to_functions_of_all_hosts() {
         "no function",
         "",
     );
+    let all = answer(&host, "GET /all HTTP/1.0").replacen("/1.0", "/1.1", 1);
+    expect(&all, 200, "/all", "");
     let named = "GET http://one.example/show HTTP/1.1\r\nHost: two.example\r\nConnection: close";
     expect(&answer(&host, named), 200, "host: one.example", named);
     let other = "GET http://two.example/show HTTP/1.1\r\nHost: one.example\r\nConnection: close";

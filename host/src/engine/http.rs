@@ -18,7 +18,6 @@ use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -42,7 +41,8 @@ use super::sweep::Used;
 use crate::capabilities::{GuestLog, LogScope};
 use crate::ports::{
     Afterwards, AnswerKey, BrokenOff, Committed, Cost, Effects, Failure, HostFault, HttpHandler,
-    Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody, Share, plain,
+    IncomingBody, Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody,
+    Share, plain,
 };
 
 /// The source that records of requests have.
@@ -79,7 +79,7 @@ impl HttpHandler for Engine {
     async fn respond(
         self: Arc<Self>,
         function: Arc<str>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         afterwards: Arc<Afterwards>,
     ) -> Response<ResponseBody> {
         let Some(loaded) = self.functions.get(&*function).map(Arc::clone) else {
@@ -130,7 +130,7 @@ impl HttpHandler for Engine {
 }
 
 /// Returns the length that a request says that its body has, or 0. hyper forgets one that it can't count.
-fn length_of(request: &Request<Incoming>) -> u64 {
+fn length_of(request: &Request<IncomingBody>) -> u64 {
     let said = request.headers().get(header::CONTENT_LENGTH);
     let said = said.and_then(|said| said.to_str().ok()?.parse::<u64>().ok());
     said.unwrap_or_default()

@@ -5,13 +5,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use crate::ports::{IncomingBody, Share};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-
-use crate::ports::Share;
 
 /// What a piece of a body takes beside its bytes.
 const PIECE: usize = 64;
@@ -30,14 +28,14 @@ pub(super) enum RequestBody {
 
 /// A body as its client sends it.
 pub(super) struct Arriving {
-    incoming: Incoming,
+    incoming: IncomingBody,
     /// What came of it when it was asked for.
     first: Option<Result<Frame<Bytes>, hyper::Error>>,
 }
 
 impl Arriving {
     /// Takes a request's body.
-    pub fn of(request: Request<Incoming>) -> Request<Self> {
+    pub fn of(request: Request<IncomingBody>) -> Request<Self> {
         request.map(|incoming| Self {
             incoming,
             first: None,
@@ -46,7 +44,7 @@ impl Arriving {
 
     /// Takes a request's body, and asks for it where its client waits for that (`Expect: 100-continue`): hyper sends the
     /// response 100 once the body is polled.
-    pub async fn ask(request: Request<Incoming>) -> Request<Self> {
+    pub async fn ask(request: Request<IncomingBody>) -> Request<Self> {
         let waits = request.headers().contains_key(header::EXPECT);
         let mut request = Self::of(request);
         if waits {

@@ -26,7 +26,7 @@ use super::respond::{Client, Site};
 use super::streams::Streams;
 use super::wire::{AnsweringBody, Phase, Wire};
 use crate::events::{Stop, stopped};
-use crate::ports::{Afterwards, HttpHandler};
+use crate::ports::{Afterwards, HttpHandler, IncomingBody};
 
 /// How long a client may take to send a request's head, and may be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -138,6 +138,7 @@ async fn over_http1<H: HttpHandler>(
         let answering = phase.begin(requests.fetch_add(1, Ordering::Relaxed));
         let (site, afterwards) = (Arc::clone(&site), Arc::clone(&afterwards));
         async move {
+            let request = request.map(IncomingBody::from);
             let response = site.respond(client, request, afterwards).await;
             Ok::<_, Infallible>(response.map(|body| AnsweringBody {
                 body,
@@ -219,6 +220,7 @@ async fn over_http2<H: HttpHandler>(
         async move {
             let afterwards = Arc::new(Afterwards::at(&streams.place));
             let method = request.method().clone();
+            let request = request.map(|body| streams.incoming(body));
             let response = site.respond(client, request, Arc::clone(&afterwards)).await;
             Ok::<_, Infallible>(streams.response(&method, response, &afterwards))
         }

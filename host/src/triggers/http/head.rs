@@ -59,6 +59,7 @@ impl HeadError {
         if !error.is_parse_too_large() {
             return Self::Malformed(error.to_string());
         }
+        let unread = unread.trim_ascii_start();
         let mut lines = unread.split(|byte| *byte == b'\n');
         let line = lines.next().unwrap_or_default();
         let has_more = lines.clone().next().is_some();
@@ -93,7 +94,7 @@ impl HeadError {
             "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n",
             text.len()
         );
-        // Its date, and that the connection closes.
+        // Its date, and the close of its connection.
         let fields = bare.lines().skip(1);
         for field in
             fields.filter(|field| !field.is_empty() && !field.starts_with("content-length"))
@@ -199,8 +200,8 @@ fn settle_host<B>(request: &mut Request<B>, client: Client) -> Result<String, He
         (None, None) if header.is_some() => return Err(HeadError::Host(String::new())),
         (None, None) => return Err(HeadError::NoHost),
     };
-    let value = HeaderValue::from_str(authority.as_str()).map_err(|_| HeadError::NoHost)?;
-    if header != Some(&value) {
+    if header.is_none_or(|header| header.as_bytes() != authority.as_str().as_bytes()) {
+        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| HeadError::NoHost)?;
         request.headers_mut().insert(header::HOST, value);
     }
     Ok(canonical(authority.host()))

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
@@ -21,7 +21,9 @@ pub use self::secret::SecretError;
 use crate::clock::Timestamp;
 use crate::config::{Format, Ingress, Manifest};
 use crate::events::{Events, PublishError};
-use crate::ports::{Accepted, Fetch, Level, QueueError, ResponseBody, plain, visible};
+use crate::ports::{
+    Accepted, Fetch, IncomingBody, Level, QueueError, ResponseBody, plain, visible,
+};
 use crate::triggers::ingress::auth::Unauthorized;
 use crate::triggers::ingress::{Batch, DecodeError, Posted, decode};
 
@@ -146,7 +148,7 @@ impl Ingresses {
     pub async fn take(
         &self,
         entry: &Arc<Entry>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
     ) -> Response<ResponseBody> {
         let (head, body) = request.into_parts();
         let answer = match self.admit(entry, &head) {
@@ -199,7 +201,7 @@ impl Ingresses {
         &self,
         entry: &Arc<Entry>,
         headers: HeaderMap,
-        body: Incoming,
+        body: IncomingBody,
     ) -> Taken<Response<ResponseBody>> {
         let read = timeout(BODY, self.read(entry, body));
         let (body, _room) = read.await.map_err(|_| late())??;
@@ -235,7 +237,7 @@ impl Ingresses {
     async fn read(
         &self,
         entry: &Entry,
-        mut body: Incoming,
+        mut body: IncomingBody,
     ) -> Taken<(Vec<u8>, Option<SemaphorePermit<'_>>)> {
         let most = usize::try_from(entry.ingress.max_body.0).unwrap_or(usize::MAX);
         let too_long = || {

@@ -11,7 +11,6 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Versi
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
 
 use super::head;
 use super::ingress::{Entry, Ingresses};
@@ -19,8 +18,8 @@ use super::routes::{Found, NotFound, Routes, SPIN};
 use super::tls::Tls;
 use crate::clock::{Clock, Stopwatch};
 use crate::ports::{
-    Afterwards, BrokenOff, HttpHandler, Journal, REQUEST_ID, Record, RecordKind, ResponseBody,
-    Secure, plain,
+    Afterwards, BrokenOff, HttpHandler, IncomingBody, Journal, REQUEST_ID, Record, RecordKind,
+    ResponseBody, Secure, plain,
 };
 
 /// How long an id of a request may be that comes with it, in bytes.
@@ -85,7 +84,7 @@ impl<H: HttpHandler> Site<H> {
     pub async fn respond(
         &self,
         client: Client,
-        mut request: Request<Incoming>,
+        mut request: Request<IncomingBody>,
         afterwards: Arc<Afterwards>,
     ) -> Response<ResponseBody> {
         let host = head::settle(&mut request, client);
@@ -121,7 +120,7 @@ impl<H: HttpHandler> Site<H> {
     }
 
     /// A function sees the id under which its request is told, and nothing that only the host may say.
-    fn prepare(&self, request: &mut Request<Incoming>) {
+    fn prepare(&self, request: &mut Request<IncomingBody>) {
         let headers = request.headers_mut();
         let is_id =
             |id: &HeaderValue| !id.is_empty() && id.len() <= ID_BYTES && id.to_str().is_ok();
@@ -146,7 +145,7 @@ impl<H: HttpHandler> Site<H> {
     fn find(
         &self,
         client: Client,
-        request: &mut Request<Incoming>,
+        request: &mut Request<IncomingBody>,
         host: &str,
     ) -> Result<Answers<'_>, Box<Response<ResponseBody>>> {
         let answer = |status, text: String| Box::new(plain(status, text));
@@ -234,7 +233,7 @@ struct Telling {
 }
 
 impl Telling {
-    fn new(access: &Access, client: Client, request: &Request<Incoming>) -> Self {
+    fn new(access: &Access, client: Client, request: &Request<IncomingBody>) -> Self {
         let text = |name: HeaderName| {
             let value = request.headers().get(name)?.to_str().ok()?;
             Some(value.chars().take(SHOWN).collect())

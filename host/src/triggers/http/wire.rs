@@ -17,11 +17,11 @@ use super::head::HeadError;
 use crate::ports::ResponseBody;
 
 /// How long a client that has its answer may continue to send before its connection is closed.
-const LINGER: Duration = Duration::from_secs(30);
+pub(super) const LINGER: Duration = Duration::from_secs(30);
 /// How long such a client may pause.
-const LINGER_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const LINGER_PAUSE: Duration = Duration::from_secs(5);
 /// How many bytes of such a client are read.
-const LINGER_BYTES: usize = 64 << 20;
+pub(super) const LINGER_BYTES: usize = 64 << 20;
 /// How many of them are read at once.
 const PIECE: usize = 16 << 10;
 /// The largest answer of hyper's own, in bytes.
