@@ -482,6 +482,11 @@ fn whoever_breaks_the_rules_of_http2_hears_which() {
             Reset(&[PROTOCOL_ERROR]),
         ),
         (
+            "a length of 64 bits",
+            vec![with(&[("content-length", "18446744073709551615")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
             "two lengths",
             vec![
                 request_of(
@@ -648,12 +653,12 @@ fn a_head_has_the_size_that_is_promised() {
     host.stop();
 }
 
-/// A length past what may be is refused before any of the body comes, also one that hyper can't count.
+/// A length past what may be is refused before any of the body comes.
 #[test]
 fn a_length_that_is_too_large_is_refused_at_once() {
     let app = probe_within("http-probe", "memory = \"64MiB\", request = 1000");
     let host = up(&app);
-    for length in ["1001", "18446744073709551613", "18446744073709551615"] {
+    for length in ["1001", "9999999999999999999"] {
         let mut connection = Connection::open(address(&host));
         let fields = [&ECHO[..], &[("content-length", length)]].concat();
         connection.send(&[request_of(1, 0, &fields)]);

@@ -91,7 +91,7 @@ impl HttpHandler for Engine {
             tokio::task::yield_now().await;
         }
         let limit = loaded.limits.request.0;
-        if length_of(&request) > limit {
+        if request.body().size_hint().lower() > limit {
             let text = format!(
                 "the request's body has more than {limit} bytes, see `limits.request`; send fewer"
             );
@@ -127,14 +127,6 @@ impl HttpHandler for Engine {
     fn place_apart(&self) -> Option<Handle> {
         self.apart.handle().cloned()
     }
-}
-
-/// Returns the length that a request says that its body has, or 0. hyper forgets one that it can't count.
-fn length_of(request: &Request<IncomingBody>) -> u64 {
-    let said = request.headers().get(header::CONTENT_LENGTH);
-    let said = said.and_then(|said| said.to_str().ok()?.parse::<u64>().ok());
-    said.unwrap_or_default()
-        .max(request.body().size_hint().lower())
 }
 
 /// What a client is asked to wait for.
