@@ -283,7 +283,7 @@ fn who_may_not_post_is_refused() {
         let host = up(&app);
         for headers in [&[STRUCTURED][..], &[STRUCTURED, bad]] {
             let answer = post(&host, "/orders", headers, &body);
-            answer.refused(401, "who posts here needs");
+            answer.refused(401, "missing or unknown credentials; expected");
             assert!(
                 answer
                     .head

@@ -30,6 +30,7 @@ mod http_behaviours_p3;
 mod http_clients;
 mod http_effects;
 mod http_elsewhere;
+mod http_heads;
 mod http_keys;
 mod http_sdk;
 mod http_server;

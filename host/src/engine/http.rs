@@ -19,7 +19,6 @@ use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -32,7 +31,7 @@ pub(super) use self::contents::contents_of;
 pub(super) use self::effects::{Committing, NotCommitted};
 use self::effects::{Decided, Done, When};
 pub(super) use self::keyed::Keys;
-use self::request::{NotKept, Repeatable, RequestBody};
+use self::request::{Arriving, NotKept, Repeatable, RequestBody};
 use super::Engine;
 use super::apart::Placed;
 use super::explain::{ended, explain};
@@ -45,13 +44,14 @@ use crate::capabilities::{GuestLog, LogScope};
 use crate::guard::{self, Guard};
 use crate::ports::{
     Afterwards, AnswerKey, BrokenOff, Committed, Cost, Effects, Failure, HostFault, HttpHandler,
-    Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody, Share, plain,
+    IncomingBody, Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody,
+    Share, plain,
 };
 
 /// The source that records of requests have.
 const SOURCE: &str = "http";
 
-/// So much of a path goes into the logs.
+/// How many characters of a path go into the logs.
 const LINE: usize = 200;
 /// The part of a method that goes into the logs, in bytes. Each line that a guest logs has it.
 const METHOD: usize = 32;
@@ -88,7 +88,7 @@ impl HttpHandler for Engine {
     async fn respond(
         self: Arc<Self>,
         function: Arc<str>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         afterwards: Arc<Afterwards>,
     ) -> Response<ResponseBody> {
         let Some(loaded) = self.functions.get(&*function).map(Arc::clone) else {
@@ -101,7 +101,9 @@ impl HttpHandler for Engine {
         }
         let limit = loaded.limits.request.0;
         if request.body().size_hint().lower() > limit {
-            let text = format!("a request's body has at most {limit} bytes here");
+            let text = format!(
+                "the request's body has more than {limit} bytes, see `limits.request`; send fewer"
+            );
             return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
         }
         let effects = self.effects.clone();
@@ -114,14 +116,20 @@ impl HttpHandler for Engine {
             afterwards,
         };
         let Some(effects) = effects else {
-            let request = request.map(RequestBody::Once);
+            let request = Arriving::ask(request).await.map(RequestBody::Once);
             let first = asked.attempt(request, None).await;
             return asked.answer(first);
         };
         match keyed::key_of(&function, &request) {
             Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
-            Ok(None) => asked.with_effects(&effects, request).await,
-            Ok(Some(key)) => asked.with_key(&effects, key, request).await,
+            Ok(None) => {
+                let request = Arriving::ask(request).await;
+                asked.with_effects(&effects, request).await
+            }
+            Ok(Some(key)) => {
+                let request = Arriving::of(request);
+                asked.with_key(&effects, key, request).await
+            }
         }
     }
 
@@ -261,7 +269,7 @@ impl Asked {
     async fn with_effects(
         &self,
         effects: &Arc<dyn Effects>,
-        request: Request<Incoming>,
+        request: Request<Arriving>,
     ) -> Response<ResponseBody> {
         let watch = self.engine.clock.stopwatch();
         let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.bodies));
@@ -295,7 +303,7 @@ impl Asked {
         &self,
         effects: &Arc<dyn Effects>,
         key: AnswerKey,
-        request: Request<Incoming>,
+        request: Request<Arriving>,
     ) -> Response<ResponseBody> {
         let Some(_under_way) = self.engine.keys.begin(key) else {
             let text = "a request with this Idempotency-Key is under way; try again later";

@@ -24,8 +24,8 @@ pub use effects::{AnswerKey, Committed, Effects, Field, KeptAnswer, RequestEffec
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC, TOLD};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{
-    Afterwards, BrokenOff, Fetch, FetchError, HttpHandler, KeepsApart, Place, REQUEST_ID,
-    ResponseBody, Secure, plain,
+    Afterwards, BrokenOff, Fetch, FetchError, HttpHandler, IncomingBody, KeepsApart, Place,
+    REQUEST_ID, ResponseBody, Secure, plain,
 };
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};
