@@ -48,6 +48,10 @@ pub enum Guard {
     StagedCount,
     /// `queue.max-staging`.
     StagingRoom,
+    /// `limits.effects`.
+    Effects,
+    /// How long ids, sources, ordering keys and attributes of events are.
+    Names,
     /// Which strings are keys of objects.
     ObjectKeys,
     /// `grants`.
@@ -80,7 +84,7 @@ pub enum Guard {
 
 impl Guard {
     /// Each of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Fuel,
         Self::Deadline,
         Self::Yields,
@@ -100,6 +104,8 @@ impl Guard {
         Self::Staging,
         Self::StagedCount,
         Self::StagingRoom,
+        Self::Effects,
+        Self::Names,
         Self::ObjectKeys,
         Self::Grants,
         Self::KeyvalueSizes,
@@ -138,6 +144,8 @@ impl Guard {
             Self::Staging => "staging",
             Self::StagedCount => "staged-count",
             Self::StagingRoom => "staging-room",
+            Self::Effects => "effects",
+            Self::Names => "names",
             Self::ObjectKeys => "object-keys",
             Self::Grants => "grants",
             Self::KeyvalueSizes => "keyvalue-sizes",

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cost, Outcome};
+use super::{Cost, Outcome, cut};
 use crate::clock::Timestamp;
 
 /// Takes records. Never blocks for long and never fails towards a guest.
@@ -34,6 +34,46 @@ pub struct Record {
     /// What is recorded.
     #[serde(flatten)]
     pub kind: RecordKind,
+}
+
+/// The longest name in a record, in characters: that of an event, its source, an object or a path.
+const MAX_NAME: usize = 1_280;
+/// How many objects, and how many messages, the record of an outcome lists.
+const MAX_LISTED: usize = 1_000;
+
+impl Record {
+    /// Cuts what others named, so that no event takes much of the journal.
+    pub fn cut(&mut self) {
+        let names = [&mut self.source, &mut self.event, &mut self.subject];
+        let names = names.into_iter().filter_map(Option::as_mut);
+        names.for_each(|name| cut(name, MAX_NAME));
+        match &mut self.kind {
+            RecordKind::Outcome {
+                outputs,
+                published,
+                left_out,
+                ..
+            } => {
+                for list in [outputs, published] {
+                    let more = list.len().saturating_sub(MAX_LISTED);
+                    *left_out = left_out.saturating_add(more as u64);
+                    list.truncate(MAX_LISTED);
+                }
+            }
+            RecordKind::Request {
+                host, user_agent, ..
+            } => {
+                let names = [host, user_agent].into_iter().filter_map(Option::as_mut);
+                names.for_each(|name| cut(name, MAX_NAME));
+            }
+            RecordKind::Log { .. } | RecordKind::Output { .. } | RecordKind::Host { .. } => {}
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a record says.
@@ -80,6 +120,9 @@ pub enum RecordKind {
         /// The topic of each message that was published.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         published: Vec<String>,
+        /// How many objects and messages there were beside those: the first 1,000 of each are listed.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        left_out: u64,
     },
     /// A request and its answer, where `http.access-log` asks for them.
     Request {

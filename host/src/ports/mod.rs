@@ -10,6 +10,7 @@ mod http;
 mod journal;
 mod key;
 mod keyvalue;
+mod names;
 mod outcome;
 mod queue;
 mod room;
@@ -29,11 +30,12 @@ pub use http::{
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
+pub use names::{TooLong, check_attributes, check_name, cut};
 pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Commitment, Count, DeadFilter, DeadLetter, Delivery,
-    Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled,
-    Settlement, Sighting, Taken, Totals, WaitState, Waiter,
+    Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, STEP,
+    STEP_BYTES, Settled, Settlement, Sighting, Taken, Totals, WaitState, Waiter,
 };
 pub use room::{Reserved, StagingRoom};
 pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

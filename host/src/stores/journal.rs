@@ -66,7 +66,8 @@ impl FileJournal {
 }
 
 impl Journal for FileJournal {
-    fn write(&self, record: Record) {
+    fn write(&self, mut record: Record) {
+        record.cut();
         let line = serde_json::to_vec(&record)
             .map_err(io::Error::from)
             .map(|mut line| {
@@ -269,6 +270,7 @@ mod tests {
             queue_ms: 9,
             outputs: vec!["thumbs/a.jpg".to_owned()],
             published: vec!["made".to_owned()],
+            left_out: 0,
         };
         journal.write(written.clone());
         assert_eq!(

@@ -77,6 +77,9 @@ impl Operations {
                 .map_err(|error| failed(&error))?;
             Ok(unsigned(highest))
         };
+        connection
+            .execute(super::followers::DROP_UNDECIDED, [])
+            .map_err(|error| failed(&error))?;
         let next_seq = 1 + highest(
             "SELECT max(
                 coalesce((SELECT max(seq) FROM delivery), 0),
@@ -312,7 +315,7 @@ impl Operations {
     }
 
     /// Notes whether the error took the group's transaction with it.
-    fn failed(&self, error: &rusqlite::Error) -> QueueError {
+    pub(super) fn failed(&self, error: &rusqlite::Error) -> QueueError {
         let error = failed(error);
         if self.in_group && self.connection.is_autocommit() {
             self.lost.borrow_mut().get_or_insert_with(|| error.clone());

@@ -21,7 +21,7 @@ pub use self::secret::SecretError;
 use crate::clock::Timestamp;
 use crate::config::{Format, Ingress, Manifest};
 use crate::events::{Events, PublishError};
-use crate::ports::{Accepted, Fetch, Level, QueueError, ResponseBody, plain, visible};
+use crate::ports::{Accepted, Fetch, Level, QueueError, ResponseBody, cut, plain, visible};
 use crate::triggers::ingress::auth::Unauthorized;
 use crate::triggers::ingress::{Batch, DecodeError, Posted, decode};
 
@@ -38,6 +38,8 @@ const LONG: usize = 64 << 10;
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// The logs tell of one path no more often.
 const SAY_EVERY_MS: u64 = 1_000;
+/// The longest text of an answer, in characters: it may show some of what was sent.
+const MAX_TEXT: usize = 1_000;
 /// How many reasons an answer has.
 const MOST_REASONS: usize = 20;
 
@@ -424,7 +426,8 @@ fn busy(text: &str, detail: Option<String>) -> Box<Refusal> {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, text: String) -> Box<Self> {
+    fn new(status: StatusCode, mut text: String) -> Box<Self> {
+        cut(&mut text, MAX_TEXT);
         Box::new(Self {
             status,
             text,
@@ -453,6 +456,9 @@ impl From<DecodeError> for Box<Refusal> {
 
 impl From<PublishError> for Box<Refusal> {
     fn from(error: PublishError) -> Self {
+        if let PublishError::TooLong(long) = &error {
+            return Refusal::new(StatusCode::BAD_REQUEST, long.to_string());
+        }
         let text = match &error {
             PublishError::Queue(QueueError::Full { .. }) => {
                 "the store of events is full; send them again later"

@@ -138,7 +138,7 @@ impl Look<'_> {
         for intent in intents.intents {
             let put_in = |base: &Base| base.intents.get(&intent.seq) == Some(&intent);
             assert!(bases().iter().any(put_in), "{intent:?} differs");
-            let applied = self.queue.applied(intent.seq, Vec::new()).await;
+            let applied = self.queue.applied(intent.seq).await;
             self.told(applied);
         }
         assert!(intents.damaged.iter().all(|reason| !reason.is_empty()));

@@ -76,7 +76,7 @@ async fn what_a_request_decided_is_kept_whole_or_not_at_all() {
     let (settled, seq) = queue.commit(commitment.clone()).await.unwrap();
     assert_eq!(settled, Settled::Committed);
     assert_eq!(queue.intents().await.unwrap().intents[0].seq, seq);
-    queue.applied(seq, Vec::new()).await.unwrap();
+    queue.applied(seq).await.unwrap();
 
     // Another of the same key, that had begun before.
     let again = queue
