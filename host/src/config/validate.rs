@@ -541,6 +541,11 @@ mod tests {
                 "too little",
             ),
             (r#"memory = "64MiB""#, "host-calls = 0", "limits.host-calls"),
+            (
+                r#"memory = "64MiB""#,
+                "effects = 100_001",
+                "limits.effects = 100001: use 0 to 100000",
+            ),
             ("200ms..30s", "30s..200ms", "swap"),
             ("200ms..30s", "soon", "200ms..30s"),
             (

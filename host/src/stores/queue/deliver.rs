@@ -15,8 +15,8 @@ use super::schema::{SEEN_ROW, failed, remembered};
 use crate::clock::Timestamp;
 use crate::ports::{
     Accept, Accepted, AttemptRecord, Cost, DeadLetter, Delivery, Disposition, Expected, HostFault,
-    Identity, Intent, Intents, KeyChange, Outcome, QueueError, Settled, Settlement, Sighting,
-    Taken, Totals,
+    Identity, Intent, Intents, KeyChange, Outcome, QueueError, STEP_BYTES, Settled, Settlement,
+    Sighting, Taken, Totals,
 };
 
 /// A delivery as it is stored.
@@ -155,13 +155,19 @@ impl Operations {
         Ok(removed == 1)
     }
 
-    pub fn take(&mut self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<Taken> {
+    /// Leases what is due, up to `limit` or to as many bytes as one step has; and whether there may be more.
+    pub fn take(
+        &mut self,
+        function: &Arc<str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<(Taken, bool)> {
         let mut taken = Taken::default();
         if self.is_held(function)? {
             taken.held = true;
-            return Ok(taken);
+            return Ok((taken, false));
         }
-        let found = self.due(function, limit, now)?;
+        let (found, more) = self.due(function, limit, now)?;
         let none = found.is_empty();
         for Row { seq, record } in found {
             match decode_delivery(seq, function, &record) {
@@ -185,7 +191,7 @@ impl Operations {
         for delivery in &taken.deliveries {
             leases.add(delivery.seq, function, delivery.lane.as_deref());
         }
-        Ok(taken)
+        Ok((taken, more))
     }
 
     /// Counts the attempts that the end of the host before this one cut off.
@@ -236,8 +242,8 @@ impl Operations {
         Ok(held.unwrap_or(false))
     }
 
-    /// What is due and not leased.
-    fn due(&self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<Vec<Row>> {
+    /// What is due and not leased, and whether there may be more.
+    fn due(&self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<(Vec<Row>, bool)> {
         let leases = self.leases();
         let mut statement = self
             .connection
@@ -252,7 +258,9 @@ impl Operations {
             .query(params![&**function, signed(now), looked_at])
             .map_err(|error| failed(&error))?;
         let mut due = Vec::new();
+        let mut size = 0;
         while due.len() < limit
+            && size < STEP_BYTES
             && let Some(row) = found.next().map_err(|error| failed(&error))?
         {
             let seq: i64 = row.get(0).map_err(|error| failed(&error))?;
@@ -266,9 +274,11 @@ impl Operations {
                 continue;
             }
             let record = bytes(row, 2).map_err(|error| failed(&error))?;
+            size += record.len();
             due.push(Row { seq, record });
         }
-        Ok(due)
+        let more = due.len() >= limit || size >= STEP_BYTES;
+        Ok((due, more))
     }
 
     /// Keeps what can't be read out of the way of what can. Of which lane it was can't be known, so that whoever is the

@@ -3,9 +3,9 @@
 
 use rusqlite::params;
 
-use super::operations::{Operations, Result, bytes, rows, signed};
+use super::operations::{Operations, Result, rows, signed};
 use super::record::decode;
-use crate::ports::{Accept, Accepted, STEP, STEP_BYTES};
+use crate::ports::{Accept, Accepted, STEP};
 
 /// Removes what an ended host kept for decisions that it didn't make.
 pub(super) const DROP_UNDECIDED: &str =
@@ -83,21 +83,9 @@ impl Operations {
 
     /// Reads the followers of one step, the first of them first; at least one where there is one.
     fn next_followers(&self, intent: i64) -> Result<Vec<(i64, Vec<u8>)>> {
-        let read = || -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT number, record FROM follower WHERE intent = ?1 ORDER BY number LIMIT ?2",
-            )?;
-            let mut found = statement.query(params![intent, rows(STEP)])?;
-            let (mut followers, mut size) = (Vec::new(), 0);
-            while size < STEP_BYTES
-                && let Some(row) = found.next()?
-            {
-                let record = bytes(row, 1)?;
-                size += record.len();
-                followers.push((row.get(0)?, record));
-            }
-            Ok(followers)
-        };
-        read().map_err(|error| self.failed(&error))
+        self.step(
+            "SELECT number, record FROM follower WHERE intent = ?1 ORDER BY number LIMIT ?2",
+            params![intent, rows(STEP)],
+        )
     }
 }

@@ -236,8 +236,7 @@ impl EmbeddedQueue {
                 let (step, rest) = left.split_at(Accept::step(left));
                 let records: Vec<Vec<u8>> =
                     step.iter().map(record::encode).collect::<Result<_, _>>()?;
-                let _turn = self.turn.lock().await;
-                self.write(move |store| store.keep_followers(seq, &records))
+                self.write_step(move |store| store.keep_followers(seq, &records))
                     .await?;
                 left = rest;
             }
@@ -249,10 +248,22 @@ impl EmbeddedQueue {
     /// Drops what was kept for an intent that isn't decided.
     async fn drop_followers(&self, seq: u64) -> Result<(), QueueError> {
         while self.read(move |store| store.has_followers(seq)).await? {
-            let _turn = self.turn.lock().await;
-            self.write(move |store| store.drop_followers(seq)).await?;
+            self.write_step(move |store| store.drop_followers(seq))
+                .await?;
         }
         Ok(())
+    }
+
+    /// Writes one step of several. By the store's own thread: a caller that executed one after the other could
+    /// keep that thread, and all who wait for it, from the store.
+    async fn write_step<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let _turn = self.turn.lock().await;
+        let (sender, answer) = oneshot::channel();
+        self.send(Command::Write(Work::new(work, sender))).await?;
+        answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
     async fn write<T: Send + 'static>(
@@ -295,9 +306,32 @@ impl Queue for EmbeddedQueue {
         limit: usize,
         now: Timestamp,
     ) -> Result<Taken, QueueError> {
-        let function = Arc::from(function);
-        self.read(move |store| store.take(&function, limit, now))
-            .await
+        let function: Arc<str> = Arc::from(function);
+        let mut taken = Taken::default();
+        loop {
+            let function = Arc::clone(&function);
+            let left = limit.saturating_sub(taken.deliveries.len());
+            let step = self.read(move |store| store.take(&function, left.min(STEP), now));
+            let (step, more) = match step.await {
+                Ok(step) => step,
+                Err(error) => {
+                    let seqs = taken.deliveries.iter().map(|delivery| delivery.seq);
+                    self.release(&seqs.collect::<Vec<_>>());
+                    return Err(error);
+                }
+            };
+            let first = taken.deliveries.is_empty() && taken.damaged.is_empty();
+            if first {
+                taken = step;
+            } else {
+                // What holds a function from now on, or is due later, is for the next look.
+                taken.deliveries.extend(step.deliveries);
+                taken.damaged.extend(step.damaged);
+            }
+            if !more || taken.deliveries.len() >= limit {
+                return Ok(taken);
+            }
+        }
     }
 
     async fn attend(&self, function: &str, waiter: Arc<dyn Waiter>) -> Result<(), QueueError> {
@@ -378,8 +412,7 @@ impl Queue for EmbeddedQueue {
                 answers.extend(last);
                 return Ok(answers);
             }
-            let _turn = self.turn.lock().await;
-            let step = self.write(move |store| store.accept_followers(intent));
+            let step = self.write_step(move |store| store.accept_followers(intent));
             answers.extend(step.await?);
         }
     }
@@ -441,9 +474,20 @@ impl Queue for EmbeddedQueue {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, QueueError> {
-        let filter = filter.clone();
-        self.between(move |store| store.dead_letters(&filter, after, limit))
-            .await
+        let mut letters: Vec<DeadLetter> = Vec::new();
+        let mut after = after;
+        // As many as are wanted, also where some of a step can't be read.
+        while letters.len() < limit {
+            let (filter, left) = (filter.clone(), limit - letters.len());
+            let step = self.between(move |store| store.dead_step(&filter, after, left));
+            let (step, last) = step.await?;
+            letters.extend(step);
+            if last.is_none() {
+                break;
+            }
+            after = last;
+        }
+        Ok(letters)
     }
 
     async fn next_seq(&self) -> Result<u64, QueueError> {

@@ -1,6 +1,7 @@
 //! Events that follow from one decision and are many.
 
 use super::*;
+use crate::ports::STEP_BYTES;
 
 const MANY: usize = 3 * STEP + 7;
 

@@ -1,5 +1,7 @@
 //! What is remembered of ids to recognise duplicates.
 
+use std::time::Duration;
+
 use super::*;
 
 fn identified(source: &str, id: &str) -> Accept {
