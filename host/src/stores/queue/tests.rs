@@ -15,6 +15,10 @@ use crate::ports::{
     KeyChange, Message, Outcome, Payload,
 };
 
+/// Takes from a store what came with version 4.
+const TO_VERSION_3: &str = "DROP TABLE follower; DROP TRIGGER seen_comes; DROP TRIGGER seen_goes;
+    DELETE FROM meta WHERE name = 'seen'; PRAGMA user_version = 3;";
+
 fn config() -> QueueConfig {
     QueueConfig {
         duplicate_window_ms: 60_000,

@@ -10,6 +10,7 @@ async fn a_store_of_version_2_learns_to_remember_answers() {
     let kept = accept("1", &["f"], 0, Identity::Id);
     open(&dir).accept(vec![kept.clone()]).await.unwrap();
     let connection = rusqlite::Connection::open(dir.path().join("events.sqlite")).unwrap();
+    connection.execute_batch(TO_VERSION_3).unwrap();
     connection
         .execute_batch(
             "DROP TABLE answer; DELETE FROM meta WHERE name = 'answers'; PRAGMA user_version = 2;",

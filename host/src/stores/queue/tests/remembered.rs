@@ -79,9 +79,7 @@ async fn an_older_store_knows_its_ids_still() {
     let long = "x".repeat(3_000);
     drop(open(&dir));
     let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
-    let sql = "DROP TABLE follower; DROP TRIGGER seen_comes; DROP TRIGGER seen_goes;
-        DELETE FROM meta WHERE name = 'seen'; PRAGMA user_version = 3;";
-    connection.execute_batch(sql).unwrap();
+    connection.execute_batch(TO_VERSION_3).unwrap();
     for id in ["short", &long] {
         let sql = "INSERT INTO seen (source, id, accepted) VALUES ('/shop', ?1, 1000)";
         connection.execute(sql, [id]).unwrap();
