@@ -164,7 +164,7 @@ mod tests {
         let boxed: Box<dyn StdError + Send + Sync> = "boxed".into();
         assert_eq!(fail(boxed), Failure::Other("boxed".into()));
         assert_eq!(
-            fail(crate::Error::Limit("1 MiB".into())).reason(),
+            fail(Error::Limit("1 MiB".into())).reason(),
             "limit reached: 1 MiB"
         );
         assert_eq!(
