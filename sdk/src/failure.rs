@@ -7,10 +7,11 @@ use crate::Error;
 
 /// How a handler fails. Whatever it staged is discarded, and the event is tried again or dead-lettered.
 ///
-/// An ordinary error turns into [`Failure::Other`] through `?`: an error type of the standard library
-/// or of a crate, `anyhow::Error`, a `String` or a `&str`. It asks for another attempt, and its text
-/// has the whole chain of sources. An [`Error`] of a capability that no attempt can help turns into
-/// [`Failure::Permanent`], also as the source of another error: [`Error::is_permanent`] says which do.
+/// An ordinary error turns into [`Failure::Other`] through `?`: an error type of the standard
+/// library or of a crate, `anyhow::Error`, a `String` or a `&str`. It asks for another attempt, and
+/// its text has the whole chain of sources. An [`Error`] of a capability that no attempt can help
+/// turns into [`Failure::Permanent`], also as the source of another error: [`Error::is_permanent`]
+/// says which do.
 ///
 /// ```
 /// use kinglet_sdk::{Failure, Message};
@@ -43,8 +44,8 @@ pub enum Failure {
     },
     /// No attempt can succeed: the event goes to the dead letters now, with this reason.
     Reject(String),
-    /// A capability's error that no attempt can help: the event goes to the dead letters now, with this
-    /// reason. A request is answered with 500, and its client isn't given the reason.
+    /// A capability's error that no attempt can help: the event goes to the dead letters now, with
+    /// this reason. A request is answered with 500, and its client isn't given the reason.
     Permanent(String),
     /// An error that nobody classified: handled as a retry.
     Other(String),
@@ -131,8 +132,8 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Failure {
     }
 }
 
-/// Returns whether it is a capability's error that no attempt can help, or the `io::Error` of a reader or a
-/// writer for one, whose source is that error's own.
+/// Returns whether it is a capability's error that no attempt can help, or the `io::Error` of a
+/// reader or a writer for one, whose source is that error's own.
 fn is_permanent(error: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<Error>() {
         return error.is_permanent();

@@ -445,7 +445,8 @@ fn an_object_that_cannot_fit_into_memory_is_not_read() {
     host.stop();
 }
 
-/// One function `many` that has as many effects as its message says, and `echo`, which hears what it publishes.
+/// One function `many` that has as many effects as its message says, and `echo`, which hears what
+/// it publishes.
 fn many(limits: &str) -> App {
     App::new(&format!(
         r#"
@@ -493,8 +494,8 @@ fn effects_are_bounded() {
     host.stop();
 }
 
-/// What one event publishes comes in order, also where the store accepts it in many steps, and the journal lists the
-/// first of it.
+/// What one event publishes comes in order, also where the store accepts it in many steps, and the
+/// journal lists the first of it.
 #[test]
 fn many_messages_of_one_event_come_once_and_in_order() {
     const MANY: usize = 2_345;

@@ -183,14 +183,16 @@ impl Staging {
         self.admit(messages)
     }
 
-    /// Checks that a change of an object may be staged; another change of the same one is no further effect.
+    /// Checks that a change of an object may be staged; another change of the same one is no
+    /// further effect.
     pub(super) fn admit_object(&self, bucket: &str, key: &str) -> Result<(), StagingFull> {
         let name = (bucket.to_owned(), key.to_owned());
         let staged = self.current().objects.contains_key(&name);
         self.admit(usize::from(!staged))
     }
 
-    /// Checks that a change of a key may be staged; another change of the same one is no further effect.
+    /// Checks that a change of a key may be staged; another change of the same one is no further
+    /// effect.
     pub(super) fn admit_key(&self, bucket: &str, key: &str) -> Result<(), StagingFull> {
         let name = (bucket.to_owned(), key.to_owned());
         let staged = self.current().keys.contains_key(&name);

@@ -13,7 +13,8 @@ pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, begin
 /// What all names and values of a function's environment take: it is given at once, which burns no fuel.
 const ENVIRONMENT: usize = 64 << 10;
 
-/// The most effects of one attempt: changes of objects and keys are written in one step, for which others wait.
+/// The most effects of one attempt: changes of objects and keys are written in one step, for which
+/// others wait.
 const MAX_EFFECTS: u64 = 100_000;
 
 /// With less no instance of any use could run.

@@ -80,7 +80,8 @@ impl Events {
     /// Publishes messages from outside; on return they are on disk.
     ///
     /// # Errors
-    /// Where a topic isn't known, a name is too long, or the store fails: then none of them was accepted.
+    /// Where a topic isn't known, a name is too long, or the store fails: then none of them was
+    /// accepted.
     pub async fn publish(
         self: &Arc<Self>,
         messages: Vec<NewMessage>,
@@ -210,8 +211,8 @@ impl Events {
         self.accept_holding(accepts, Vec::new()).await
     }
 
-    /// Accepts events, all of them or none, while buckets are held. Those that are many are decided in one
-    /// step and accepted in others, which go on where nobody waits for them any more.
+    /// Accepts events, all of them or none, while buckets are held. Those that are many are decided
+    /// in one step and accepted in others, which go on where nobody waits for them any more.
     async fn accept_holding(
         self: &Arc<Self>,
         accepts: Vec<Accept>,

@@ -15,8 +15,8 @@ use crate::ports::{
     RecordKind, Sighting, Transaction,
 };
 
-/// The longest id that the ids of what follows begin with, in bytes: a longer one is known by its digest, since each
-/// hop adds to it.
+/// The longest id that the ids of what follows begin with, in bytes: a longer one is known by its
+/// digest, since each hop adds to it.
 const MAX_ORIGIN: usize = 512;
 /// Before an apply that failed is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -311,7 +311,8 @@ impl Events {
             plan.published.push(draft.topic.clone());
             followers.push(self.message(id, hops, draft, Identity::Unique));
         }
-        // Events that are many follow from an intent: the store accepts them in steps that others go between.
+        // Events that are many follow from an intent: the store accepts them in steps that others
+        // go between.
         if changes.is_empty() && !Accept::are_many(&followers) {
             plan.accepts = followers;
         } else {
@@ -325,9 +326,10 @@ impl Events {
         Ok(plan)
     }
 
-    /// Applies a committed intent, retrying until it succeeds: given up, it would be carried out over newer
-    /// objects at the next start. Returns an answer for each event that followed. Where the host is to end
-    /// first, the next start carries it out, and its buckets, which the caller holds, are closed until then.
+    /// Applies a committed intent, retrying until it succeeds: given up, it would be carried out
+    /// over newer objects at the next start. Returns an answer for each event that followed. Where
+    /// the host is to end first, the next start carries it out, and its buckets, which the caller
+    /// holds, are closed until then.
     pub(super) async fn apply(&self, intent: Intent) -> Result<Vec<Accepted>, QueueError> {
         if self.locks.is_closed(&intent) {
             // An earlier one of the same settlement waits for the next start, and this after it.

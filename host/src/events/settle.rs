@@ -169,8 +169,9 @@ impl Events {
         }
     }
 
-    /// Writes ends, and carries out what they decided, in steps that others go between unless they must commit
-    /// together. Returns for each what came of it where it was in conflict: then nothing of it was done.
+    /// Writes ends, and carries out what they decided, in steps that others go between unless they
+    /// must commit together. Returns for each what came of it where it was in conflict: then
+    /// nothing of it was done.
     async fn commit(
         &self,
         function: &Function,

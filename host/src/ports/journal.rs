@@ -120,7 +120,8 @@ pub enum RecordKind {
         /// The topic of each message that was published.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         published: Vec<String>,
-        /// How many objects and messages there were beside those: the first 1,000 of each are listed.
+        /// How many objects and messages there were beside those: the first 1,000 of each are
+        /// listed.
         #[serde(default, skip_serializing_if = "is_zero")]
         left_out: u64,
     },

@@ -36,7 +36,8 @@ pub fn check_name(name: &str, value: &str) -> Result<(), TooLong> {
 /// Checks the lengths of attributes or metadata, and of all of them together.
 ///
 /// # Errors
-/// Where a name has more than 1,024 bytes, a value more than 8 KiB, or all together more than 64 KiB.
+/// Where a name has more than 1,024 bytes, a value more than 8 KiB, or all together more than 64
+/// KiB.
 pub fn check_attributes<'a>(
     attributes: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> Result<(), TooLong> {

@@ -45,8 +45,9 @@ pub trait Queue: Send + Sync + 'static {
     /// The answer that is remembered under a key. Refused where there is none, and no room for another.
     async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError>;
 
-    /// Notes that an intent is applied, and accepts what follows from it; one answer each, in order. Events
-    /// that are many are accepted in several steps, each of which is done once: after an error, call it again.
+    /// Notes that an intent is applied, and accepts what follows from it; one answer each, in
+    /// order. Events that are many are accepted in several steps, each of which is done once: after
+    /// an error, call it again.
     async fn applied(&self, intent: u64) -> Result<Vec<Accepted>, QueueError>;
 
     /// Intents that were decided and not noted as applied.
@@ -142,7 +143,8 @@ pub struct Accept {
     pub identity: Identity,
 }
 
-/// The most deliveries that the store writes in one step: nobody waits longer than for one of these.
+/// The most deliveries that the store writes in one step: nobody waits longer than for one of
+/// these.
 pub const STEP: usize = 500;
 /// The bytes of events after which a step ends, however few they are.
 pub const STEP_BYTES: usize = 1 << 20;
@@ -369,7 +371,8 @@ pub struct Intent {
     pub seq: u64,
     /// By bucket.
     pub changes: Vec<(String, Vec<IntendedChange>)>,
-    /// Accepted once the changes are visible. The store keeps those of an intent that has many beside it.
+    /// Accepted once the changes are visible. The store keeps those of an intent that has many
+    /// beside it.
     pub accepts: Vec<Accept>,
 }
 

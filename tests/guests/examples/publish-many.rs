@@ -1,5 +1,5 @@
-//! Has as many effects of one kind as its message says: `messages 1000`, `values 1000`, `objects 1000`. Messages tell
-//! their numbers.
+//! Has as many effects of one kind as its message says: `messages 1000`, `values 1000`, `objects
+//! 1000`. Messages tell their numbers.
 
 use kinglet_sdk::{Bucket, Failure, KeyValue, Message, Topic};
 

@@ -1,7 +1,8 @@
-//! Does what an event asks for in a way that tells how often it was committed: each run draws a random
-//! number, and every effect carries it. An object's key is `EVENT~RUN~PART`, or `EVENT~RUN/PART` with config
-//! `layout = "folder"`; its body starts with the length and the CRC-32 of the rest. A message's body is
-//! `EVENT.PART~RUN`, which is the event's name for whom it wakes, and a line of blanks, which is long at times.
+//! Does what an event asks for in a way that tells how often it was committed: each run draws a
+//! random number, and every effect carries it. An object's key is `EVENT~RUN~PART`, or
+//! `EVENT~RUN/PART` with config `layout = "folder"`; its body starts with the length and the CRC-32
+//! of the rest. A message's body is `EVENT.PART~RUN`, which is the event's name for whom it wakes,
+//! and a line of blanks, which is long at times.
 //!
 //! A message with an ordering key adds its name to the object of that key, a line for each: what the bucket
 //! has says in which order messages were handled, and how often.

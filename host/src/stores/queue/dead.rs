@@ -10,8 +10,9 @@ use super::record::{decode, encode};
 use crate::clock::Timestamp;
 use crate::ports::{DeadFilter, DeadLetter, QueueError, STEP};
 
-/// Returns what chooses by a filter, of whose values the parameters are; those of what isn't asked for are null, and the
-/// list is JSON. By a function its index is used: others may have a hundred thousand.
+/// Returns what chooses by a filter, of whose values the parameters are; those of what isn't asked
+/// for are null, and the list is JSON. By a function its index is used: others may have a hundred
+/// thousand.
 fn chosen(filter: &DeadFilter) -> String {
     let or_any = |chosen: bool, condition: &'static str, any: &'static str| {
         if chosen { condition } else { any }
@@ -43,8 +44,8 @@ impl Operations {
         Ok(())
     }
 
-    /// Reads one step of those past a number, and tells the last number that it looked at; none at the end. One
-    /// that can't be read is set aside, and isn't among them.
+    /// Reads one step of those past a number, and tells the last number that it looked at; none at
+    /// the end. One that can't be read is set aside, and isn't among them.
     pub fn dead_step(
         &mut self,
         filter: &DeadFilter,

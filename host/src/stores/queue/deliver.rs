@@ -155,7 +155,8 @@ impl Operations {
         Ok(removed == 1)
     }
 
-    /// Leases what is due, up to `limit` or to as many bytes as one step has; and whether there may be more.
+    /// Leases what is due, up to `limit` or to as many bytes as one step has; and whether there may
+    /// be more.
     pub fn take(
         &mut self,
         function: &Arc<str>,
@@ -451,8 +452,8 @@ impl Operations {
             .try_for_each(|accept| self.accept_one(accept).map(|_| ()))
     }
 
-    /// Notes that an intent is applied, and accepts what follows from it. Returns none, and does nothing, while
-    /// it has followers that are accepted in steps of their own.
+    /// Notes that an intent is applied, and accepts what follows from it. Returns none, and does
+    /// nothing, while it has followers that are accepted in steps of their own.
     pub fn applied(&mut self, intent: u64) -> Result<Option<Vec<Accepted>>> {
         if self.has_followers(intent)? {
             return Ok(None);

@@ -1,5 +1,6 @@
-//! Events that follow from one decision and are many: kept in steps before it, accepted in steps after it. So the
-//! decision is one step however many they are, and others use the store in between.
+//! Events that follow from one decision and are many: kept in steps before it, accepted in steps
+//! after it. So the decision is one step however many they are, and others use the store in
+//! between.
 
 use rusqlite::params;
 
@@ -12,7 +13,8 @@ pub(super) const DROP_UNDECIDED: &str =
     "DELETE FROM follower WHERE intent NOT IN (SELECT seq FROM intent)";
 
 impl Operations {
-    /// Returns a number for an intent of a request that has many followers, where there is room for them.
+    /// Returns a number for an intent of a request that has many followers, where there is room for
+    /// them.
     pub fn number_for_many(&mut self, wakes: bool) -> Result<u64> {
         if wakes {
             self.make_sure_of_room()?;
@@ -50,8 +52,8 @@ impl Operations {
         Ok(())
     }
 
-    /// Accepts one step of the events that follow from an intent; what is accepted is kept no more, so that
-    /// each is accepted once. Nothing is accepted where the intent is gone.
+    /// Accepts one step of the events that follow from an intent; what is accepted is kept no more,
+    /// so that each is accepted once. Nothing is accepted where the intent is gone.
     pub fn accept_followers(&mut self, intent: u64) -> Result<Vec<Accepted>> {
         self.atomically(|store| {
             let seq = signed(intent);

@@ -56,7 +56,8 @@ pub struct EmbeddedQueue {
     dir: PathBuf,
     /// The store's file, for backups: held open, since closing it would end SQLite's locks on it.
     file: Arc<File>,
-    /// One large step at a time: a group has no two of them, and whoever else waits is of the next group.
+    /// One large step at a time: a group has no two of them, and whoever else waits is of the next
+    /// group.
     turn: tokio::sync::Mutex<()>,
     /// One backup at a time.
     backups: tokio::sync::Mutex<()>,
@@ -210,8 +211,8 @@ impl EmbeddedQueue {
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
-    /// Keeps the events of intents that have many, in steps before what decides them. Returns the number of each
-    /// intent of which some are kept.
+    /// Keeps the events of intents that have many, in steps before what decides them. Returns the
+    /// number of each intent of which some are kept.
     async fn keep_followers(
         &self,
         intents: Vec<Option<&mut Intent>>,
@@ -254,8 +255,8 @@ impl EmbeddedQueue {
         Ok(())
     }
 
-    /// Writes one step of several. By the store's own thread: a caller that executed one after the other could
-    /// keep that thread, and all who wait for it, from the store.
+    /// Writes one step of several. By the store's own thread: a caller that executed one after the
+    /// other could keep that thread, and all who wait for it, from the store.
     async fn write_step<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,

@@ -335,7 +335,8 @@ impl Operations {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Reads numbers and records until they are as many bytes as one step has; at least one where there is one.
+    /// Reads numbers and records until they are as many bytes as one step has; at least one where
+    /// there is one.
     pub(super) fn step(
         &self,
         sql: &str,

@@ -84,7 +84,8 @@ const TABLES: &str = "
         record BLOB NOT NULL
     ) STRICT;
 
-    -- Ids that sources gave, to recognise duplicates by; of long ones the digest, which stands without a source.
+    -- Ids that sources gave, to recognise duplicates by; of long ones the digest, which stands
+    -- without a source.
     CREATE TABLE seen (
         source TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -110,7 +111,8 @@ const TABLES: &str = "
         PRIMARY KEY (bucket, key)
     ) STRICT, WITHOUT ROWID;
 
-    -- Single figures: `time`, when the store last looked at the clock; `answers` and `seen`, what those take.
+    -- Single figures: `time`, when the store last looked at the clock; `answers` and `seen`, what
+    -- those take.
     CREATE TABLE meta (
         name TEXT PRIMARY KEY,
         value INTEGER NOT NULL
@@ -137,8 +139,9 @@ const ANSWERS: &str = "
 
 /// Came with version 4.
 const FOLLOWERS: &str = "
-    -- Events that follow from an intent that has many: written in steps before it is decided, and accepted in
-    -- steps after it is applied. Without their intent they are of a decision that wasn't made.
+    -- Events that follow from an intent that has many: written in steps before it is decided, and
+    -- accepted in steps after it is applied. Without their intent they are of a decision that
+    -- wasn't made.
     CREATE TABLE follower (
         number INTEGER PRIMARY KEY,
         intent INTEGER NOT NULL,
@@ -152,8 +155,8 @@ pub(super) const SEEN_ROW: usize = 64;
 /// The longest source and id that are remembered as they are, together, in bytes.
 const REMEMBERED: usize = 128;
 
-/// Returns the source and the id under which an event is remembered: where they are long, no source and a
-/// digest of both. No event has an empty source.
+/// Returns the source and the id under which an event is remembered: where they are long, no source
+/// and a digest of both. No event has an empty source.
 pub(super) fn remembered<'a>(source: &'a str, id: &'a str) -> (Cow<'a, str>, Cow<'a, str>) {
     if source.len() + id.len() <= REMEMBERED {
         return (source.into(), id.into());

@@ -31,8 +31,8 @@ impl Operations {
         )
     }
 
-    /// Forgets objects, as many as one step has; a key that ends with a slash stands for all below it. Returns
-    /// the keys that are left.
+    /// Forgets objects, as many as one step has; a key that ends with a slash stands for all below
+    /// it. Returns the keys that are left.
     pub fn forget(&mut self, bucket: &str, mut keys: Vec<String>) -> Result<Vec<String>> {
         self.atomically(|store| {
             let mut room = STEP;

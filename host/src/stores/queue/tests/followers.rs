@@ -141,7 +141,8 @@ async fn a_conflict_keeps_none_of_many_events() {
     assert_eq!(kept(&queue).await, 0);
 }
 
-/// Few events of many bytes are many as well, and one that is larger than a step is a step of its own.
+/// Few events of many bytes are many as well, and one that is larger than a step is a step of its
+/// own.
 #[tokio::test]
 async fn a_step_ends_after_so_many_bytes() {
     let large = |size: usize| {
