@@ -71,6 +71,7 @@ fn outcome_text(kind: &RecordKind) -> String {
         cost,
         outputs,
         published,
+        left_out,
         ..
     } = kind
     else {
@@ -100,6 +101,9 @@ fn outcome_text(kind: &RecordKind) -> String {
     }
     if !published.is_empty() {
         line = format!("{line}; published to {}", visible(&tallied(published)));
+    }
+    if *left_out > 0 {
+        line = format!("{line} and {left_out} more");
     }
     line
 }

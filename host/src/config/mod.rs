@@ -362,6 +362,8 @@ pub struct Limits {
     pub concurrency: Option<usize>,
     /// Bytes that an event may stage: objects and messages together.
     pub staging: ByteSize,
+    /// Effects that an attempt may have: objects written and removed, messages and keys, together.
+    pub effects: u32,
     /// Bytes that an attempt may log; the rest is dropped, and the log says so.
     pub log: ByteSize,
     /// Bytes that an attempt may move through host calls, both ways.
@@ -382,6 +384,7 @@ impl Default for Limits {
             timeout: Period::from_secs(30),
             concurrency: None,
             staging: ByteSize(256 << 20),
+            effects: 10_000,
             log: ByteSize(64 << 10),
             host_calls: ByteSize(1 << 30),
             request: ByteSize(1 << 30),

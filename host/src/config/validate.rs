@@ -13,6 +13,10 @@ pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, begin
 /// What all names and values of a function's environment take: it is given at once, which burns no fuel.
 const ENVIRONMENT: usize = 64 << 10;
 
+/// The most effects of one attempt: changes of objects and keys are written in one step, for which
+/// others wait.
+const MAX_EFFECTS: u64 = 100_000;
+
 /// With less no instance of any use could run.
 const LEAST_MEMORY: u64 = 4 << 20;
 
@@ -204,6 +208,7 @@ impl Manifest {
             ("fuel", limits.fuel, 1, u64::MAX),
             ("concurrency", function.concurrency() as u64, 1, 10_000),
             ("staging", limits.staging.0, 0, 64 << 30),
+            ("effects", limits.effects.into(), 0, MAX_EFFECTS),
             ("log", limits.log.0, 0, 64 << 20),
             ("host-calls", limits.host_calls.0, 1, 1 << 40),
             ("request", limits.request.0, 0, 1 << 40),
@@ -537,6 +542,11 @@ mod tests {
                 "too little",
             ),
             (r#"memory = "64MiB""#, "host-calls = 0", "limits.host-calls"),
+            (
+                r#"memory = "64MiB""#,
+                "effects = 100_001",
+                "limits.effects = 100001: use 0 to 100000",
+            ),
             ("200ms..30s", "30s..200ms", "swap"),
             ("200ms..30s", "soon", "200ms..30s"),
             (

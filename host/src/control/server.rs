@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 
 use super::{ControlError, Request, Response, SOCKET, SocketPath, receive, send};
 use crate::events::{Events, Stop, stopped};
-use crate::ports::{QueueError, is_unfinished};
+use crate::ports::{QueueError, STEP, is_unfinished};
 
 /// Connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 512;
 /// How many objects are accepted in one step.
-const PAGE: usize = 1_000;
+const PAGE: usize = STEP;
 
 /// How long an answer may lie unread once the host is to end.
 const UNREAD: Duration = Duration::from_secs(5);
@@ -149,13 +149,13 @@ async fn restore(mut stream: UnixStream, restores: &mpsc::Sender<Restore>, from:
 }
 
 /// Does what is asked. The command line calls it as well, where no host runs and the stores are its own.
-pub async fn answer(events: &Events, request: Request) -> Response {
+pub async fn answer(events: &Arc<Events>, request: Request) -> Response {
     try_answer(events, request)
         .await
         .unwrap_or_else(Response::Failed)
 }
 
-async fn try_answer(events: &Events, request: Request) -> Result<Response, String> {
+async fn try_answer(events: &Arc<Events>, request: Request) -> Result<Response, String> {
     let text = |error: QueueError| error.to_string();
     let queue = events.queue();
     Ok(match request {
@@ -207,7 +207,7 @@ async fn try_answer(events: &Events, request: Request) -> Result<Response, Strin
 }
 
 async fn run_on(
-    events: &Events,
+    events: &Arc<Events>,
     function: &str,
     bucket: &str,
     prefix: &str,

@@ -786,6 +786,7 @@ impl Engine {
                 queue_ms: 0,
                 outputs,
                 published,
+                left_out: 0,
             },
         });
     }

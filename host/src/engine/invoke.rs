@@ -15,8 +15,8 @@ use super::load::{Entry, LoadedFunction};
 use super::state::{State, max_handles};
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
-    Context, GuestLog, HostCalls, LogScope, Staged, Staging, Trouble, failure_from, message_event,
-    object_event,
+    Context, GuestLog, HostCalls, LogScope, Staged, Staging, StagingLimits, Trouble, failure_from,
+    message_event, object_event,
 };
 use crate::clock::Stopwatch;
 use crate::guard::{self, Guard};
@@ -249,7 +249,10 @@ impl Engine {
             reach: Arc::clone(&function.reach),
             staging: Staging::new(
                 scopes,
-                limits.staging.0,
+                StagingLimits {
+                    bytes: limits.staging.0,
+                    effects: limits.effects,
+                },
                 Reserved::none(Arc::clone(&self.staging), staged),
             ),
             log,

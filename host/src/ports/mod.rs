@@ -10,6 +10,7 @@ mod http;
 mod journal;
 mod key;
 mod keyvalue;
+mod names;
 mod outcome;
 mod queue;
 mod room;
@@ -30,11 +31,12 @@ pub use http::{
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
+pub use names::{TooLong, check_attributes, check_name};
 pub use outcome::{Cost, Failure, HostFault, Limit, NAME_BYTES, Outcome, REASON_BYTES, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Commitment, Count, DeadFilter, DeadLetter, Delivery,
-    Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled,
-    Settlement, Sighting, Taken, Totals, WaitState, Waiter,
+    Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, STEP,
+    STEP_BYTES, Settled, Settlement, Sighting, Taken, Totals, WaitState, Waiter,
 };
 pub use room::{Reserved, StagingRoom};
 pub use text::{format_short, is_within, shorten, shorten_in_place, visible_short};

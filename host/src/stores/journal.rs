@@ -270,6 +270,7 @@ mod tests {
             queue_ms: 9,
             outputs: vec!["thumbs/a.jpg".to_owned()],
             published: vec!["made".to_owned()],
+            left_out: 0,
         };
         journal.write(written.clone());
         assert_eq!(

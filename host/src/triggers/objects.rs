@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::watch::{FolderWatch, WatchError};
 use crate::events::{Events, Stop, stopped};
-use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError, is_unfinished};
+use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError, STEP, is_unfinished};
 
 /// A file without a word of who writes it counts as whole once it stood still for so long.
 const QUIET_MS: u64 = 2_000;
@@ -26,7 +26,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// Hints that wait; past that a look at the whole folder takes their place.
 const HINTS: usize = 4_096;
 /// How many objects are accepted in one step.
-const PAGE: usize = 1_000;
+const PAGE: usize = STEP;
 /// Hints are put together for so long before they are looked at.
 const GATHER: Duration = Duration::from_millis(2);
 /// How many problems are remembered as said.

@@ -23,7 +23,9 @@ use super::limiter::{Limiter, MemoryExceeded};
 use super::load::{INIT, describe};
 use super::settings;
 use super::state::State;
-use crate::capabilities::{Context, GuestLog, HostCalls, LogScope, Reach, Staging, Trouble};
+use crate::capabilities::{
+    Context, GuestLog, HostCalls, LogScope, Reach, Staging, StagingLimits, Trouble,
+};
 use crate::clock::Clock;
 use crate::config::{ByteSize, Function, Period};
 use crate::ports::{Journal, Record, RecordKind, Reserved, Share, StagingRoom};
@@ -212,7 +214,7 @@ impl<'a> Run<'a> {
             reach: Arc::new(given.reach),
             staging: Staging::new(
                 0,
-                0,
+                StagingLimits::default(),
                 Reserved::none(Arc::new(StagingRoom::new(0)), Share::endless()),
             ),
             log: log.clone(),

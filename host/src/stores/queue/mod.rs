@@ -8,6 +8,7 @@ mod answers;
 mod backup;
 mod dead;
 mod deliver;
+mod followers;
 mod inspect;
 mod keyvalue;
 mod leases;
@@ -31,9 +32,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
 use crate::ports::{
-    Accept, Accepted, AnswerKey, Commitment, Count, DeadFilter, DeadLetter, Intents, KeptAnswer,
-    KeyValue, Listed, Queue, QueueError, Settled, Settlement, Sighting, Taken, Totals, Value,
-    Waiter,
+    Accept, Accepted, AnswerKey, Commitment, Count, DeadFilter, DeadLetter, Intent, Intents,
+    KeptAnswer, KeyValue, Listed, Queue, QueueError, STEP, Settled, Settlement, Sighting, Taken,
+    Totals, Value, Waiter,
 };
 use leases::Leases;
 use operations::Operations;
@@ -55,6 +56,9 @@ pub struct EmbeddedQueue {
     dir: PathBuf,
     /// The store's file, for backups: held open, since closing it would end SQLite's locks on it.
     file: Arc<File>,
+    /// One large step at a time: a group has no two of them, and whoever else waits is of the next
+    /// group.
+    turn: tokio::sync::Mutex<()>,
     /// One backup at a time.
     backups: tokio::sync::Mutex<()>,
     /// Held: says to other hosts that the store is in use.
@@ -160,6 +164,7 @@ impl EmbeddedQueue {
             clock,
             dir: dir.to_owned(),
             file: Arc::new(file),
+            turn: tokio::sync::Mutex::default(),
             backups: tokio::sync::Mutex::default(),
             _lock: lock,
         })
@@ -206,6 +211,62 @@ impl EmbeddedQueue {
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
+    /// Keeps the events of intents that have many, in steps before what decides them. Returns the
+    /// number of each intent of which some are kept.
+    async fn keep_followers(
+        &self,
+        intents: Vec<Option<&mut Intent>>,
+    ) -> Result<Vec<Option<u64>>, QueueError> {
+        let all = intents.iter().flatten();
+        let followers: usize = all.map(|intent| intent.accepts.len()).sum();
+        let mut kept = Vec::with_capacity(intents.len());
+        for intent in intents {
+            let many = |intent: &&mut Intent| {
+                followers > STEP && !intent.accepts.is_empty() || Accept::are_many(&intent.accepts)
+            };
+            let Some(intent) = intent.filter(many) else {
+                kept.push(None);
+                continue;
+            };
+            let seq = intent.seq;
+            // Left over from an attempt whose commit failed.
+            self.drop_followers(seq).await?;
+            let accepts = std::mem::take(&mut intent.accepts);
+            let mut left = accepts.as_slice();
+            while !left.is_empty() {
+                let (step, rest) = left.split_at(Accept::step(left));
+                let records: Vec<Vec<u8>> =
+                    step.iter().map(record::encode).collect::<Result<_, _>>()?;
+                self.write_step(move |store| store.keep_followers(seq, &records))
+                    .await?;
+                left = rest;
+            }
+            kept.push(Some(seq));
+        }
+        Ok(kept)
+    }
+
+    /// Drops what was kept for an intent that isn't decided.
+    async fn drop_followers(&self, seq: u64) -> Result<(), QueueError> {
+        while self.read(move |store| store.has_followers(seq)).await? {
+            self.write_step(move |store| store.drop_followers(seq))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes one step of several. By the store's own thread: a caller that executed one after the
+    /// other could keep that thread, and all who wait for it, from the store.
+    async fn write_step<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let _turn = self.turn.lock().await;
+        let (sender, answer) = oneshot::channel();
+        self.send(Command::Write(Work::new(work, sender))).await?;
+        answer.await.unwrap_or(Err(QueueError::Closed))
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
@@ -246,9 +307,32 @@ impl Queue for EmbeddedQueue {
         limit: usize,
         now: Timestamp,
     ) -> Result<Taken, QueueError> {
-        let function = Arc::from(function);
-        self.read(move |store| store.take(&function, limit, now))
-            .await
+        let function: Arc<str> = Arc::from(function);
+        let mut taken = Taken::default();
+        loop {
+            let function = Arc::clone(&function);
+            let left = limit.saturating_sub(taken.deliveries.len());
+            let step = self.read(move |store| store.take(&function, left.min(STEP), now));
+            let (step, more) = match step.await {
+                Ok(step) => step,
+                Err(error) => {
+                    let seqs = taken.deliveries.iter().map(|delivery| delivery.seq);
+                    self.release(&seqs.collect::<Vec<_>>());
+                    return Err(error);
+                }
+            };
+            let first = taken.deliveries.is_empty() && taken.damaged.is_empty();
+            if first {
+                taken = step;
+            } else {
+                // What holds a function from now on, or is due later, is for the next look.
+                taken.deliveries.extend(step.deliveries);
+                taken.damaged.extend(step.damaged);
+            }
+            if !more || taken.deliveries.len() >= limit {
+                return Ok(taken);
+            }
+        }
     }
 
     async fn attend(&self, function: &str, waiter: Arc<dyn Waiter>) -> Result<(), QueueError> {
@@ -272,13 +356,41 @@ impl Queue for EmbeddedQueue {
         settlements: Vec<Settlement>,
         together: bool,
     ) -> Result<Vec<Settled>, QueueError> {
-        self.write(move |store| store.settle(&settlements, together))
-            .await
+        let mut settlements = settlements;
+        let intents = settlements.iter_mut().map(|s| s.intent.as_mut());
+        let kept = self.keep_followers(intents.collect()).await?;
+        let settled = self
+            .write(move |store| store.settle(&settlements, together))
+            .await?;
+        for (seq, settled) in kept.into_iter().zip(&settled) {
+            if let (Some(seq), Settled::Conflict { .. }) = (seq, settled) {
+                self.drop_followers(seq).await?;
+            }
+        }
+        Ok(settled)
     }
 
     async fn commit(&self, commitment: Commitment) -> Result<(Settled, u64), QueueError> {
-        self.write(move |store| store.commit_request(&commitment))
-            .await
+        let mut commitment = commitment;
+        let mut kept = None;
+        if let Some(intent) = &mut commitment.intent
+            && Accept::are_many(&intent.accepts)
+        {
+            let wakes = intent.accepts.iter().any(Accept::wakes);
+            intent.seq = self.read(move |store| store.number_for_many(wakes)).await?;
+            kept = self
+                .keep_followers(vec![Some(intent)])
+                .await?
+                .pop()
+                .flatten();
+        }
+        let (settled, number) = self
+            .write(move |store| store.commit_request(&commitment))
+            .await?;
+        if let (Some(seq), Settled::Conflict { .. }) = (kept, &settled) {
+            self.drop_followers(seq).await?;
+        }
+        Ok((settled, number))
     }
 
     async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError> {
@@ -293,9 +405,17 @@ impl Queue for EmbeddedQueue {
         }
     }
 
-    async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError> {
-        self.write(move |store| store.applied(intent, &accepts))
-            .await
+    async fn applied(&self, intent: u64) -> Result<Vec<Accepted>, QueueError> {
+        let mut answers = Vec::new();
+        loop {
+            let applied = self.write(move |store| store.applied(intent)).await?;
+            if let Some(last) = applied {
+                answers.extend(last);
+                return Ok(answers);
+            }
+            let step = self.write_step(move |store| store.accept_followers(intent));
+            answers.extend(step.await?);
+        }
     }
 
     async fn intents(&self) -> Result<Intents, QueueError> {
@@ -315,7 +435,14 @@ impl Queue for EmbeddedQueue {
 
     async fn forget(&self, bucket: &str, keys: Vec<String>) -> Result<(), QueueError> {
         let bucket = bucket.to_owned();
-        self.write(move |store| store.forget(&bucket, &keys)).await
+        let mut keys = keys;
+        // A folder may have had millions of objects.
+        while !keys.is_empty() {
+            let bucket = bucket.clone();
+            let forgetting = self.write(move |store| store.forget(&bucket, keys));
+            keys = forgetting.await?;
+        }
+        Ok(())
     }
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, QueueError> {
@@ -348,9 +475,20 @@ impl Queue for EmbeddedQueue {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, QueueError> {
-        let filter = filter.clone();
-        self.between(move |store| store.dead_letters(&filter, after, limit))
-            .await
+        let mut letters: Vec<DeadLetter> = Vec::new();
+        let mut after = after;
+        // As many as are wanted, also where some of a step can't be read.
+        while letters.len() < limit {
+            let (filter, left) = (filter.clone(), limit - letters.len());
+            let step = self.between(move |store| store.dead_step(&filter, after, left));
+            let (step, last) = step.await?;
+            letters.extend(step);
+            if last.is_none() {
+                break;
+            }
+            after = last;
+        }
+        Ok(letters)
     }
 
     async fn next_seq(&self) -> Result<u64, QueueError> {

@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::config::{Format, Ingress, Manifest};
 use crate::events::{Events, PublishError};
 use crate::ports::{
-    Accepted, Fetch, IncomingBody, Level, QueueError, ResponseBody, plain, visible,
+    Accepted, Fetch, IncomingBody, Level, QueueError, ResponseBody, plain, shorten_in_place, visible,
 };
 use crate::triggers::ingress::auth::Unauthorized;
 use crate::triggers::ingress::{Batch, DecodeError, Posted, decode};
@@ -42,6 +42,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 const SAY_EVERY_MS: u64 = 1_000;
 /// How many characters of a method are shown.
 const SHOWN: usize = 200;
+/// The longest text of an answer, in bytes: it may show some of what was sent.
+const MAX_TEXT: usize = 1_024;
 /// How many reasons an answer has.
 const MOST_REASONS: usize = 20;
 
@@ -411,7 +413,8 @@ fn busy(text: &str, detail: Option<String>) -> Box<Refusal> {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, text: String) -> Box<Self> {
+    fn new(status: StatusCode, mut text: String) -> Box<Self> {
+        shorten_in_place(&mut text, MAX_TEXT);
         Box::new(Self {
             status,
             text,
@@ -440,6 +443,9 @@ impl From<DecodeError> for Box<Refusal> {
 
 impl From<PublishError> for Box<Refusal> {
     fn from(error: PublishError) -> Self {
+        if let PublishError::TooLong(long) = &error {
+            return Refusal::new(StatusCode::BAD_REQUEST, long.to_string());
+        }
         let text = match &error {
             PublishError::Queue(QueueError::Full { .. }) => {
                 "the store of events is full; send them again later"
