@@ -1,0 +1,89 @@
+//! The outcome that the host gives a request whose guest didn't fail, logged with what the attempt cost.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Told;
+use crate::clock::Stopwatch;
+use crate::engine::Engine;
+use crate::engine::invoke::micros;
+use crate::engine::load::LoadedFunction;
+use crate::ports::{Cost, Outcome};
+
+/// A report on one attempt at a request. What is wrong with its response and what it cost come in either
+/// order, since a guest may run on when its response is known to be bad, and the other way round.
+pub(super) struct AttemptReport {
+    engine: Arc<Engine>,
+    function: Arc<LoadedFunction>,
+    /// The request as the logs name it.
+    pub told: Told,
+    watch: Stopwatch,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// What is wrong with the response, until it is logged.
+    wrong: Option<Outcome>,
+    /// None while the guest runs.
+    cost: Option<Cost>,
+}
+
+impl AttemptReport {
+    pub fn new(engine: &Arc<Engine>, function: &Arc<LoadedFunction>, told: Told) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            function: Arc::clone(function),
+            told,
+            watch: engine.clock.stopwatch(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Logs what is wrong with the response: at once where the guest has returned, else when it does.
+    pub fn wrong(&self, outcome: Outcome) {
+        let cost = {
+            let mut known = self.known();
+            let Some(cost) = known.cost else {
+                known.wrong = Some(outcome);
+                return;
+            };
+            cost
+        };
+        self.log(&outcome, cost);
+    }
+
+    /// Takes what the attempt cost, once its guest has returned.
+    pub fn returned(&self, cost: Cost) {
+        let wrong = {
+            let mut known = self.known();
+            known.cost = Some(cost);
+            known.wrong.take()
+        };
+        if let Some(outcome) = wrong {
+            self.log(&outcome, cost);
+        }
+    }
+
+    fn log(&self, outcome: &Outcome, cost: Cost) {
+        self.engine
+            .tell(&self.function, self.told.clone(), outcome, cost, None);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of a guest that is dropped before it returns, as when its connection ends, only the time is known.
+impl Drop for AttemptReport {
+    fn drop(&mut self) {
+        let wrong = self.known().wrong.take();
+        if let Some(outcome) = wrong {
+            let cost = Cost {
+                run_us: micros(self.watch.elapsed()),
+                ..Cost::default()
+            };
+            self.log(&outcome, cost);
+        }
+    }
+}
