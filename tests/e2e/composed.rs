@@ -18,10 +18,6 @@ const FRAME: &str = include_str!("../guests/hostile/raw/frame.wat");
 
 /// The memory of each component, into which events and outcomes are copied.
 const MEMORY: &str = r#"
-    (alias outer 1 $event (type $outer-event))
-    (alias outer 1 $failure (type $outer-failure))
-    (import "event" (type $event (eq $outer-event)))
-    (import "failure" (type $failure (eq $outer-failure)))
     (core module $libc-module
       (memory (export "memory") 2)
       (global $next (mut i32) (i32.const 4096))
@@ -66,27 +62,29 @@ const MIDDLE: &str = r#"
 
 /// A chain of this many components, the last of which handles the events.
 fn chain(length: usize) -> Vec<u8> {
-    let (types, _) = FRAME.split_once("(import \"kinglet:events/topics").unwrap();
+    let (frame, _) = FRAME.split_once("(import \"kinglet:events/topics").unwrap();
+    // Each component has the types, which the frame of all of them has from the host.
+    let (_, types) = frame.split_once("(component").unwrap();
+    let with = "(with \"kinglet:events/types@0.1.0\" (instance $types))";
     let mut text = format!(
-        "{types}
-        (component $last {MEMORY} {LAST} {LIFT})
-        (component $middle {MEMORY} {MIDDLE} {LIFT})
-        (instance $link1 (instantiate $last
-          (with \"event\" (type $event)) (with \"failure\" (type $failure))))\n"
+        "{frame}
+        (component $last {types} {MEMORY} {LAST} {LIFT})
+        (component $middle {types} {MEMORY} {MIDDLE} {LIFT})
+        (instance $link1 (instantiate $last {with}))\n"
     );
     for link in 2..=length {
         let next = link - 1;
         write!(
             text,
-            "(instance $link{link} (instantiate $middle
-              (with \"event\" (type $event)) (with \"failure\" (type $failure))
+            "(instance $link{link} (instantiate $middle {with}
               (with \"next\" (func $link{next} \"handle\"))))\n"
         )
         .unwrap();
     }
     write!(
         text,
-        "(export \"kinglet:events/message@0.1.0\" (instance $link{length})))"
+        "(instance $handler (export \"handle\" (func $link{length} \"handle\")))
+        (export \"kinglet:events/message@0.1.0\" (instance $handler)))"
     )
     .unwrap();
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -177,8 +175,12 @@ fn a_middleware_alone_is_refused_with_what_to_do() {
         );
         let middleware = format!(
             "(component
-              (import \"{interface}\" (instance $next (export \"handle\" (func (param \"n\" u32)))))
-              (export \"{interface}\" (instance $next)))"
+              (import \"{interface}\" (instance (export \"handle\" (func (param \"n\" u32)))))
+              (core module $module (func (export \"handle\") (param i32)))
+              (core instance $instance (instantiate $module))
+              (func $handle (param \"n\" u32) (canon lift (core func $instance \"handle\")))
+              (instance $handler (export \"handle\" (func $handle)))
+              (export \"{interface}\" (instance $handler)))"
         );
         app.put("guard.wasm", wat::parse_str(middleware).unwrap());
         let refused = app.kinglet(&["check"]).expect(1).stdout;

@@ -406,7 +406,7 @@ fn a_fault_of_an_answer_is_told_with_its_cost() {
                 ("/error-early", "502", "ConfigurationError"),
                 ("/leaked", "502", "didn't finish the body"),
                 // The guest's own status, as of a handler in JavaScript that throws.
-                ("/leaked-error", "503", "didn't finish the body"),
+                ("/leaked-error", "503", "ended with: no cat"),
                 ("/leaked-late", "200", "didn't finish the body"),
                 ("/short", "502", "told a length"),
             ]

@@ -149,7 +149,8 @@ impl GuestLog {
     }
 
     /// Returns the message of the last panic that the guest printed, as Rust's own hook or Go's runtime words
-    /// it.
+    /// it, with the lines of standard error before it: a runtime in Rust panics once it has printed its
+    /// guest's error.
     pub fn panic_message(&self) -> Option<String> {
         let state = self.state();
         let begins = |line: &str| {
@@ -165,34 +166,21 @@ impl GuestLog {
             .take_while(|line| !line.starts_with("note: run with"))
             .filter(|line| !line.is_empty())
             .collect();
-        let message = lines.join(" ");
-        let kept = message.floor_char_boundary(CAUSE_BYTES);
-        Some(match message.get(..kept) {
-            Some(kept) if kept.len() < message.len() => format!("{kept}..."),
-            _ => message,
+        let mut message = lines.join(" ");
+        if message.len() > CAUSE_BYTES {
+            message.truncate(message.floor_char_boundary(CAUSE_BYTES));
+            message.push_str("...");
+        }
+        Some(match last_errors(state.tail.iter().take(from)) {
+            Some(errors) => format!("{message}; standard error before: {errors}"),
+            None => message,
         })
     }
 
     /// Returns the last lines of standard error, where there are any: most language runtimes print there why
     /// they end their guest.
     pub fn last_errors(&self) -> Option<String> {
-        let state = self.state();
-        let printed = state.tail.iter().rev();
-        let errors = printed.filter(|(stream, line)| {
-            matches!(stream, Some(Stream::Stderr)) && !line.trim().is_empty()
-        });
-        let mut lines: Vec<&str> = errors
-            .map(|(_, line)| line.trim())
-            .take(CAUSE_LINES)
-            .collect();
-        lines.reverse();
-        let text = lines.join(" | ");
-        let cut = text.ceil_char_boundary(text.len().saturating_sub(CAUSE_BYTES));
-        match text.get(cut..) {
-            None | Some("") => None,
-            Some(kept) if cut > 0 => Some(format!("...{kept}")),
-            Some(_) => Some(text),
-        }
+        last_errors(self.state().tail.iter())
     }
 
     fn log(&self, level: Level, context: &str, message: &str) {
@@ -268,6 +256,25 @@ impl GuestLog {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the last lines of standard error among these, cut.
+fn last_errors<'a>(
+    lines: impl DoubleEndedIterator<Item = &'a (Option<Stream>, String)>,
+) -> Option<String> {
+    let errors = lines
+        .rev()
+        .filter(|(stream, line)| matches!(stream, Some(Stream::Stderr)) && !line.trim().is_empty());
+    let last = errors.map(|(_, line)| line.trim()).take(CAUSE_LINES);
+    let mut lines: Vec<&str> = last.collect();
+    lines.reverse();
+    let text = lines.join(" | ");
+    let cut = text.ceil_char_boundary(text.len().saturating_sub(CAUSE_BYTES));
+    match text.get(cut..) {
+        None | Some("") => None,
+        Some(kept) if cut > 0 => Some(format!("...{kept}")),
+        Some(_) => Some(text),
     }
 }
 
@@ -404,6 +411,20 @@ mod tests {
         );
         assert!(message.ends_with("f..."), "{message}");
         assert_eq!(message.len(), CAUSE_BYTES + 3);
+    }
+
+    #[test]
+    fn what_is_printed_before_a_panic_is_its_cause() {
+        let (log, _) = log(1_000);
+        log.print(
+            Stream::Stderr,
+            b"ValueError: no cat\n\nthread '<unnamed>' panicked at lib.rs:1:2:\nPython threw\n",
+        );
+        assert_eq!(
+            log.panic_message().unwrap(),
+            "thread '<unnamed>' panicked at lib.rs:1:2: Python threw; standard error before: \
+             ValueError: no cat"
+        );
     }
 
     #[test]

@@ -740,7 +740,7 @@ impl Engine {
             (Ok(_), committed) => self.tell(&function, told(), &Outcome::Done, cost(), committed),
         }
         let cost = cost();
-        report.returned(cost);
+        report.returned(cost, store.data().context.log.last_errors());
         if let (Ok(_), Some(commits), Some(staged)) = (&answer, &commits, waiting) {
             commits.left().waiting = Some(Waiting { staged, cost });
         }

@@ -7,7 +7,7 @@ use crate::clock::Stopwatch;
 use crate::engine::Engine;
 use crate::engine::invoke::micros;
 use crate::engine::load::LoadedFunction;
-use crate::ports::{Cost, Outcome};
+use crate::ports::{Cost, Failure, Outcome};
 
 /// A report on one attempt at a request. What is wrong with its response and what it cost come in either
 /// order, since a guest may run on when its response is known to be bad, and the other way round.
@@ -26,6 +26,8 @@ struct Known {
     wrong: Option<Outcome>,
     /// None while the guest runs.
     cost: Option<Cost>,
+    /// The last lines of its standard error.
+    errors: Option<String>,
 }
 
 impl AttemptReport {
@@ -41,32 +43,38 @@ impl AttemptReport {
 
     /// Logs what is wrong with the response: at once where the guest has returned, else when it does.
     pub fn wrong(&self, outcome: Outcome) {
-        let cost = {
+        let (cost, errors) = {
             let mut known = self.known();
             let Some(cost) = known.cost else {
                 known.wrong = Some(outcome);
                 return;
             };
-            cost
+            (cost, known.errors.take())
         };
-        self.log(&outcome, cost);
+        self.log(outcome, cost, errors);
     }
 
-    /// Takes what the attempt cost, once its guest has returned.
-    pub fn returned(&self, cost: Cost) {
-        let wrong = {
+    /// Takes what the attempt cost, and the last lines of its standard error, once its guest has returned.
+    pub fn returned(&self, cost: Cost, errors: Option<String>) {
+        let outcome = {
             let mut known = self.known();
             known.cost = Some(cost);
-            known.wrong.take()
+            let Some(outcome) = known.wrong.take() else {
+                known.errors = errors;
+                return;
+            };
+            outcome
         };
-        if let Some(outcome) = wrong {
-            self.log(&outcome, cost);
-        }
+        self.log(outcome, cost, errors);
     }
 
-    fn log(&self, outcome: &Outcome, cost: Cost) {
+    fn log(&self, mut outcome: Outcome, cost: Cost, errors: Option<String>) {
+        // A runtime whose handler throws prints why, and returns without a whole response.
+        if let (Outcome::Failed(Failure::Other { reason }), Some(errors)) = (&mut outcome, errors) {
+            *reason = format!("{reason}; standard error ended with: {errors}");
+        }
         self.engine
-            .tell(&self.function, self.told.clone(), outcome, cost, None);
+            .tell(&self.function, self.told.clone(), &outcome, cost, None);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -83,7 +91,7 @@ impl Drop for AttemptReport {
                 run_us: micros(self.watch.elapsed()),
                 ..Cost::default()
             };
-            self.log(&outcome, cost);
+            self.log(outcome, cost, None);
         }
     }
 }
