@@ -395,7 +395,7 @@ fn a_function_that_fails_is_answered_for_and_told() {
     }
 }
 
-/// Where the host finds fault with an answer, whether the guest runs on or not.
+/// A response has a fault whether its guest runs on or has returned.
 #[test]
 fn a_fault_of_an_answer_is_told_with_its_cost() {
     for (guest, faults) in [

@@ -22,7 +22,7 @@ const MOTO: &str = "moto[server]==5.2.1";
 /// What looks for faults in answers.
 const REDBOT: &str = "redbot==2.7.1";
 
-/// What makes components of Python.
+/// The package that makes components of Python.
 const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
 
 /// The packages that are tested. Benchmarks are measured instead, and bring a second database.

@@ -15,7 +15,7 @@ use crate::ports::{
 const TAIL_LINES: usize = 20;
 /// What a record takes beside its text, in bytes.
 const KEEPING: usize = 64;
-/// How much of what a guest printed before it ended itself goes into the outcome.
+/// The bytes and lines of a guest's last output that go into the outcome of one that ended itself.
 const CAUSE_BYTES: usize = 1_000;
 const CAUSE_LINES: usize = 8;
 /// A longer line is broken, so that a guest that never ends its lines doesn't fill memory.

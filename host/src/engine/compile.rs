@@ -20,8 +20,8 @@ use crate::clock::{millis, process_time};
 use crate::config::{ByteSize, Period};
 use crate::guard::{self, Guard};
 
-/// How much longer than its processor time a compiler may take on the wall clock, and by how much more:
-/// on a busy machine it waits for processors.
+/// The wall-clock time of a compiler, in multiples of its processor time, and what is added. On a busy
+/// machine it waits for processors.
 const WALL_FACTOR: u32 = 10;
 const WALL_MORE: Duration = Duration::from_secs(10);
 /// Of what a compiler says.

@@ -115,7 +115,7 @@ pub enum LoadError {
     CompileStalled {
         /// The function's name.
         function: String,
-        /// How long the host waited.
+        /// The time that the host waited.
         waited: Period,
     },
     /// It takes too much.
@@ -212,7 +212,7 @@ pub struct LoadedFunction {
     kind: Kind,
     /// What each instance begins with, in bytes.
     initial_memory: u64,
-    /// How many places of the pool each instance takes.
+    /// The places of the pool that each instance takes.
     pub(super) places: u32,
     pub(super) likely: Likely,
     pub(super) pace: Pace,

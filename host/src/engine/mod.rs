@@ -66,8 +66,8 @@ pub struct Engine {
 
 /// What an engine is made of.
 pub struct EngineConfig {
-    /// How many places instances have at once, over all functions; more wait. An instance takes one, but
-    /// for those of components with several linear memories or many tables.
+    /// The places of instances, over all functions; more wait. An instance takes one, but for those of
+    /// components with several linear memories or many tables.
     pub instances: u32,
     /// Where compiled components are kept.
     pub cache: Cache,

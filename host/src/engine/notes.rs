@@ -23,7 +23,7 @@ pub(super) struct Known {
     pub initial_memory: u64,
     /// Whether it runs in the engine for concurrent tasks.
     pub concurrent: bool,
-    /// How many places of the pool its instances take. Older notes are of components that take one.
+    /// The places of the pool that its instances take. Older notes are of components that take one.
     #[serde(default = "one")]
     pub places: u32,
 }

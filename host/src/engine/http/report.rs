@@ -22,7 +22,7 @@ pub(super) struct AttemptReport {
 
 #[derive(Default)]
 struct Known {
-    /// What is wrong with the response, until it is logged.
+    /// The fault of the response, until it is logged.
     wrong: Option<Outcome>,
     /// None while the guest runs.
     cost: Option<Cost>,
@@ -82,7 +82,8 @@ impl AttemptReport {
     }
 }
 
-/// Of a guest that is dropped before it returns, as when its connection ends, only the time is known.
+/// Logs the fault of a response whose guest is dropped before it returns, as when its connection ends:
+/// of such a guest only the time is known.
 impl Drop for AttemptReport {
     fn drop(&mut self) {
         let wrong = self.known().wrong.take();
