@@ -1,6 +1,7 @@
 //! `kinglet compile`, which the other commands run for a component that isn't in the cache.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -13,7 +14,7 @@ use crate::scheduling::use_default_slices;
 #[derive(Debug, Args)]
 #[command(
     hide = true,
-    after_help = "Example:\n  kinglet compile --memory 2147483648 --seconds 60 < function.wasm | cat > function.cwasm"
+    after_help = "Example:\n  kinglet compile --memory 2147483648 --milliseconds 60000 < function.wasm | cat > function.cwasm"
 )]
 pub(super) struct Compile {
     /// For the engine of WASI 0.3.
@@ -22,16 +23,17 @@ pub(super) struct Compile {
     /// The most memory, in bytes.
     #[arg(long)]
     memory: u64,
-    /// The most time on each processor.
+    /// The most processor time, over all threads.
     #[arg(long)]
-    seconds: u64,
+    milliseconds: u64,
 }
 
 impl Compile {
     pub fn execute(self) -> anyhow::Result<Verdict> {
         // The host that started this process has short slices, which a compiler has no use for.
         use_default_slices();
-        confine(self.memory, self.seconds).context("limits can't be set")?;
+        let time = Duration::from_millis(self.milliseconds);
+        confine(self.memory, time).context("limits can't be set")?;
         let mut wasm = Vec::new();
         std::io::stdin().read_to_end(&mut wasm)?;
         let artifact = compile(&wasm, self.concurrent);

@@ -180,7 +180,7 @@ pub const INSTANCE: ByteSize = ByteSize(256 << 10);
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct CompileConfig {
-    /// Wall-clock time.
+    /// Processor time of that process, over all its threads: what else the machine does isn't counted.
     pub timeout: Period,
     /// Memory of that process, and the largest file that is read as a component; by default 2 GiB, or half of what this
     /// process may have where that is less.
@@ -190,7 +190,7 @@ pub struct CompileConfig {
 impl Default for CompileConfig {
     fn default() -> Self {
         Self {
-            timeout: Period::from_secs(60),
+            timeout: Period::from_secs(120),
             memory: None,
         }
     }

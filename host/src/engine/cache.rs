@@ -16,6 +16,7 @@ use wasmtime::component::Component;
 
 use super::compile::{CompileError, CompileLimits, Compiler};
 use super::seal::{Seal, beside};
+use super::settings::excess;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]
@@ -58,11 +59,19 @@ impl Cache {
     ) -> Result<Component, CompileError> {
         let artifact = self.compiler.compile(wasm, concurrent, limits)?;
         let component = self.keep(engine, &digest(wasm), &artifact);
-        component.map_err(|error| CompileError::Refused(format!("{error:#}")))
+        component.map_err(|error| match excess(&error) {
+            Some(excess) => CompileError::TooLarge(excess),
+            None => CompileError::Refused(format!("{error:#}")),
+        })
     }
 
-    /// What was compiled from the component of that digest, if it is there and sealed.
-    pub(super) fn compiled(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+    /// Loads what was compiled from the component of that digest, if it is there and sealed. A component that
+    /// exceeds the pool's bounds is compiled once: each later load ends here, with the same error.
+    pub(super) fn compiled(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: &str,
+    ) -> Option<Result<Component, CompileError>> {
         let name = artifact_name(engine, digest);
         let path = self.dir.join(&name);
         let artifact = fs::File::open(&path).ok()?;
@@ -74,7 +83,10 @@ impl Cache {
             );
             return None;
         }
-        load(engine, &path).ok()
+        match load(engine, &path) {
+            Ok(component) => Some(Ok(component)),
+            Err(error) => Some(Err(CompileError::TooLarge(excess(&error)?))),
+        }
     }
 
     /// Keeps what was compiled from the component of that digest, and loads it.

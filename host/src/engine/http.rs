@@ -7,6 +7,7 @@ mod consume;
 mod contents;
 mod effects;
 mod keyed;
+mod report;
 mod request;
 
 use std::future::poll_fn;
@@ -31,12 +32,13 @@ pub(super) use self::contents::contents_of;
 pub(super) use self::effects::{Committing, NotCommitted};
 use self::effects::{Decided, Done, When};
 pub(super) use self::keyed::Keys;
+use self::report::AttemptReport;
 use self::request::{Arriving, NotKept, Repeatable, RequestBody};
 use super::Engine;
 use super::apart::Placed;
 use super::explain::{ended, explain};
 use super::instance::{Exports, Instance};
-use super::invoke::{Begun, arm, within};
+use super::invoke::{Begun, arm, micros, within};
 use super::load::LoadedFunction;
 use super::state::State;
 use super::sweep::Used;
@@ -117,8 +119,8 @@ impl HttpHandler for Engine {
         };
         let Some(effects) = effects else {
             let request = Arriving::ask(request).await.map(RequestBody::Once);
-            let first = asked.attempt(request, None).await;
-            return asked.answer(first);
+            let attempt = asked.attempt(request, None).await;
+            return asked.answer(attempt);
         };
         match keyed::key_of(&function, &request) {
             Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
@@ -209,56 +211,55 @@ impl Asked {
         }
     }
 
-    /// Has the guest answer once. The error is what it did in place of answering, or a conflict of its effects.
-    async fn attempt(
-        &self,
-        request: Request<RequestBody>,
-        commits: Option<Commits>,
-    ) -> Result<First, Outcome> {
+    /// Has the guest answer once.
+    async fn attempt(&self, request: Request<RequestBody>, commits: Option<Commits>) -> Attempt {
         let whole = commits
             .as_ref()
             .is_some_and(|commits| commits.when == When::End);
         let (sender, head) = oneshot::channel();
+        let report = AttemptReport::new(&self.engine, &self.function, self.told.clone());
+        let report = Arc::new(report);
         let answering = Arc::clone(&self.engine).answer(
             Arc::clone(&self.function),
             request,
-            self.told.clone(),
+            Arc::clone(&report),
             sender,
             commits,
             // What is left to do for the connection may hold the guest, so it mustn't hold that in turn.
             Arc::downgrade(&self.afterwards),
         );
         let answering = Placed::new(&self.afterwards.place, &self.function, answering);
-        first_answer(answering, head, self.bodyless, whole, &self.afterwards).await
+        let wanted = (self.bodyless, whole);
+        let first = first_answer(answering, head, wanted, &report, &self.afterwards).await;
+        Attempt { first, report }
     }
 
     /// What is sent of an answer.
-    fn answer(&self, first: Result<First, Outcome>) -> Response<ResponseBody> {
-        let (engine, function) = (Arc::clone(&self.engine), Arc::clone(&self.function));
-        let told = self.told.clone();
-        let tell = move |outcome: &Outcome| {
-            engine.tell(&function, told.clone(), outcome, Cost::default(), None);
-        };
+    fn answer(&self, Attempt { first, report }: Attempt) -> Response<ResponseBody> {
         match first {
             Ok(First::Whole(response) | First::Failed(response)) => response,
             Ok(First::Begun(parts, answer)) => {
-                let tell = move |broken: &BrokenOff| tell(&broke_off(broken));
+                let tell = move |broken: &BrokenOff| report.wrong(broke_off(broken));
                 let body = GuestBody::new(answer, Box::new(tell));
                 // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
                 self.afterwards.push(poll_fn(body.beside()));
                 Response::from_parts(parts, Either::Right(body.boxed_unsync()))
             }
             Err(outcome) => {
-                tell(&outcome);
-                let text = match outcome {
+                let text = match &outcome {
                     Outcome::Failed(Failure::Other { reason }) => {
-                        format!("the function {}", for_client(&reason))
+                        format!("the function {}", for_client(reason))
                     }
                     Outcome::Limit(Limit::Response { .. }) => {
                         "the function's answer is too large".to_owned()
                     }
-                    outcome => return failed(&outcome),
+                    outcome => {
+                        let response = failed(outcome);
+                        report.wrong(outcome.clone());
+                        return response;
+                    }
                 };
+                report.wrong(outcome);
                 plain(StatusCode::BAD_GATEWAY, text)
             }
         }
@@ -275,15 +276,15 @@ impl Asked {
         let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.bodies));
         loop {
             let commits = self.commits(effects, When::Head);
-            let first = self.attempt(request.request(), Some(commits.clone())).await;
-            match first {
+            let attempt = self.attempt(request.request(), Some(commits.clone())).await;
+            match &attempt.first {
                 Err(Outcome::Conflict { .. })
                     if request.is_whole() && watch.elapsed() < self.function.limits.timeout.0 =>
                 {
                     self.pause().await;
                 }
-                first => {
-                    let response = self.answer(first);
+                _ => {
+                    let response = self.answer(attempt);
                     if !response.status().is_server_error() {
                         return response;
                     }
@@ -342,7 +343,8 @@ impl Asked {
                 return response;
             }
             let commits = self.commits(effects, When::End);
-            let first = self.attempt(request.request(), Some(commits.clone())).await;
+            let Attempt { first, report } =
+                self.attempt(request.request(), Some(commits.clone())).await;
             let Left { waiting, none, .. } = std::mem::take(&mut *commits.left());
             let (response, Waiting { mut staged, cost }) = match (first, waiting) {
                 (Ok(First::Whole(response)), Some(waiting)) => (response, waiting),
@@ -351,7 +353,7 @@ impl Asked {
                     let text = "the function failed".to_owned();
                     return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
                 }
-                (first, _) => return self.answer(first),
+                (first, _) => return self.answer(Attempt { first, report }),
             };
             let (kept, response) = keyed::keep(hash, response).await;
             let none = staged.transaction.is_empty();
@@ -420,6 +422,13 @@ impl Asked {
     }
 }
 
+/// One attempt at a request.
+struct Attempt {
+    /// The error is what the guest did in place of answering, or a conflict of its effects.
+    first: Result<First, Outcome>,
+    report: Arc<AttemptReport>,
+}
+
 /// What can be sent of an answer at first.
 enum First {
     /// All of it.
@@ -435,8 +444,8 @@ enum First {
 async fn first_answer(
     mut guest: Guest,
     mut head: oneshot::Receiver<Head>,
-    bodyless: bool,
-    all: bool,
+    (bodyless, all): (bool, bool),
+    report: &AttemptReport,
     afterwards: &Afterwards,
 ) -> Result<First, Outcome> {
     let mut ended = None;
@@ -452,16 +461,22 @@ async fn first_answer(
     let (parts, body) = match (head, &ended) {
         (_, Some(Err(conflict @ Outcome::Conflict { .. }))) => return Err(conflict.clone()),
         (_, Some(Err(outcome))) => return Ok(First::Failed(failed(outcome))),
-        (Some(Ok(response)), _) if response.status().is_informational() => {
-            let status = response.status();
-            return Err(instead(format!(
-                "answered with the status {status}, which is none of an answer"
-            )));
+        (Some(Ok(response)), _) if !response.status().is_informational() => response.into_parts(),
+        (none, _) => {
+            if ended.is_none() {
+                // It isn't waited for, and what it does may still be logged with its cost.
+                afterwards.push(async move { _ = guest.await });
+            }
+            return Err(instead(match none {
+                Some(Ok(response)) => {
+                    let status = response.status();
+                    format!("answered with the status {status}, which is none of an answer")
+                }
+                Some(Err(code)) => format!("{ERROR}{code}"),
+                None if ended.is_none() => "gave up its answer".to_owned(),
+                None => "returned without an answer".to_owned(),
+            }));
         }
-        (Some(Ok(response)), _) => response.into_parts(),
-        (Some(Err(code)), _) => return Err(instead(format!("{ERROR}{code}"))),
-        (None, Some(Ok(()))) => return Err(instead("returned without an answer".to_owned())),
-        (None, None) => return Err(instead("gave up its answer".to_owned())),
     };
     let mut answer = Answer::of(guest, body);
     poll_fn(|context| {
@@ -474,26 +489,40 @@ async fn first_answer(
     .await;
     if all {
         let mut taken = 0;
-        poll_fn(|context| answer.take_all(&mut taken, REMEMBERED, context))
-            .await
-            .map_err(instead)?;
+        let taken = poll_fn(|context| answer.take_all(&mut taken, REMEMBERED, context)).await;
+        if let Err(reason) = taken {
+            run_on(answer, afterwards);
+            return Err(instead(reason));
+        }
     }
     let Some(end) = answer.end.take() else {
         return Ok(First::Begun(parts, answer));
     };
     let written = std::mem::take(&mut answer.written);
-    if answer.goes_on() {
-        let beside = GuestBody::new(answer, Box::new(|_| {})).beside();
-        afterwards.push(poll_fn(beside));
-    }
+    run_on(answer, afterwards);
+    let own_error = parts.status.is_server_error() && written.is_empty();
     let body = match end {
         Ok(()) => whole(&parts, written, bodyless).map_err(instead)?,
         Err(NoEnd::Failed(outcome)) => return Ok(First::Failed(failed(&outcome))),
         // It wrote none, as is right.
         Err(NoEnd::Broken(_)) if bodyless => Either::Left(Full::default()),
+        // A runtime of JavaScript whose handler throws sets this status, and returns without a body.
+        Err(NoEnd::Broken(broken)) if own_error => {
+            report.wrong(broke_off(&broken));
+            let text = "the function failed".to_owned();
+            return Ok(First::Failed(plain(parts.status, text)));
+        }
         Err(NoEnd::Broken(broken)) => return Err(broke_off(&broken)),
     };
     Ok(First::Whole(Response::from_parts(parts, body)))
+}
+
+/// Lets a guest run to its end where nothing of its response is wanted any more.
+fn run_on(answer: Answer, afterwards: &Afterwards) {
+    if answer.goes_on() {
+        let beside = GuestBody::new(answer, Box::new(|_| {})).beside();
+        afterwards.push(poll_fn(beside));
+    }
 }
 
 /// What a function did in place of answering, though it didn't fail.
@@ -556,15 +585,16 @@ impl Engine {
         self: Arc<Self>,
         function: Arc<LoadedFunction>,
         request: Request<RequestBody>,
-        told: Told,
+        report: Arc<AttemptReport>,
         head: oneshot::Sender<Head>,
         commits: Option<Commits>,
         afterwards: Weak<Afterwards>,
     ) -> Result<(), Outcome> {
         let waited = self.clock.stopwatch();
+        let told = || report.told.clone();
         let busy = |reason: String| {
             let outcome = Outcome::Undeliverable { reason };
-            self.tell(&function, told.clone(), &outcome, Cost::default(), None);
+            self.tell(&function, told(), &outcome, Cost::default(), None);
             Err(outcome)
         };
         let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
@@ -580,15 +610,15 @@ impl Engine {
             Err(error) => {
                 let reason = error.to_string();
                 let outcome = Outcome::Fault(HostFault { reason });
-                self.tell(&function, told, &outcome, Cost::default(), None);
+                self.tell(&function, told(), &outcome, Cost::default(), None);
                 return Err(outcome);
             }
         };
         let scope = LogScope {
             function: function.name.clone(),
             source: Some(SOURCE.to_owned()),
-            event: told.id.clone(),
-            subject: Some(told.line.clone()),
+            event: report.told.id.clone(),
+            subject: Some(report.told.line.clone()),
             attempt: None,
         };
         let begun = {
@@ -681,7 +711,7 @@ impl Engine {
                 .saturating_sub(store.get_fuel().unwrap_or(0)),
             peak_memory: store.data().limiter.peak(),
             start_us: 0,
-            run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
+            run_us: micros(watch.elapsed()),
         };
         if let Some(commits) = &commits {
             let mut left = commits.left();
@@ -703,14 +733,15 @@ impl Engine {
                 // The client has the function's own words for it.
                 if let Some(reason) = trouble.filter(|_| none) {
                     let outcome = Outcome::Fault(HostFault { reason });
-                    self.tell(&function, told, &outcome, cost(), None);
+                    self.tell(&function, told(), &outcome, cost(), None);
                 }
             }
-            (Err(outcome), committed) => self.tell(&function, told, outcome, cost(), committed),
-            (Ok(_), committed) => self.tell(&function, told, &Outcome::Done, cost(), committed),
+            (Err(outcome), committed) => self.tell(&function, told(), outcome, cost(), committed),
+            (Ok(_), committed) => self.tell(&function, told(), &Outcome::Done, cost(), committed),
         }
+        let cost = cost();
+        report.returned(cost, store.data().context.log.last_errors());
         if let (Ok(_), Some(commits), Some(staged)) = (&answer, &commits, waiting) {
-            let cost = cost();
             commits.left().waiting = Some(Waiting { staged, cost });
         }
         drop(permit);

@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
         let mut store = Store::new(engine, state);
         store.limiter(|state| state);
         let asked = Arc::default();
-        let linker = link::linker(engine, wasm, component, &function.snapshot.allow, &asked);
+        let linker = link::linker(engine, wasm, component, function, &asked);
         let linker = linker.map_err(cannot_run)?;
         // An init is bounded by its time: it is run once, and where it runs nobody else waits.
         store
