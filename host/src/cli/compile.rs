@@ -1,12 +1,14 @@
 //! `kinglet compile`, which the other commands run for a component that isn't in the cache.
 
-use std::io::{Read, Write};
+use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
 
 use super::Verdict;
+use super::output::write_output;
 use crate::engine::{compile, confine};
+use crate::files;
 
 /// Compile a component from standard input to standard output, within limits.
 #[derive(Debug, Args)]
@@ -29,16 +31,16 @@ pub(super) struct Compile {
 impl Compile {
     pub fn execute(self) -> anyhow::Result<Verdict> {
         confine(self.memory, self.seconds).context("limits can't be set")?;
-        let mut wasm = Vec::new();
-        std::io::stdin().read_to_end(&mut wasm)?;
+        let input = std::io::stdin().lock();
+        let wasm = files::read_up_to(Path::new("standard input"), input, self.memory)?;
         let artifact = compile(&wasm, self.concurrent);
         match artifact {
             Ok(artifact) => {
-                std::io::stdout().write_all(&artifact)?;
+                write_output(&artifact)?;
                 Ok(Verdict::Good)
             }
             Err(error) => {
-                eprintln!("error: {error:#}");
+                say!("error: {error:#}");
                 Ok(Verdict::Bad)
             }
         }

@@ -27,7 +27,7 @@ pub use http::{
     ResponseBody, Secure, plain,
 };
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
-pub use key::{is_unfinished, validate_key};
+pub use key::validate_key;
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
 pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
 pub use queue::{
