@@ -38,7 +38,7 @@ pub enum FileError {
         error: io::Error,
     },
     /// A pipe, device, socket or folder.
-    #[error("can't use {}: it is {kind}; name a regular file", .path.display())]
+    #[error("can't use {}: it isn't a file but {kind}; name a regular file", .path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
@@ -159,7 +159,10 @@ pub fn read_input(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
     if STANDARD_INPUT.iter().any(|name| path == Path::new(name)) {
         return read_up_to(Path::new("standard input"), io::stdin().lock(), most);
     }
-    if !OPENED_BY_PARENT.iter().any(|opened| path.starts_with(opened)) {
+    if !OPENED_BY_PARENT
+        .iter()
+        .any(|opened| path.starts_with(opened))
+    {
         return read(path, most);
     }
     let file = File::open(path).map_err(|error| failed("read", path, error))?;
@@ -191,11 +194,7 @@ pub fn read_up_to(path: &Path, from: impl Read, most: u64) -> Result<Vec<u8>, Fi
     Ok(bytes)
 }
 
-fn checked(
-    doing: &'static str,
-    path: &Path,
-    file: io::Result<File>,
-) -> Result<File, FileError> {
+fn checked(doing: &'static str, path: &Path, file: io::Result<File>) -> Result<File, FileError> {
     // Nobody reads a pipe, or a socket lies there: what it is says more than the system's number.
     let file = file.map_err(|error| match path.metadata() {
         Ok(found) if !found.is_file() => not_regular(path, &found),
@@ -249,14 +248,7 @@ mod tests {
 
     fn pipe(path: &Path) {
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            path,
-            rustix::fs::FileType::Fifo,
-            mode,
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     }
 
     /// A certificate that was a pipe held up the host's stop until it was killed, and a link to

@@ -12,6 +12,10 @@ use crate::harness::{App, echo};
 fn idle_connections_keep_nobody_out() {
     let app = App::new(&echo("in"));
     let host = app.up();
+    // Other tests have files open as well.
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
     let connect = || UnixStream::connect(app.path(".kinglet/control.sock")).unwrap();
     let mut idle = Vec::new();
     for number in 0..600 {
@@ -60,7 +64,15 @@ fn a_socket_that_is_removed_or_replaced_is_made_again() {
 /// manifest.
 #[test]
 fn a_bucket_in_or_around_the_hosts_own_folder_is_refused() {
-    for path in [".kinglet", ".", "..", ".kinglet/logs", "x/../.kinglet", "./", "/"] {
+    for path in [
+        ".kinglet",
+        ".",
+        "..",
+        ".kinglet/logs",
+        "x/../.kinglet",
+        "./",
+        "/",
+    ] {
         let app = App::new(&format!("{}[buckets.own]\npath = \"{path}\"\n", echo("in")));
         for command in ["check", "up"] {
             app.bounded(&[command])

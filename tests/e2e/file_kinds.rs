@@ -37,9 +37,9 @@ fn secrets_and_certificates_that_are_no_files_leave_the_last_good_ones() {
     let mut host = up(&app);
     for file in ["secret", "cert.pem"] {
         replace_by_pipe(&app, file);
-        host.warned(&format!("{file}: it is a pipe"));
+        host.warned(&format!("{file}: it isn't a file but a pipe"));
         replace_by_zeros(&app, file);
-        host.warned(&format!("{file}: it is a device"));
+        host.warned(&format!("{file}: it isn't a file but a device"));
     }
     assert!(host.peak_memory() < 500 * MIB, "{}", host.peak_memory());
     host.stop();
@@ -48,7 +48,9 @@ fn secrets_and_certificates_that_are_no_files_leave_the_last_good_ones() {
         certify(&app, 2);
         replace_by_pipe(&app, file);
         for command in ["up", "check"] {
-            app.bounded(&[command]).expect(2).says(&[file, "a pipe", "regular file"]);
+            app.bounded(&[command])
+                .expect(2)
+                .says(&[file, "a pipe", "regular file"]);
         }
     }
 }
@@ -186,7 +188,9 @@ fn a_pipe_in_a_bucket_is_no_object() {
     host.outcome_of("copy", "a");
     for name in ["pipe", "zeros"] {
         let named = format!("\"{name}\"");
-        host.until(|r| r["kind"] == "host" && r["text"].as_str().is_some_and(|t| t.contains(&named)));
+        host.until(|r| {
+            r["kind"] == "host" && r["text"].as_str().is_some_and(|t| t.contains(&named))
+        });
     }
     app.pipe("in/later");
     host.until(|r| r["kind"] == "host" && r["text"].as_str().is_some_and(|t| t.contains("later")));

@@ -9,7 +9,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{App, Output, echo};
 
 fn full() -> Stdio {
-    File::options().write(true).open("/dev/full").unwrap().into()
+    File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap()
+        .into()
 }
 
 /// A pipe whose reader is gone.
@@ -73,8 +77,9 @@ fn app() -> App {
         echo("in")
     ));
     app.put_old("in-objects/a", "1");
-    let mut host = app.up();
+    // The first event of all, so that its number is 1.
     app.publish("bad", "x");
+    let mut host = app.up();
     host.outcome_of("reject", "bad");
     host.outcome_of("copy", "a");
     host.stop();
@@ -99,10 +104,16 @@ fn results_that_cannot_be_written_are_an_error_and_a_reader_that_is_gone_is_none
     for arguments in commands() {
         let output = run(&app, &arguments, full(), Stdio::piped());
         assert_eq!(output.code, 2, "{arguments:?} {output:#?}");
-        assert!(output.stderr.contains("standard output"), "{arguments:?} {output:#?}");
+        assert!(
+            output.stderr.contains("standard output"),
+            "{arguments:?} {output:#?}"
+        );
         let output = run(&app, &arguments, closed(), Stdio::piped());
         assert_eq!(output.code, 0, "{arguments:?} {output:#?}");
-        assert!(!output.stderr.contains("panicked"), "{arguments:?} {output:#?}");
+        assert!(
+            !output.stderr.contains("panicked"),
+            "{arguments:?} {output:#?}"
+        );
     }
 }
 

@@ -17,8 +17,12 @@ fn a_host_starts_beside_a_loop_of_commands() {
                 scope.spawn(|| {
                     let mut published = 0;
                     while !stop.load(Ordering::Acquire) {
-                        app.bounded(&["publish", "in", "--body", "x"]).expect(0);
-                        published += 1;
+                        let output = app.bounded(&["publish", "in", "--body", "x"]);
+                        match output.code {
+                            0 => published += 1,
+                            // The host that had just been reached stopped.
+                            _ => assert!(output.stderr.contains("doesn't answer"), "{output:#?}"),
+                        }
                     }
                     published
                 })
@@ -40,7 +44,7 @@ fn a_host_starts_beside_a_loop_of_commands() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         host.stop();
-        assert_eq!(count(), published);
+        assert!(count() >= published);
     });
 }
 
@@ -65,13 +69,13 @@ fn a_host_waits_for_the_store_and_says_for_whom() {
 #[test]
 fn a_second_host_is_refused_by_the_name_of_the_first() {
     let app = App::new(&echo("in"));
-    let host = app.up();
+    let mut host = app.up();
     let first = format!("process {} (kinglet up)", host.id());
     app.bounded(&["up"])
         .expect(2)
         .says(&["waiting up to", &first, "stop that one"]);
     // The first goes on, and so do commands that it serves.
     app.publish("in", "x");
-    let ended = host.stop();
-    assert_eq!(ended.outcomes("echo").len(), 1);
+    host.outcomes(1, "echo");
+    host.stop();
 }

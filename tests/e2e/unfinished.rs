@@ -62,6 +62,24 @@ fn a_bucket_may_name_its_own_endings() {
         .says(&["buckets.in.unfinished", "buckets.in.settle"]);
 }
 
+/// A function that waits for such names is never woken, and `check` says so.
+#[test]
+fn a_suffix_of_unfinished_files_is_noted() {
+    let app = App::new(
+        r#"
+        [buckets.in]
+        [[function]]
+        name = "copy"
+        component = "guest:copy"
+        on = { object-created = "in", suffix = [".jpg", ".bak"] }
+        grants = { read = ["in"] }
+        "#,
+    );
+    app.kinglet(&["check"])
+        .expect(0)
+        .says(&["\".bak\" are of unfinished files", "buckets.in.unfinished"]);
+}
+
 /// A file that is written in several opens was an object after the first.
 #[test]
 fn an_object_is_one_once_it_stood_still() {

@@ -342,7 +342,11 @@ fn check_roots(manifest: &Manifest) -> anyhow::Result<()> {
     if let Some(folders) = named("SSL_CERT_DIR") {
         for folder in std::env::split_paths(&folders) {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            paths.extend(entries.map(|entry| entry.path()).filter(|path| !path.is_dir()));
+            paths.extend(
+                entries
+                    .map(|entry| entry.path())
+                    .filter(|path| !path.is_dir()),
+            );
         }
     }
     for path in paths {
@@ -358,9 +362,8 @@ fn check_roots(manifest: &Manifest) -> anyhow::Result<()> {
 /// The name of this command, for others that wait for what it has.
 fn command_name() -> String {
     const LONGEST: usize = 32;
-    let mut words = std::env::args().skip(1);
-    let command = words.find(|word| !word.starts_with('-'));
-    let command: String = command.unwrap_or_default().chars().take(LONGEST).collect();
+    let command = std::env::args_os().nth(1).unwrap_or_default();
+    let command: String = command.to_string_lossy().chars().take(LONGEST).collect();
     format!("kinglet {command}")
 }
 
@@ -419,7 +422,8 @@ async fn restore_store(
     let mut waited = Duration::ZERO;
     loop {
         let dir = state_dir(manifest);
-        let restored = tokio::task::block_in_place(|| queue::restore(from, &dir, &command, turn));
+        let restored =
+            tokio::task::block_in_place(|| queue::restore_for(&command, turn, from, &dir));
         match restored {
             Err(QueueError::InUse { .. }) if waited < patience => {
                 waited += HELD_PAUSE;

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use super::logs::FOLLOW;
 use super::output::{is_unwanted, micros, print_json, print_line, record_text};
 use super::{
-    AppArgs, CacheArgs, HELD, NO_FUNCTIONS, VariableArgs, Verdict, check_roots, open_as_host, restore_store,
+    AppArgs, CacheArgs, HELD, NO_FUNCTIONS, VariableArgs, Verdict, check_roots, open_as_host,
+    restore_store,
 };
 use crate::app::{App, journal_dir};
 use crate::clock::Clock;

@@ -583,8 +583,11 @@ impl Manifest {
         self.index.has_topic(name)
     }
 
-    /// The functions that objects of this key in this bucket wake.
+    /// The functions that objects of this key in this bucket wake; none where it is of an unfinished file.
     pub fn woken_by_object(&self, bucket: &str, key: &str) -> Vec<String> {
+        if self.is_unfinished(bucket, key) {
+            return Vec::new();
+        }
         let watching = self.index.watching(bucket).iter();
         watching
             .filter_map(|at| self.functions.get(*at))

@@ -468,7 +468,7 @@ fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, Loa
             memory: most,
         },
         FileError::Io { error, .. } => failed(error.to_string()),
-        FileError::NotRegular { kind, .. } => failed(format!("it is {kind}, and no regular file")),
+        FileError::NotRegular { kind, .. } => failed(format!("it isn't a file but {kind}")),
         error => failed(error.to_string()),
     })
 }

@@ -15,7 +15,10 @@ impl Events {
     pub async fn watch_health(self: Arc<Self>, mut stop: Stop) {
         let mut before = BTreeMap::new();
         loop {
-            let now = self.problems().await;
+            let now = tokio::select! {
+                () = stopped(&mut stop) => return,
+                now = self.problems() => now,
+            };
             for (what, problem) in &now {
                 if before.get(what) != Some(problem) {
                     self.say(Level::Error, problem.clone());

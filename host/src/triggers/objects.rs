@@ -101,7 +101,9 @@ impl ObjectTrigger {
         let settle = events.manifest().buckets.get(bucket.name());
         let settle = settle.and_then(|bucket| bucket.settle);
         Ok(Self {
-            settle: settle.map(|settle| settle.0).filter(|settle| !settle.is_zero()),
+            settle: settle
+                .map(|settle| settle.0)
+                .filter(|settle| !settle.is_zero()),
             closed: HashMap::new(),
             events,
             bucket,
@@ -453,7 +455,9 @@ fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
         EventKind::Create(CreateKind::Folder) => Hint::Folder,
         EventKind::Remove(RemoveKind::File) => Hint::Gone,
         // The bucket's own folder: a look says what became of it.
-        EventKind::Remove(_) if event.paths.iter().any(|path| path == root) => {
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+            if event.paths.iter().any(|path| path == root) =>
+        {
             return vec![Hint::Everything];
         }
         EventKind::Modify(ModifyKind::Name(_)) => return renamed(&event.paths, root),

@@ -171,8 +171,7 @@ impl Bucket for FolderBucket {
                 limit,
             };
             let place = bucket.place()?;
-            let found =
-                walk(&place.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
+            let found = walk(&place.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
             let mut listing = Listing {
                 objects: Vec::new(),
                 problems: found.problems,

@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::files;
 use crate::ports::QueueError;
@@ -31,8 +32,9 @@ impl HostTurn {
     /// # Errors
     /// Where another host has it, or for a moment a command, and where the folder can't be written.
     pub fn take(dir: &Path, command: &str) -> Result<Self, QueueError> {
+        check_removed(dir)?;
         let folder = files::open_folder(&application(dir)).ok();
-        let folder = folder.filter(|folder| folder.try_lock_shared().is_ok());
+        let folder = folder.filter(share);
         let turn = open(dir, HOST)?;
         lock(&turn, dir, HOST)?;
         note(&turn, command);
@@ -83,6 +85,18 @@ fn application(dir: &Path) -> PathBuf {
     }
 }
 
+/// Locks an application's folder as hosts do. A command may have it for a moment.
+fn share(folder: &File) -> bool {
+    const TRIES: u32 = 5;
+    (0..TRIES).any(|_| {
+        let locked = folder.try_lock_shared().is_ok();
+        if !locked {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        locked
+    })
+}
+
 /// Refuses to make a new store where a host runs on one that was here.
 fn check_removed(dir: &Path) -> Result<(), QueueError> {
     if dir.exists() {
@@ -107,6 +121,11 @@ fn check_removed(dir: &Path) -> Result<(), QueueError> {
 }
 
 fn open(dir: &Path, name: &str) -> Result<File, QueueError> {
+    if dir.metadata().is_ok_and(|found| !found.is_dir()) {
+        return Err(QueueError::Failed {
+            reason: format!("{} isn't a folder; move it away", dir.display()),
+        });
+    }
     crate::stores::folders::make(dir).map_err(|error| failed(dir, &error))?;
     files::append(&dir.join(name)).map_err(|error| QueueError::Failed {
         reason: error.to_string(),

@@ -87,12 +87,20 @@ pub struct QueueConfig {
 /// Puts a backup in the place of the store in `dir`. Returns where the one is kept that was there.
 ///
 /// # Errors
-/// Where a host uses the store, or the file isn't a whole backup: then nothing is changed.
-pub fn restore(
-    from: &Path,
-    dir: &Path,
+/// Where another process uses the store, or the file isn't a whole backup: then nothing is changed.
+pub fn restore(from: &Path, dir: &Path) -> Result<Option<PathBuf>, QueueError> {
+    restore_for("kinglet", None, from, dir)
+}
+
+/// Restores for a command, whose name others read in their errors, or for the host that has its turn.
+///
+/// # Errors
+/// As `restore`.
+pub fn restore_for(
     command: &str,
     turn: Option<&HostTurn>,
+    from: &Path,
+    dir: &Path,
 ) -> Result<Option<PathBuf>, QueueError> {
     let _claim = Claim::take(dir, command, turn)?;
     backup::restore(from, dir)
