@@ -292,7 +292,7 @@ pub fn open_buckets(
     })
 }
 
-/// Whether one folder is the other, or lies in it.
+/// Returns whether one folder is the other, or lies in it.
 fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }

@@ -1,4 +1,4 @@
-//! What lies at a path that is to be a file: pipes that never open, devices that never end. Each is named, and
+//! Paths that are to lead to a file and don't: pipes that never open, devices that never end. Each is named, and
 //! nothing waits for it.
 
 use std::fs;
@@ -143,7 +143,7 @@ fn a_pipe_in_the_hosts_own_folder_is_named() {
     }
 }
 
-/// What can't be used of the cache is made again, or not kept.
+/// A file of the cache that can't be used is made again, or not kept.
 #[test]
 fn pipes_in_the_cache_hold_up_nothing() {
     let app = App::new(&echo("in"));

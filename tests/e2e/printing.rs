@@ -117,9 +117,9 @@ fn results_that_cannot_be_written_are_an_error_and_a_reader_that_is_gone_is_none
     }
 }
 
-/// Where standard error can't be written the command does what it is to do, and says it by its exit status.
+/// A command whose standard error can't be written does its work, and says so by its exit status.
 #[test]
-fn what_cannot_be_said_on_standard_error_ends_nothing() {
+fn a_full_standard_error_ends_nothing() {
     let app = app();
     for stderr in [full, closed] {
         for arguments in commands() {
@@ -140,7 +140,7 @@ fn what_cannot_be_said_on_standard_error_ends_nothing() {
 
 /// `kinglet up 2>/dev/full` panicked, with status 101.
 #[test]
-fn a_host_whose_output_cannot_be_written_goes_on() {
+fn a_host_whose_output_cannot_be_written_continues() {
     for stderr in [full, closed] {
         let app = App::new(&echo("in"));
         let mut command: Command = app.command(&["up", "--json"]);

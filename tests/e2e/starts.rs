@@ -74,7 +74,7 @@ fn a_second_host_is_refused_by_the_name_of_the_first() {
     app.bounded(&["up"])
         .expect(2)
         .says(&["waiting up to", &first, "stop that one"]);
-    // The first goes on, and so do commands that it serves.
+    // The first continues, and so do commands that it serves.
     app.publish("in", "x");
     host.outcomes(1, "echo");
     host.stop();

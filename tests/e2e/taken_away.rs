@@ -1,5 +1,5 @@
 //! A store or a bucket that is taken away under the host: it says once what to do, accepts nothing that it
-//! couldn't keep, and goes on when what was taken is back.
+//! couldn't keep, and continues when what was taken is back.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -103,7 +103,7 @@ fn a_store_that_is_removed_accepts_nothing_until_it_is_back() {
     host.stop();
 }
 
-/// What the host still has can be written into a file, and taken back.
+/// A backup has what the host of a removed store still has.
 #[test]
 fn what_a_removed_store_had_can_be_saved() {
     let app = orders();
@@ -139,7 +139,7 @@ fn a_stop_saves_what_a_removed_log_had() {
 
 /// The host's whole folder, away, back, and replaced by a copy.
 #[test]
-fn a_state_folder_that_is_removed_is_not_made_anew_beside_the_host() {
+fn a_state_folder_that_is_removed_is_not_made_again_beside_the_host() {
     let app = orders();
     let mut host = up(&app);
     accepts(&app, &mut host, "before");
@@ -170,7 +170,7 @@ fn a_state_folder_that_is_removed_is_not_made_anew_beside_the_host() {
     host.warned("is made again");
     refuses(&app, &host, &["events.sqlite was replaced"]);
     never_refused(&host.stop().records);
-    // And is what the next start goes on with.
+    // The next start continues with it.
     let mut host = up(&app);
     accepts(&app, &mut host, "again");
     host.stop();
@@ -208,7 +208,7 @@ fn follow(app: &App, advice: &str) {
     Output::of(shell).expect(0);
 }
 
-/// How often the host said something.
+/// Counts what the host said.
 fn times(records: &[Value], part: &str) -> usize {
     let fits = |r: &&Value| r["kind"] == "host" && text(r, "text").contains(part);
     records.iter().filter(fits).count()
@@ -287,7 +287,7 @@ fn an_empty_folder_is_not_taken_for_the_bucket_and_the_bucket_is_when_it_is_back
     app.up().stop();
 }
 
-/// What is staged was removed, with the bucket's mark: nothing could be written any more.
+/// Staged files were removed, with the bucket's mark: nothing could be written any more.
 #[test]
 fn a_folder_of_staged_objects_that_is_removed_is_made_again() {
     let app = App::new(COPY);

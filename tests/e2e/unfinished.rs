@@ -17,7 +17,7 @@ fn copy(bucket: &str) -> App {
     ))
 }
 
-/// What programs leave while they download, transfer, edit and back up woke functions.
+/// Files that programs leave while they download, transfer, edit and back up woke functions.
 #[test]
 fn unfinished_files_wake_nobody_until_they_are_renamed() {
     let app = copy("");

@@ -90,10 +90,10 @@ const NO_FUNCTIONS: &str = "the manifest has no functions; add a `[[function]]`"
 /// How long a command waits for a store that is in use: by another command, or a host between two of its states.
 const HELD: Duration = Duration::from_secs(60);
 const HELD_PAUSE: Duration = Duration::from_millis(50);
-/// How long the process waits at its end for what its threads are about.
+/// The time that the process gives its threads at its end.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
-/// How long a host waits for a store that is in use, as by a command or by a host that is stopping.
+/// The time that a host waits for a store that is in use, as by a command or by a host that is stopping.
 const HOST_WAIT: Duration = Duration::from_secs(10);
 const HOST_PAUSE: Duration = Duration::from_millis(10);
 

@@ -24,7 +24,7 @@ use crate::stores::queue::HostTurn;
 
 /// Components that load sooner than this need no word.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long the last records may lie unread once all is finished.
+/// The time that the last records may lie unread once all is finished.
 const UNREAD: Duration = Duration::from_secs(5);
 
 /// Run the application until ctrl-c: the first finishes what runs, the second exits at once.

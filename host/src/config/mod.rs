@@ -95,10 +95,10 @@ pub struct BucketConfig {
     pub path: Option<PathBuf>,
     /// Refused by now: only folders are supported.
     pub url: Option<String>,
-    /// What the names of unfinished files end with, in whatever case: such a file wakes nobody until it is
+    /// Endings of unfinished files' names, in whatever case: such a file wakes nobody until it is
     /// renamed. By default endings of browsers, of programs that transfer files, of editors and of backups.
     pub unfinished: Option<Vec<String>>,
-    /// How long a file must stand still before it is an object, for those that are written in several opens;
+    /// The time that a file must stand still before it is an object, for those written in several opens;
     /// by default one that its writer has closed is an object at once.
     pub settle: Option<Period>,
 }
@@ -567,7 +567,7 @@ impl Manifest {
         path.unwrap_or_else(|| PathBuf::from(name))
     }
 
-    /// Whether an object of this bucket is passed over as unfinished, by its key.
+    /// Returns whether an object of this bucket is passed over as unfinished, by its key.
     pub fn is_unfinished(&self, bucket: &str, key: &str) -> bool {
         let bucket = self.buckets.get(bucket);
         bucket.is_some_and(|bucket| bucket.is_unfinished(key))

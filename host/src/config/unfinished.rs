@@ -18,7 +18,7 @@ const UNFINISHED: [&str; 12] = [
     ".temp",
     ".tmp",
 ];
-/// What the lock files of office programs begin with.
+/// The beginning of the lock files of office programs.
 const OWNED: &str = "~$";
 
 /// The longest time that a file may have to stand still.

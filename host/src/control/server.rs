@@ -19,18 +19,18 @@ use crate::ports::QueueError;
 
 /// Connections at once. For a further one the connection goes that has waited longest for its client.
 const CONNECTIONS: usize = 512;
-/// How long a connection may take until its first request is whole.
+/// The time that a connection may take until its first request is whole.
 const FIRST_REQUEST: Duration = Duration::from_secs(60);
-/// How often the socket is looked at, which somebody may remove.
+/// The pause between two looks at the socket, which somebody may remove.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long to wait where a connection can't be accepted.
+/// The pause where a connection can't be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many objects are accepted in one step.
 const PAGE: usize = 1_000;
 
 /// How long an answer may lie unread once the host is to end.
 const UNREAD: Duration = Duration::from_secs(5);
-/// How long sending an answer may take.
+/// The time that sending an answer may take.
 const SENDING: Duration = Duration::from_secs(600);
 
 /// Listens for the command line.

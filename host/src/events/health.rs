@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Events, Stop, stopped};
 use crate::ports::Level;
 
-/// How often the store and the buckets are looked at.
+/// The pause between two looks at the store and the buckets.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Events {

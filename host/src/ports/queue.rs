@@ -523,7 +523,7 @@ pub enum QueueError {
     /// The store was removed or replaced while it was in use.
     #[error("the store of events is gone: {reason}")]
     Lost {
-        /// What is gone, and what to do.
+        /// The name of what is gone, and the next step.
         reason: String,
     },
     /// The host is stopping.

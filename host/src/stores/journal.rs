@@ -283,7 +283,7 @@ mod tests {
         fs::remove_dir_all(&logs).unwrap();
         journal.write(record("after"));
         assert_eq!(texts(&mut JournalReader::from_start(&logs)), ["after"]);
-        // One that is put back from a copy is gone on with.
+        // One that is put back from a copy is written on.
         fs::rename(&logs, dir.path().join("moved")).unwrap();
         fs::create_dir(&logs).unwrap();
         fs::copy(dir.path().join("moved").join(CURRENT), logs.join(CURRENT)).unwrap();

@@ -70,7 +70,7 @@ pub struct ObjectTrigger {
     /// Accepted objects that the last look at the whole folder didn't find.
     missing: HashSet<String>,
     watch: Arc<Mutex<FolderWatch>>,
-    /// How long an object must stand still, where its bucket says so.
+    /// The time that an object must stand still, where its bucket says so.
     settle: Option<Duration>,
     /// When the writers of objects that still have to stand still closed them last.
     closed: HashMap<String, Stopwatch>,

@@ -336,7 +336,7 @@ impl Inner {
         self.find()
     }
 
-    /// Takes the folder that is at the bucket's path by now, where it bears the bucket's mark: it was put
+    /// Takes the folder that is at the bucket's path now, where it bears the bucket's mark: it was put
     /// back from a copy, or somebody made the mark on purpose.
     fn find(&self) -> Result<Arc<Place>, ObjectError> {
         let mut current = self.place.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Who may open a store: one process at a time, and a host that waits for it before any command.
+//! The right to open a store: one process has it at a time, and a host that waits comes before any command.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -154,7 +154,7 @@ fn in_use(dir: &Path, name: &str) -> QueueError {
     }
 }
 
-/// Who wrote into a lock: `process 12 (kinglet up)`.
+/// Reads who wrote into a lock: `process 12 (kinglet up)`.
 fn holder(lock: &Path) -> String {
     let noted = files::open(lock).ok().and_then(|file| {
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Where an open store is: whether its files still have the names by which the next start finds them.
+//! The place of an open store: whether its files still have the names by which the next start finds them.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ struct Named {
     id: Option<(u64, u64)>,
 }
 
-/// What became of a name.
+/// The fate of a name.
 enum Change {
     Removed,
     Replaced,
