@@ -222,8 +222,8 @@ pub const fn holds(_: Guard) -> bool {
 #[cfg(debug_assertions)]
 pub fn switch_off(guard: Guard) {
     OFF.store(guard as usize, Ordering::Relaxed);
-    eprintln!(
-        "WARNING: the guard `{guard}` is OFF in this process; guests may do what it keeps them from"
+    tracing::error!(
+        "the guard `{guard}` is OFF in this process; guests may do what it keeps them from"
     );
 }
 

@@ -44,7 +44,7 @@ pub fn curl(host: &Host, args: &[&str], path: &str) -> String {
 }
 
 /// A certificate for `localhost`, signed by itself.
-fn certify(app: &App, serial: u32) {
+pub fn certify(app: &App, serial: u32) {
     let status = Command::new("openssl")
         .args([
             "req",

@@ -1,13 +1,15 @@
 //! `kinglet compile`, which the other commands run for a component that isn't in the cache.
 
-use std::io::{Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 
 use super::Verdict;
+use super::output::write_output;
 use crate::engine::{compile, confine};
+use crate::files;
 use crate::scheduling::use_default_slices;
 
 /// Compile a component from standard input to standard output, within limits.
@@ -34,16 +36,16 @@ impl Compile {
         use_default_slices();
         let time = Duration::from_millis(self.milliseconds);
         confine(self.memory, time).context("limits can't be set")?;
-        let mut wasm = Vec::new();
-        std::io::stdin().read_to_end(&mut wasm)?;
+        let input = std::io::stdin().lock();
+        let wasm = files::read_up_to(Path::new("standard input"), input, self.memory)?;
         let artifact = compile(&wasm, self.concurrent);
         match artifact {
             Ok(artifact) => {
-                std::io::stdout().write_all(&artifact)?;
+                write_output(&artifact)?;
                 Ok(Verdict::Good)
             }
             Err(error) => {
-                eprintln!("error: {error:#}");
+                say!("error: {error:#}");
                 Ok(Verdict::Bad)
             }
         }

@@ -1,9 +1,11 @@
 //! What a manifest's values must be to each other: every problem is found at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use super::{
-    COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, SnapshotConfig, Source,
+    COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, STATE_FOLDER,
+    SnapshotConfig, Source,
 };
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
@@ -19,6 +21,22 @@ const MAX_EFFECTS: u64 = 100_000;
 
 /// With less no instance of any use could run.
 const LEAST_MEMORY: u64 = 4 << 20;
+
+/// A path from the root of the file system, without `.` and `..`. Links are left to whoever opens it.
+fn plain(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
 
 impl Manifest {
     pub(super) fn problems(&self) -> Vec<String> {
@@ -94,6 +112,19 @@ impl Manifest {
                     "buckets.{name}.url = {url:?}: only folders are supported by now; use `path`"
                 ));
             }
+        }
+        let own = plain(&self.root.join(STATE_FOLDER));
+        for (name, bucket) in &self.buckets {
+            let path = plain(&self.bucket_path(name));
+            if path.starts_with(&own) || own.starts_with(&path) {
+                let given = bucket.path.as_deref().unwrap_or(Path::new(name));
+                problems.push(format!(
+                    "buckets.{name}: path {} is, contains or lies in `{STATE_FOLDER}`, the host's own folder beside \
+                     the manifest; give the bucket a `path` beside it",
+                    given.display()
+                ));
+            }
+            bucket.problems(name, &mut problems);
         }
         let folders: Vec<_> = self
             .buckets

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +17,12 @@ use wasmtime::component::Component;
 use super::compile::{CompileError, CompileLimits, Compiler};
 use super::seal::{Seal, beside};
 use super::settings::excess;
+use crate::files;
+
+/// The most of an artifact that is looked at: a larger one doesn't bear its seal.
+const ARTIFACT: u64 = 4 << 30;
+/// The largest file of notes.
+const NOTES: u64 = 256 << 20;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]
@@ -74,8 +80,15 @@ impl Cache {
     ) -> Option<Result<Component, CompileError>> {
         let name = artifact_name(engine, digest);
         let path = self.dir.join(&name);
-        let artifact = fs::File::open(&path).ok()?;
-        let seal = fs::read(seal_path(&path)).unwrap_or_default();
+        let artifact = match files::open(&path) {
+            Ok(artifact) => artifact.take(ARTIFACT),
+            Err(error) if error.is_absent() => return None,
+            Err(error) => {
+                tracing::warn!("{error}; compiling again");
+                return None;
+            }
+        };
+        let seal = files::read(&seal_path(&path), files::SMALL).unwrap_or_default();
         if !self.open()?.holds(&seal, &name, artifact) {
             tracing::warn!(
                 artifact = %path.display(),
@@ -123,7 +136,7 @@ impl Cache {
     /// The content of the sealed file of that name.
     pub(super) fn sealed(&self, name: &str) -> Option<Vec<u8>> {
         let seal = self.open()?;
-        let file = fs::read(self.dir.join(name)).ok()?;
+        let file = files::read(&self.dir.join(name), NOTES).ok()?;
         let (found, content) = file.split_at_checked(2 * blake3::OUT_LEN)?;
         seal.holds(found, name, content).then(|| content.to_owned())
     }

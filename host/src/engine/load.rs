@@ -28,6 +28,7 @@ use crate::bindings::object_function::ObjectFunctionPre;
 use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, Function, Limits, Period, Source};
+use crate::files::{self, FileError};
 use crate::guard::{self, Guard};
 use crate::ports::{Budget, NAME_BYTES, REASON_BYTES, shorten};
 
@@ -492,18 +493,15 @@ fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, Loa
             (None, None) => "build the component, or correct `component`".to_owned(),
         },
     };
-    // A pipe or a device might never end, and opening one might not either.
-    let found = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    if !found.is_file() {
-        return Err(failed("it isn't a file".to_owned()));
-    }
-    if found.len() > most.0 {
-        return Err(LoadError::CompileMemory {
+    files::read(path, most.0).map_err(|error| match error {
+        FileError::TooLarge { .. } => LoadError::CompileMemory {
             function: function.name.clone(),
             memory: most,
-        });
-    }
-    std::fs::read(path).map_err(|error| failed(error.to_string()))
+        },
+        FileError::Io { error, .. } => failed(error.to_string()),
+        FileError::NotRegular { kind, .. } => failed(format!("it isn't a file but {kind}")),
+        error => failed(error.to_string()),
+    })
 }
 
 impl Loader {
@@ -545,7 +543,7 @@ impl Loader {
                 component.map_err(|error| self.refused(&function.name, &[], &error))?
             }
             // Somebody emptied the cache, or altered it.
-            None => match std::fs::read(&function.path) {
+            None => match files::read(&function.path, self.compile.memory.0) {
                 Ok(wasm) if digest(&wasm) == function.digest => {
                     let compiled = self
                         .cache

@@ -238,7 +238,7 @@ impl WasiView for State {
 fn open_machine(wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
     wasi.inherit_network().allow_ip_name_lookup(true);
     if let Err(error) = wasi.preopened_dir("/", "/", wasmtime_wasi::FsPerms::ReadOnly) {
-        eprintln!("the root folder can't be opened for guests: {error:#}");
+        tracing::error!("the root folder can't be opened for guests: {error:#}");
     }
 }
 
@@ -328,7 +328,7 @@ async fn connect(request: http::Request<WasiBody>) -> Sent {
     let authority = request.uri().authority();
     let authority = authority.map(ToString::to_string).unwrap_or_default();
     let connected = tokio::net::TcpStream::connect(&authority).await;
-    eprintln!("a guest connected to {authority}: {connected:?}");
+    tracing::error!("a guest connected to {authority}: {connected:?}");
     Err(HttpError::ConnectionTerminated)
 }
 

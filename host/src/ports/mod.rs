@@ -29,7 +29,7 @@ pub use http::{
     REQUEST_ID, ResponseBody, Secure, plain,
 };
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
-pub use key::{is_unfinished, validate_key};
+pub use key::validate_key;
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
 pub use names::{TooLong, check_attributes, check_name};
 pub use outcome::{Cost, Failure, HostFault, Limit, NAME_BYTES, Outcome, REASON_BYTES, Trap};

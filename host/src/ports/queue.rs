@@ -106,6 +106,11 @@ pub trait Queue: Send + Sync + 'static {
     /// Removes up to `limit` dead letters for good. Returns how many.
     async fn drop_dead(&self, filter: &DeadFilter, limit: usize) -> Result<u64, QueueError>;
 
+    /// Returns what keeps the store from accepting anything, and what to do; none where it is well.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
     /// Writes the whole store as it is now into a new file.
     async fn backup(&self, to: &Path) -> Result<(), QueueError>;
 }
@@ -565,6 +570,12 @@ pub enum QueueError {
     #[error("the store of events is full: {reason}; the source keeps what isn't accepted")]
     Full {
         /// What is how much, and what to do.
+        reason: String,
+    },
+    /// The store was removed or replaced while it was in use.
+    #[error("the store of events is gone: {reason}")]
+    Lost {
+        /// The name of what is gone, and the next step.
         reason: String,
     },
     /// The host is stopping.

@@ -6,6 +6,7 @@
 mod ahead;
 mod answers;
 mod backup;
+mod claim;
 mod dead;
 mod deliver;
 mod followers;
@@ -13,6 +14,7 @@ mod inspect;
 mod keyvalue;
 mod leases;
 mod operations;
+mod place;
 /// Public so that it can be fuzzed.
 #[doc(hidden)]
 pub mod record;
@@ -22,7 +24,6 @@ mod thread;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,13 +32,17 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
+use crate::files;
 use crate::ports::{
     Accept, Accepted, AnswerKey, Commitment, Count, DeadFilter, DeadLetter, Intent, Intents,
     KeptAnswer, KeyValue, Listed, Queue, QueueError, STEP, Settled, Settlement, Sighting, Taken,
     Totals, Value, Waiter,
 };
+use claim::Claim;
+pub use claim::HostTurn;
 use leases::Leases;
 use operations::Operations;
+use place::Place;
 use thread::{Command, Shared, Work};
 
 /// The store's file, in a folder of its own.
@@ -54,6 +59,7 @@ pub struct EmbeddedQueue {
     leases: Arc<Mutex<Leases>>,
     clock: Clock,
     dir: PathBuf,
+    place: Place,
     /// The store's file, for backups: held open, since closing it would end SQLite's locks on it.
     file: Arc<File>,
     /// One large step at a time: a group has no two of them, and whoever else waits is of the next
@@ -61,8 +67,8 @@ pub struct EmbeddedQueue {
     turn: tokio::sync::Mutex<()>,
     /// One backup at a time.
     backups: tokio::sync::Mutex<()>,
-    /// Held: says to other hosts that the store is in use.
-    _lock: File,
+    /// Held: says to others that the store is in use.
+    _claim: Claim,
 }
 
 /// How much the store holds, and for how long.
@@ -82,50 +88,25 @@ pub struct QueueConfig {
     pub dead_letter_age_ms: Option<u64>,
 }
 
-/// Claims a store's folder, making it where it is missing: nobody else uses it while this is held.
-fn claim(dir: &Path) -> Result<File, QueueError> {
-    let failed = |error: std::io::Error| QueueError::Failed {
-        reason: format!("can't write folder {}: {error}", dir.display()),
-    };
-    crate::stores::folders::make(dir).map_err(failed)?;
-    let path = dir.join("lock");
-    let mut lock = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
-    lock.try_lock().map_err(|error| match error {
-        std::fs::TryLockError::WouldBlock => QueueError::InUse {
-            path: dir.display().to_string(),
-            process: holder(&path),
-        },
-        std::fs::TryLockError::Error(error) => failed(error),
-    })?;
-    // For the other's error alone: on a full disk the claim holds without it.
-    let _ = lock
-        .set_len(0)
-        .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
-    Ok(lock)
-}
-
-/// Which process wrote its number into a lock, for errors.
-fn holder(lock: &Path) -> String {
-    match std::fs::read_to_string(lock) {
-        Ok(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("process {id}")
-        }
-        _ => "another process".to_owned(),
-    }
-}
-
 /// Puts a backup in the place of the store in `dir`. Returns where the one is kept that was there.
 ///
 /// # Errors
-/// Where a host uses the store, or the file isn't a whole backup: then nothing is changed.
+/// Where another process uses the store, or the file isn't a whole backup: then nothing is changed.
 pub fn restore(from: &Path, dir: &Path) -> Result<Option<PathBuf>, QueueError> {
-    let _lock = claim(dir)?;
+    restore_for("kinglet", None, from, dir)
+}
+
+/// Restores for a command, whose name others read in their errors, or for the host that has its turn.
+///
+/// # Errors
+/// As `restore`.
+pub fn restore_for(
+    command: &str,
+    turn: Option<&HostTurn>,
+    from: &Path,
+    dir: &Path,
+) -> Result<Option<PathBuf>, QueueError> {
+    let _claim = Claim::take(dir, command, turn)?;
     backup::restore(from, dir)
 }
 
@@ -133,18 +114,34 @@ impl EmbeddedQueue {
     /// Opens the store in `dir`, making it where it is missing.
     ///
     /// # Errors
-    /// Where another host has it, it can't be read or written, or it is damaged.
+    /// Where another process has it, it can't be read or written, or it is damaged.
     pub fn open(dir: &Path, clock: Clock, config: QueueConfig) -> Result<Self, QueueError> {
-        let lock = claim(dir)?;
+        Self::open_for("kinglet", None, dir, clock, config)
+    }
+
+    /// Opens the store for a command, whose name others read in their errors, or for the host that has its
+    /// turn.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_for(
+        command: &str,
+        turn: Option<&HostTurn>,
+        dir: &Path,
+        clock: Clock,
+        config: QueueConfig,
+    ) -> Result<Self, QueueError> {
+        let claim = Claim::take(dir, command, turn)?;
         let connection = schema::open(&dir.join(FILE))?;
-        let file = File::open(dir.join(FILE)).map_err(|error| QueueError::Failed {
-            reason: format!("can't read {}: {error}", dir.join(FILE).display()),
+        let file = files::open(&dir.join(FILE)).map_err(|error| QueueError::Failed {
+            reason: error.to_string(),
         })?;
         let (leases, cut_off) = Leases::open(dir)?;
         let leases = Arc::new(Mutex::new(leases));
         let mut operations =
             Operations::new(connection, Arc::clone(&leases), clock.clone(), config)?;
         operations.note_cut_off(&cut_off)?;
+        let place = Place::of(&dir.join(FILE));
         let store = Arc::new(Shared::new(operations));
         let (commands, waiting) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
@@ -163,10 +160,11 @@ impl EmbeddedQueue {
             leases,
             clock,
             dir: dir.to_owned(),
+            place,
             file: Arc::new(file),
             turn: tokio::sync::Mutex::default(),
             backups: tokio::sync::Mutex::default(),
-            _lock: lock,
+            _claim: claim,
         })
     }
 
@@ -298,7 +296,11 @@ impl Drop for EmbeddedQueue {
 #[async_trait]
 impl Queue for EmbeddedQueue {
     async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, QueueError> {
-        self.write(move |store| store.accept(&events)).await
+        self.place.check()?;
+        let accepted = self.write(move |store| store.accept(&events)).await?;
+        // It is on disk, and has a name there.
+        self.place.check()?;
+        Ok(accepted)
     }
 
     async fn take(
@@ -372,6 +374,7 @@ impl Queue for EmbeddedQueue {
 
     async fn commit(&self, commitment: Commitment) -> Result<(Settled, u64), QueueError> {
         let mut commitment = commitment;
+        self.place.check()?;
         let mut kept = None;
         if let Some(intent) = &mut commitment.intent
             && Accept::are_many(&intent.accepts)
@@ -384,11 +387,17 @@ impl Queue for EmbeddedQueue {
                 .pop()
                 .flatten();
         }
+        // What is decided of objects is carried out, whatever became of the store meanwhile.
+        let intent = commitment.intent.as_ref();
+        let decided = intent.is_some_and(|intent| !intent.changes.is_empty());
         let (settled, number) = self
             .write(move |store| store.commit_request(&commitment))
             .await?;
         if let (Some(seq), Settled::Conflict { .. }) = (kept, &settled) {
             self.drop_followers(seq).await?;
+        }
+        if !decided {
+            self.place.check()?;
         }
         Ok((settled, number))
     }
@@ -465,6 +474,7 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn pause(&self, function: &str, paused: bool) -> Result<bool, QueueError> {
+        self.place.check()?;
         let (function, since) = (function.to_owned(), paused.then(|| self.clock.now()));
         self.write(move |store| store.pause(&function, since)).await
     }
@@ -502,15 +512,21 @@ impl Queue for EmbeddedQueue {
         due: Timestamp,
         step_ms: u64,
     ) -> Result<BTreeMap<String, u64>, QueueError> {
+        self.place.check()?;
         let filter = filter.clone();
         self.write(move |store| store.redrive(&filter, limit, due, step_ms))
             .await
     }
 
     async fn drop_dead(&self, filter: &DeadFilter, limit: usize) -> Result<u64, QueueError> {
+        self.place.check()?;
         let filter = filter.clone();
         self.write(move |store| store.drop_dead(&filter, limit))
             .await
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.place.problem()
     }
 
     async fn backup(&self, to: &Path) -> Result<(), QueueError> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::record::decode;
+use crate::files::{self, FileError};
 use crate::ports::{DeadLetter, QueueError};
 
 /// Goes up with every change of the tables; an older store is migrated, a newer one refused.
@@ -192,6 +193,7 @@ fn count_seen() -> String {
 
 /// Opens the store, makes its tables where it is new, and migrates them where it is old.
 pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
+    check_files(path)?;
     let connection = Connection::open(path).map_err(|error| failed(&error))?;
     set_up(&connection).map_err(|error| failed(&error))?;
     match version(&connection)? {
@@ -217,6 +219,26 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     }
     sync_names(path)?;
     Ok(connection)
+}
+
+/// Refuses a store or a log that is no regular file: SQLite would wait for a pipe's other end.
+fn check_files(path: &Path) -> Result<(), QueueError> {
+    for end in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        match files::open(Path::new(&file)) {
+            // Closed again at once, before SQLite has locks that this would end.
+            Ok(_) => {}
+            Err(error @ FileError::NotRegular { .. }) => {
+                return Err(QueueError::Failed {
+                    reason: format!("{error}; or move it away"),
+                });
+            }
+            // SQLite's own words are as good.
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The log is there by now, and is worth what its name is. SQLite syncs the folder as well, and takes a sync

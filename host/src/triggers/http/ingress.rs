@@ -450,6 +450,9 @@ impl From<PublishError> for Box<Refusal> {
             PublishError::Queue(QueueError::Full { .. }) => {
                 "the store of events is full; send them again later"
             }
+            PublishError::Queue(QueueError::Lost { .. }) => {
+                "the store of events was removed under the host; send them again once it is back"
+            }
             _ => "the events can't be accepted now; send them again later",
         };
         busy(text, Some(error.to_string()))

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::config::{Format, Ingress, Manifest};
 use crate::events::{NewMessage, ToldObject};
-use crate::ports::{Draft, TooLong, is_unfinished, shorten, validate_key};
+use crate::ports::{Draft, TooLong, shorten, validate_key};
 
 /// How many events one request may have: they are accepted in one step, for which others wait.
 const MOST_EVENTS: usize = 10_000;
@@ -226,7 +226,7 @@ fn objects(
             ignored.push(problem);
             continue;
         }
-        if is_unfinished(&object.key) {
+        if manifest.is_unfinished(here, &object.key) {
             ignored.push(format!(
                 "key {:?} is of an unfinished file",
                 shown(&object.key)
