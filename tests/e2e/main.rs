@@ -17,6 +17,7 @@ mod chains;
 mod checks;
 mod crashes;
 mod delivery;
+mod denials;
 mod effects;
 mod faults;
 mod guests;

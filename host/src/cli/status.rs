@@ -1,9 +1,11 @@
 //! `kinglet status`
 
 use clap::Args;
+use serde::Serialize;
 
 use super::output::{bytes, print_json, print_line, table, time_span};
 use super::{AppArgs, Verdict, ask, unexpected};
+use crate::clock::Clock;
 use crate::control::{Request, Response};
 use crate::ports::{COUNTED, Count};
 
@@ -18,7 +20,8 @@ Columns:
   OLDEST   for how long the first that could run has been due
   STORED   what pending events take in the store
   DEAD     dead letters: see `kinglet dlq`
-Below them, what instances, what they stage in memory and loaded components have taken of `host.memory`.
+Below them, what instances, what they stage in memory and loaded components have taken of
+`host.memory`, and the next three times of each schedule.
 
 Examples:
   kinglet status
@@ -35,12 +38,26 @@ pub(super) struct Status {
     json: bool,
 }
 
+/// A function's figures, and what its manifest says is to come.
+#[derive(Serialize)]
+struct FunctionStatus<'a> {
+    #[serde(flatten)]
+    count: &'a Count,
+    /// The next times of its schedule.
+    next: Vec<String>,
+}
+
 impl Status {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
         let (counts, memory) = match ask(&manifest, Request::Status).await? {
             Response::Status(counts, memory) => (counts, memory),
             other => return Err(unexpected(&other)),
+        };
+        let now = Clock::system().now();
+        let upcoming = |function: &str| {
+            let function = manifest.function(function);
+            function.map_or_else(Vec::new, |function| function.on.upcoming(now))
         };
         if self.memory && self.json {
             print_json(&memory)?;
@@ -56,7 +73,12 @@ impl Status {
             return Ok(Verdict::Good);
         }
         if self.json {
-            counts.iter().try_for_each(print_json)?;
+            for count in &counts {
+                print_json(&FunctionStatus {
+                    count,
+                    next: upcoming(&count.function),
+                })?;
+            }
             return Ok(Verdict::Good);
         }
         let heading = [
@@ -66,6 +88,12 @@ impl Status {
         let rows: Vec<_> = counts.iter().map(row).collect();
         print_line(&table(&heading, &rows))?;
         print_line(&shown)?;
+        for count in &counts {
+            let next = upcoming(&count.function);
+            if !next.is_empty() {
+                print_line(&format!("next of {}: {}", count.function, next.join(", ")))?;
+            }
+        }
         for count in &counts {
             if manifest.function(&count.function).is_none() && count.pending > 0 {
                 eprintln!(

@@ -57,6 +57,7 @@ impl Up {
             anyhow::bail!(NO_FUNCTIONS);
         }
         let mut app = App::open(Arc::clone(&manifest), clock.clone()).await?;
+        app.check_schedules().await?;
         let mut listening = app.listen()?;
         let mut engine = self.load(&app)?;
         let mut http = app.listen_http(self.listen).await?;
@@ -204,6 +205,7 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
     for note in &manifest.notes {
         text.push_str(&format!("  note: {note}\n"));
     }
+    let now = app.events().clock().now();
     let scheme = match manifest.http.tls {
         Some(_) => "https",
         None => "http",
@@ -240,6 +242,12 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
             "  {} on {woken_by} ({compiled}{reuse}{state})\n",
             function.name
         ));
+        let upcoming = function.on.upcoming(now);
+        if !upcoming.is_empty() {
+            text.push_str(&format!("    next at {}\n", upcoming.join(", ")));
+        } else if let Source::Schedule(schedule) = function.on.source() {
+            text.push_str(&format!("    note: {}\n", schedule.is_over()));
+        }
         for sentence in manifest.advice(function) {
             text.push_str(&format!("    note: {sentence}\n"));
         }

@@ -19,8 +19,8 @@ use wasmtime_wasi_http::{
 use super::http::Committing;
 use super::limiter::Limiter;
 use crate::capabilities::{
-    CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, Requests, RequestsExceeded,
-    Sent, View,
+    CapabilitiesView, Context, DenialLog, GuestLog, HostCalls, HostCallsExceeded, Requests,
+    RequestsExceeded, Sent, View,
 };
 use crate::guard::{self, Guard};
 use crate::ports::Stream;
@@ -167,13 +167,15 @@ impl WasiHttpView for State {
 struct Hooks {
     /// None where no destination is granted.
     requests: Option<Requests>,
+    denials: DenialLog,
 }
 
 impl Hooks {
     fn new(context: &Context) -> Self {
         let outgoing = context.reach.outgoing.as_ref();
         Self {
-            requests: outgoing.map(|outgoing| outgoing.begin(&context.calls)),
+            requests: outgoing.map(|outgoing| outgoing.begin(context)),
+            denials: context.denials(),
         }
     }
 }
@@ -191,7 +193,10 @@ impl WasiHttpHooks for Hooks {
         }
         match &mut self.requests {
             Some(requests) => Box::new(requests.send(request, options)),
-            None => Box::new(std::future::ready(Err(HttpError::HttpRequestDenied))),
+            None => {
+                self.denials.note_request(request.uri());
+                Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+            }
         }
     }
 
