@@ -12,6 +12,7 @@ use super::target::{self, Target};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, VariableArgs, Verdict};
 use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
+use crate::config::Source;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
@@ -48,6 +49,8 @@ struct Finding {
     problem: Option<String>,
     /// What is valid and may not be meant.
     advice: Vec<String>,
+    /// The next times of its schedule.
+    next: Vec<String>,
     exports: Vec<String>,
     imports: Vec<String>,
 }
@@ -87,6 +90,7 @@ impl Check {
         }
         check_http_files(&manifest)?;
         let clock = Clock::system();
+        let now = clock.now();
         let mut engine = new_engine(
             &manifest,
             self.cache.cache(),
@@ -101,30 +105,40 @@ impl Check {
             .functions
             .iter()
             .map(|function| {
-                let name = function.name.clone();
-                match load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None) {
-                    Ok(loaded) => Finding {
-                        function: name,
-                        problem: None,
-                        advice: manifest.advice(function),
-                        exports: loaded.handlers.exports.clone(),
-                        imports: loaded.handlers.imports.clone(),
-                    },
-                    Err(error) => Finding {
-                        function: name,
-                        problem: Some(error.to_string()),
-                        advice: manifest.advice(function),
-                        exports: Vec::new(),
-                        imports: Vec::new(),
-                    },
+                let loaded =
+                    load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None);
+                let mut finding = Finding {
+                    function: function.name.clone(),
+                    problem: None,
+                    advice: manifest.advice(function),
+                    next: function.on.upcoming(now),
+                    exports: Vec::new(),
+                    imports: Vec::new(),
+                };
+                match (loaded, function.on.source()) {
+                    (Err(error), _) => finding.problem = Some(error.to_string()),
+                    (Ok(_), Source::Schedule(schedule)) if finding.next.is_empty() => {
+                        finding.problem = Some(schedule.is_over());
+                    }
+                    (Ok(loaded), _) => {
+                        finding.exports = loaded.handlers.exports.clone();
+                        finding.imports = loaded.handlers.imports.clone();
+                    }
                 }
+                finding
             })
             .collect();
         self.report(&findings)?;
         for Finding {
-            function, advice, ..
+            function,
+            advice,
+            next,
+            ..
         } in &findings
         {
+            if !next.is_empty() {
+                eprintln!("function {function:?} comes next at {}", next.join(", "));
+            }
             for sentence in advice {
                 say!("note: function {function:?}: {sentence}");
             }

@@ -5,6 +5,7 @@ mod destination;
 mod grants;
 mod index;
 mod ingress;
+mod parse;
 mod route;
 mod schedule;
 mod snapshot;
@@ -24,7 +25,7 @@ use crate::files::{self, FileError};
 use crate::guard::visible;
 
 pub use destination::Destination;
-pub use grants::Grant;
+pub use grants::{Grant, GrantKind, keyvalue_bucket};
 use index::Index;
 pub use ingress::{Auth, ExactPath, Format, Ingress, Keys, Sns};
 pub use route::{HostName, Requests, Route, Segment, SpinRoute, Verb};
@@ -344,6 +345,18 @@ impl Trigger {
         }
     }
 
+    /// Returns the next times of the schedule after `now`, as the clock of its zone shows them;
+    /// none without a schedule.
+    pub fn upcoming(&self, now: u64) -> Vec<String> {
+        const SHOWN: usize = 3;
+        let Some(schedule) = &self.schedule else {
+            return Vec::new();
+        };
+        let zone = self.time_zone.clone().unwrap_or_default();
+        let times = schedule.upcoming(now, &zone, SHOWN);
+        times.into_iter().map(|time| zone.show(time)).collect()
+    }
+
     /// Whether an object of this key wakes the function.
     pub fn matches_key(&self, key: &str) -> bool {
         let suffixed = |suffix: &String| {
@@ -447,6 +460,9 @@ pub struct Grants {
     /// Where it may send requests.
     #[serde(deserialize_with = "one_or_many")]
     pub http: Vec<Destination>,
+    /// Set where they are the lines of a `spin.toml`.
+    #[serde(skip)]
+    pub of_spin: bool,
 }
 
 /// How a manifest fails.
@@ -464,9 +480,9 @@ pub enum ConfigError {
     /// The file isn't what a manifest looks like.
     #[error("{path}: {message}")]
     Parse {
-        /// The file.
+        /// The file, with line and column.
         path: String,
-        /// Line, column, and what is wrong there.
+        /// The problem there.
         message: String,
     },
     /// The values don't fit together.
@@ -531,10 +547,7 @@ impl Manifest {
         if spin::is_spin(text) {
             return spin::parse(text, root, name, &Variables::default());
         }
-        let mut manifest: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
-            path: name.to_owned(),
-            message: visible(error.to_string().trim_end()),
-        })?;
+        let mut manifest: Self = parse::parse(text, name)?;
         manifest.root = root.to_owned();
         manifest.checked(Vec::new(), name)
     }

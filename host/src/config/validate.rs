@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{
     COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, STATE_FOLDER,
-    SnapshotConfig, Source,
+    SnapshotConfig, Source, keyvalue_bucket,
 };
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
@@ -67,7 +67,7 @@ impl Manifest {
                 .grants
                 .keyvalue
                 .iter()
-                .for_each(|name| check_name("keyvalue bucket", name));
+                .for_each(|name| check_name("keyvalue bucket", keyvalue_bucket(name)));
         }
         for (name, value) in [
             ("max-events", self.queue.max_events),
@@ -473,7 +473,11 @@ mod tests {
     fn bad_values_name_themselves_and_the_next_step() {
         for (old, new, says) in [
             (r#"name = "photos""#, r#"name = "my photos""#, "my photos"),
-            (r#"name = "photos""#, r#"nmae = "photos""#, "line 3"),
+            (
+                r#"name = "photos""#,
+                r#"nmae = "photos""#,
+                "kinglet.toml:3:9: ",
+            ),
             (
                 r#"memory = "64MiB""#,
                 r#"memory = "64 potatoes""#,
