@@ -41,7 +41,7 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// A function of this kind: made, its own tests passed.
-fn made(name: &str, kind: &str) -> App {
+pub fn made(name: &str, kind: &str) -> App {
     let app = App::bare();
     let sdk = workspace().join("sdk");
     let sdk = sdk.to_str().unwrap();
@@ -112,9 +112,16 @@ fn a_function_that_answers_requests() {
         "invalid float literal\n",
     );
     host.stop();
-    for target in ["wasmtime", "wasmcloud"] {
-        app.ok(&["check", "--target", target, "to-fahrenheit.wasm"]);
-    }
+    // A route that its code doesn't have may not be meant.
+    let manifest = app.read("kinglet.toml");
+    app.put(
+        "kinglet.toml",
+        manifest.replace("/fahrenheit/{celsius}", "/celsius/{fahrenheit}"),
+    );
+    app.kinglet(&["check"]).expect(0).says(&[
+        "`on.http` has /celsius/{fahrenheit}",
+        "its code has the route /fahrenheit/{celsius}",
+    ]);
 }
 
 #[test]

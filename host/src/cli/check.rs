@@ -12,6 +12,8 @@ use super::target::{self, Target};
 use super::{AppArgs, CacheArgs, NO_FUNCTIONS, VariableArgs, Verdict};
 use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
+use crate::config::{Function, Manifest, Source};
+use crate::engine::routes_of;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
@@ -57,6 +59,35 @@ struct Nowhere;
 
 impl Journal for Nowhere {
     fn write(&self, _: Record) {}
+}
+
+/// Returns what is valid and may not be meant, of the manifest and of the component beside it.
+fn advice(manifest: &Manifest, function: &Function) -> Vec<String> {
+    let mut advice = manifest.advice(function);
+    let Source::Http(requests) = function.on.source() else {
+        return advice;
+    };
+    // It was loaded before, so that it is there and not too large.
+    let wasm = std::fs::read(manifest.root.join(&function.component)).unwrap_or_default();
+    let own = routes_of(&wasm);
+    if own.is_empty() {
+        return advice;
+    }
+    for route in requests.routes {
+        if !own.iter().any(|other| route.overlaps(other)) {
+            advice.push(format!(
+                "`on.http` has {route}, and none of the routes in its code match such a path: it is answered with 404"
+            ));
+        }
+    }
+    for route in &own {
+        if !requests.routes.iter().any(|other| other.overlaps(route)) {
+            advice.push(format!(
+                "its code has the route {route}, and `on.http` sends no such request there"
+            ));
+        }
+    }
+    advice
 }
 
 impl Check {
@@ -106,7 +137,7 @@ impl Check {
                     Ok(loaded) => Finding {
                         function: name,
                         problem: None,
-                        advice: manifest.advice(function),
+                        advice: advice(&manifest, function),
                         exports: loaded.handlers.exports.clone(),
                         imports: loaded.handlers.imports.clone(),
                     },

@@ -82,6 +82,11 @@ impl TryFrom<String> for Route {
 }
 
 impl Route {
+    /// Tells whether some path matches it and one that a component has in its code.
+    pub fn overlaps(&self, other: &kinglet_route::Route) -> bool {
+        self.path.overlaps(other)
+    }
+
     /// Returns its segments, in order.
     pub fn segments(&self) -> &[Segment] {
         self.path.segments()

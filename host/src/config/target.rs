@@ -88,6 +88,9 @@ mod tests {
             assert_eq!(Target::try_from(target.to_string()), Ok(target));
         }
         let error = Target::try_from("fermyon".to_owned()).unwrap_err();
-        assert!(error.contains("\"fermyon\"") && error.contains("\"spin\""), "{error}");
+        assert!(
+            error.contains("\"fermyon\"") && error.contains("\"spin\""),
+            "{error}"
+        );
     }
 }

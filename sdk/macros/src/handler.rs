@@ -81,7 +81,8 @@ fn glue(
         Kind::Http => routes(arguments)?,
         _ if arguments.is_empty() => Vec::new(),
         _ => {
-            let message = format!("`{attribute}` takes no arguments: the manifest says what wakes it");
+            let message =
+                format!("`{attribute}` takes no arguments: the manifest says what wakes it");
             return Err(Error::new_spanned(arguments, message));
         }
     };

@@ -90,6 +90,29 @@ impl Route {
         self.below
     }
 
+    /// Tells whether some path matches both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let mut own = self.segments.iter();
+        let mut others = other.segments.iter();
+        loop {
+            match (own.next(), others.next()) {
+                (None, None) => return true,
+                (None, Some(_)) => return self.below,
+                (Some(_), None) => return other.below,
+                (Some(Segment::Exact(one)), Some(Segment::Exact(two))) if one != two => {
+                    return false;
+                }
+                (Some(Segment::Exact(text)), Some(Segment::Any(_)))
+                | (Some(Segment::Any(_)), Some(Segment::Exact(text)))
+                    if text.is_empty() =>
+                {
+                    return false;
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Returns a text that all routes for the same paths share.
     pub fn pattern(&self) -> String {
         let mut pattern = String::new();
@@ -104,6 +127,19 @@ impl Route {
             pattern.push_str(BELOW);
         }
         pattern
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            match segment {
+                Segment::Exact(text) => write!(f, "/{text}")?,
+                Segment::Any(name) => write!(f, "/{{{name}}}")?,
+            }
+        }
+        f.write_str(if self.below { BELOW } else { "" })
     }
 }
 
@@ -210,7 +246,7 @@ mod tests {
             "/a%20b",
             "/users/{id}/files/{file-2}/...",
         ] {
-            Route::parse(good).unwrap();
+            assert_eq!(Route::parse(good).unwrap().to_string(), good);
         }
         for (bad, says) in [
             ("", "doesn't begin"),
@@ -229,6 +265,27 @@ mod tests {
         ] {
             let error = Route::parse(bad).unwrap_err().to_string();
             assert!(error.contains(says), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn routes_overlap_where_a_path_matches_both() {
+        for (one, other, expected) in [
+            ("/a", "/a", true),
+            ("/a", "/b", false),
+            ("/a/{id}", "/a/b", true),
+            ("/a/{id}", "/a/", false),
+            ("/a/{id}", "/{x}/{y}", true),
+            ("/a/{id}", "/a/b/c", false),
+            ("/...", "/a/b", true),
+            ("/a/...", "/a", true),
+            ("/a/...", "/ab", false),
+            ("/a/...", "/a/{id}/...", true),
+            ("/a/b/...", "/a/c/...", false),
+        ] {
+            let [first, second] = [one, other].map(|text| Route::parse(text).unwrap());
+            assert_eq!(first.overlaps(&second), expected, "{one} {other}");
+            assert_eq!(second.overlaps(&first), expected, "{other} {one}");
         }
     }
 
@@ -266,7 +323,9 @@ mod tests {
             ("/x/w/z", Some("any=w")),
         ] {
             let found = find(&routes, path).map(|parameters| {
-                let pairs = parameters.iter().map(|(name, value)| format!("{name}={value}"));
+                let pairs = parameters
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"));
                 pairs.collect::<Vec<_>>().join(" ")
             });
             assert_eq!(found.as_deref(), expected, "{path}");

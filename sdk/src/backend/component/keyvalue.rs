@@ -64,8 +64,8 @@ impl KeyValue {
     }
 
     pub fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let found = batch::get_many(&self.resource, &keys)
-            .map_err(|e| self.error(e, &all(&keys)))?;
+        let found =
+            batch::get_many(&self.resource, &keys).map_err(|e| self.error(e, &all(&keys)))?;
         Ok(found
             .into_iter()
             .map(|pair| pair.map(|(_, value)| value))

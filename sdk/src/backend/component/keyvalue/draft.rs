@@ -16,7 +16,8 @@ pub fn list_keys(
 pub fn increment(bucket: &store::Bucket, key: &str, delta: i64) -> Result<i64, store::Error> {
     let delta = u64::try_from(delta).map_err(|_| other("numbers only grow"))?;
     let number = atomics::increment(bucket, key, delta)?;
-    i64::try_from(number).map_err(|_| other("the number is past the largest of 64 bits with a sign"))
+    i64::try_from(number)
+        .map_err(|_| other("the number is past the largest of 64 bits with a sign"))
 }
 
 fn other(text: &str) -> store::Error {
