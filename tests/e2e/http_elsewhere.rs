@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{App, guest};
 use crate::host::{Host, PATIENCE};
 use crate::http::{address, up};
-use crate::new::{made, with_cargo};
+use crate::new::{fresh, made, with_cargo};
 
 /// A program that the set-up installed.
 fn installed(variable: &str) -> Option<PathBuf> {
@@ -498,7 +498,7 @@ fn handle(request: Request) -> Result<Response, Failure> {
 /// Where hosts have other versions, each has a component that is built for it.
 #[test]
 fn a_function_with_settings_and_values_is_built_for_each_host() {
-    let app = made("settings", "http");
+    let app = fresh("settings", "http");
     app.put("src/lib.rs", SETTINGS);
     let targets = ["spin", "wasmtime", "wasmcloud"];
     let manifest = app.read("kinglet.toml");
@@ -590,7 +590,7 @@ greeting = "{{ greeting }}"
 /// A function with a bucket is Kinglet's alone, and its build says so.
 #[test]
 fn a_target_that_hasnt_what_a_function_uses_ends_the_build() {
-    let app = made("results", "http");
+    let app = fresh("results", "http");
     app.put(
         "src/lib.rs",
         r#"

@@ -12,7 +12,7 @@ use crate::bindings::capabilities::kinglet::events::{objects, topics, types};
 #[cfg(not(feature = "spin"))]
 use crate::bindings::capabilities::wasi::config::store;
 #[cfg(feature = "spin")]
-use crate::bindings::of_spin::wasi::config::store;
+use crate::bindings::of_spin::wasi::config0_2_0_draft_2024_09_27::store;
 use crate::bucket::{Condition, WriteOptions};
 use crate::event::time_from_millis;
 use crate::{

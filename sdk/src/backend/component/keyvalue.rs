@@ -20,7 +20,7 @@ pub(crate) struct KeyValue {
 
 impl KeyValue {
     pub fn open(name: &str) -> Result<Self, Error> {
-        let resource = store::open(name).map_err(|e| keyvalue_error(e, name, &[]))?;
+        let resource = version::open(name).map_err(|e| keyvalue_error(e, name, &[]))?;
         Ok(Self {
             name: name.to_owned(),
             resource,

@@ -8,6 +8,10 @@ pub enum CasError {
     CasFailed(Cas),
 }
 
+pub fn open(name: &str) -> Result<store::Bucket, store::Error> {
+    store::open(name)
+}
+
 pub fn list_keys(
     bucket: &store::Bucket,
     cursor: Option<&str>,
