@@ -20,7 +20,10 @@ pub use capabilities::wasi::keyvalue0_2_0_draft2 as keyvalue;
 #[cfg(feature = "spin")]
 pub mod of_spin {
     wit_bindgen::generate!({
-        inline: "package kinglet:sdk; world of-spin { import wasi:config/store@0.2.0-draft-2024-09-27; }",
+        inline: "package kinglet:sdk;
+            world of-spin {
+                import wasi:config/store@0.2.0-draft-2024-09-27;
+            }",
         path: "wit/other-hosts",
         generate_all,
     });

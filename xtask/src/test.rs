@@ -29,9 +29,8 @@ const TORTURE_ROUNDS: u32 = 20;
 
 #[derive(Debug, Default, Args)]
 pub struct Test {
-    /// Add what is slow or downloads much: `cargo component`, a stand-in of AWS, clients that look for faults in servers,
-    /// the image corpora.
-    /// Nothing is skipped.
+    /// Add what is slow or downloads much: `cargo component`, a stand-in of AWS, clients that look
+    /// for faults in servers, the image corpora. Nothing is skipped.
     #[arg(long)]
     full: bool,
     /// Only tests whose name has this in it; passed on to cargo.

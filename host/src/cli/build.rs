@@ -23,7 +23,8 @@ const TARGET: &str = "wasm32-wasip2";
 /// Build the functions of the application that have a `source`. Where one has an init, it is run, and its
 /// instances begin with the memory that it left.
 ///
-/// One with `targets` is built for these hosts as well: `api.spin.wasm` beside `api.wasm`, which may be the same.
+/// One with `targets` is built for these hosts as well: `api.spin.wasm` beside `api.wasm`, which
+/// may be the same.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  kinglet build\n  kinglet build thumbnail\n  kinglet build thumbnail --no-snapshot"
@@ -118,7 +119,8 @@ impl Build {
         }
         let wasm = crates.build(source, Some(target)).with_context(|| {
             format!(
-                "function {:?} can't be built for {target}; `targets` need a crate that depends on kinglet-sdk",
+                "function {:?} can't be built for {target}; `targets` need a crate that depends on \
+                 kinglet-sdk",
                 function.name
             )
         })?;

@@ -76,7 +76,8 @@ fn advice(manifest: &Manifest, function: &Function) -> Vec<String> {
     for route in requests.routes {
         if !own.iter().any(|other| route.overlaps(other)) {
             advice.push(format!(
-                "`on.http` has {route}, and none of the routes in its code match such a path: it is answered with 404"
+                "`on.http` has {route}, and none of the routes in its code match such a path: \
+                 it is answered with 404"
             ));
         }
     }

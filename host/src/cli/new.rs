@@ -171,7 +171,8 @@ impl New {
     }
 }
 
-/// Returns a name as Spin's components have it: words in lower case, each of which begins with a letter, with hyphens.
+/// Returns a name as Spin's components have it: words in lower case, each of which begins with a
+/// letter, with hyphens.
 fn spin_name(name: &str) -> String {
     let mut spin = String::new();
     let name = name.to_ascii_lowercase();

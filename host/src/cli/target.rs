@@ -47,7 +47,8 @@ impl Target {
         }
     }
 
-    /// Returns the host that a manifest names; none for Kinglet, which checks a component by loading it.
+    /// Returns the host that a manifest names; none for Kinglet, which checks a component by
+    /// loading it.
     pub fn of(target: config::Target) -> Option<Self> {
         match target {
             config::Target::Kinglet => None,
@@ -70,7 +71,8 @@ pub(super) struct Finding {
     problems: Vec<String>,
     /// What the user has to say there.
     with: Vec<&'static str>,
-    /// What comes of the world that the host publishes; none where the component doesn't run there anyway.
+    /// The comparison with the world that the host publishes; none where the component doesn't run there
+    /// anyway.
     world: Option<WorldLine>,
 }
 
@@ -471,7 +473,8 @@ mod tests {
         }
     }
 
-    /// Facts that no published world has: older versions that Spin keeps, and an interface of Wasmtime's alone.
+    /// Facts that no published world has: older versions that Spin keeps, and an interface of
+    /// Wasmtime's alone.
     const BEYOND: [&str; 6] = [
         "fermyon:spin@",
         "fermyon:spin@3.0.0",

@@ -58,7 +58,8 @@ impl TryFrom<String> for Target {
         let known = Self::ALL.into_iter().find(|target| target.name() == text);
         known.ok_or_else(|| {
             format!(
-                "{text:?} isn't a host to build for; use \"kinglet\", \"spin\", \"wasmtime\" or \"wasmcloud\""
+                "{text:?} isn't a host to build for; use \"kinglet\", \"spin\", \"wasmtime\" or \
+                 \"wasmcloud\""
             )
         })
     }

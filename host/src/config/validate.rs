@@ -259,8 +259,8 @@ impl Manifest {
         }
         if !function.targets.is_empty() && (function.source.is_none() || on.http.is_empty()) {
             say(
-                "`targets` goes with `source` and `on.http`: `kinglet build` makes components of HTTP functions for \
-                 other hosts"
+                "`targets` goes with `source` and `on.http`: `kinglet build` makes components of \
+                 HTTP functions for other hosts"
                     .to_owned(),
             );
         }
@@ -271,7 +271,8 @@ impl Manifest {
                 .find(|other| other.component == file && other.component != function.component)
             {
                 say(format!(
-                    "targets: \"{target}\" is built into {}, which is the component of {:?}; name that another",
+                    "targets: \"{target}\" is built into {}, which is the component of {:?}; name \
+                     another file there",
                     file.display(),
                     other.name
                 ));

@@ -48,8 +48,8 @@ impl Kind {
     }
 }
 
-/// The handler as it was written, with its export or with what is wrong about it. A handler with routes begins with a look
-/// at the request's path.
+/// The handler as it was written, with its export or with what is wrong about it. A handler with
+/// routes begins with a look at the request's path.
 pub fn expand(kind: Kind, arguments: TokenStream, item: TokenStream) -> TokenStream {
     match glue(kind, arguments, item.clone()) {
         Ok((function, glue)) => {
@@ -129,7 +129,8 @@ fn routes(arguments: TokenStream) -> Result<Vec<LitStr>> {
     Ok(routes.into_iter().collect())
 }
 
-/// Has a function begin with a look at the request's path: one that no route matches is answered at once.
+/// Has a function begin with a look at the request's path: one that no route matches is answered at
+/// once.
 fn routed(mut function: ItemFn, routes: &[LitStr]) -> ItemFn {
     let Some(FnArg::Typed(input)) = function.sig.inputs.first_mut() else {
         return function;
@@ -240,7 +241,7 @@ pub fn once(what: &str, at: Span) -> TokenStream {
     }
 }
 
-/// Where errors about what a function returns point at.
+/// Returns the place of errors about a function's result.
 fn returned(function: &ItemFn) -> Span {
     match &function.sig.output {
         syn::ReturnType::Default => function.sig.ident.span(),

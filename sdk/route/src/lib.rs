@@ -1,7 +1,7 @@
 //! The routes of HTTP functions: their syntax, and the paths that they match.
 //!
-//! The host reads a manifest's routes with it, the attribute `http` of `kinglet-sdk` checks its own, and the SDK matches
-//! paths where a host has no routes.
+//! The host reads a manifest's routes with it, the attribute `http` of `kinglet-sdk` checks its
+//! own, and the SDK matches paths where a host has no routes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,8 @@ use std::fmt;
 /// The end of a route that stands for everything below a path.
 const BELOW: &str = "/...";
 
-/// A path; with `/...` at its end that path and everything below it. A segment `{name}` is any one segment.
+/// A path; with `/...` at its end that path and everything below it. A segment `{name}` is any one
+/// segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     segments: Vec<Segment>,
@@ -41,12 +42,12 @@ impl Route {
     /// Reads a route.
     ///
     /// # Errors
-    /// Where the text isn't one, with the reason.
+    /// Fails if the text isn't one, with the reason.
     pub fn parse(text: &str) -> Result<Self, InvalidRoute> {
         Self::read(text).map_err(|problem| {
             InvalidRoute(format!(
-                "{text:?} isn't a route: {problem}; use a path, as \"/hello\" or \"/users/{{id}}\", with `/...` at \
-                 its end for all below it"
+                "{text:?} isn't a route: {problem}; use a path, as \"/hello\" or \
+                 \"/users/{{id}}\", with `/...` at its end for all below it"
             ))
         })
     }
@@ -154,7 +155,8 @@ impl Segment {
             return match good {
                 true => Ok(Self::Any(name.to_owned())),
                 false => Err(format!(
-                    "{text:?} isn't a parameter; its name has lower-case letters, digits and hyphens"
+                    "{text:?} isn't a parameter; its name has lower-case letters, digits and \
+                     hyphens"
                 )),
             };
         }
@@ -190,15 +192,15 @@ fn is_plain(c: char) -> bool {
 /// The parameters of a path, by name, as the path has them.
 pub type Parameters<'a> = Vec<(&'a str, &'a str)>;
 
-/// Finds the most specific of the routes that match a path, and returns its parameters. The routes must be valid: they
-/// are compared as text, since a component does this for every request.
+/// Finds the most specific of the routes that match a path, and returns its parameters. The routes
+/// must be valid: they are compared as text, since a component does this for every request.
 pub fn find<'a>(routes: &[&'a str], path: &'a str) -> Option<Parameters<'a>> {
     let matches = routes.iter().filter_map(|route| matched(route, path));
     let best = matches.min_by(|(one, _), (other, _)| one.cmp(other));
     best.map(|(_, parameters)| parameters)
 }
 
-/// How specific a part of a match is: the first part that differs decides, and the least is the most specific.
+/// A part of a match. The first part that differs decides, and the least is the most specific.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Exact,

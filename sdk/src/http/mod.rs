@@ -68,10 +68,10 @@
 //!
 //! # Elsewhere
 //!
-//! Such a function is a plain component of `wasi:http` 0.2, which runs on other hosts as well: `kinglet check
-//! --target` says what one of them has of what it imports. No other host has buckets and topics. Of settings, values and
-//! logs they have different versions, for which the crate has [features](crate#other-hosts). This module itself prints
-//! what it has to say, to standard error.
+//! Such a function is a plain component of `wasi:http` 0.2, which runs on other hosts as well:
+//! `kinglet check --target` says what one of them has of what it imports. No other host has buckets
+//! and topics. Of settings, values and logs they have different versions, for which the crate has
+//! [features](crate#other-hosts). This module itself prints what it has to say, to standard error.
 //!
 //! Methods and headers are types of this crate rather than of the crate `http`: a request starts the component anew, so
 //! that what it doesn't need costs each of them, and a match on a method is as short. Trailers aren't passed on.

@@ -30,7 +30,8 @@ impl Request {
         }
     }
 
-    /// Returns it with the parameters of the most specific route that matches its path; a 404 where none does.
+    /// Returns it with the parameters of the most specific route that matches its path; a 404 where
+    /// none does.
     pub(crate) fn routed(mut self, routes: &'static [&'static str]) -> Result<Self, Response> {
         let Some(parameters) = kinglet_route::find(routes, self.path()) else {
             return Err(Response::text("not found\n").status(404));
@@ -52,12 +53,14 @@ impl Request {
         if path.is_empty() { "/" } else { path }
     }
 
-    /// Returns a parameter of its route: `7` for `id`, where the route is `/users/{id}` and the path `/users/7`. `%20` and
-    /// the like are decoded, so that a parameter may have a `/` in it; what isn't UTF-8 has U+FFFD in its place.
+    /// Returns a parameter of its route: `7` for `id`, where the route is `/users/{id}` and the
+    /// path `/users/7`. `%20` and the like are decoded, so that a parameter may have a `/` in it;
+    /// what isn't UTF-8 has U+FFFD in its place.
     ///
-    /// Routes in the attribute, `#[kinglet_sdk::http("/users/{id}")]`, say it on every host, and they alone. A handler
-    /// without them has the parameters that the host names in headers: Kinglet and Spin do, and take care that nobody else
-    /// does. On a host without routes a client can say of them what it likes.
+    /// Routes in the attribute, `#[kinglet_sdk::http("/users/{id}")]`, say it on every host, and
+    /// they alone. A handler without them has the parameters that the host names in headers:
+    /// Kinglet and Spin do, and take care that nobody else does. On a host without routes a client
+    /// can say of them what it likes.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let parameters = self.parameters.get_or_init(|| {
             let parameter = |(name, value): (&str, &[u8])| {

@@ -1,8 +1,9 @@
 //! The worlds that hosts publish, and whether a component fits one.
 //!
-//! The build script encodes them from `wit/other-hosts`. A component fits a world where its type is a subtype of the
-//! world's, which wasmparser says. Hosts take every version of an interface that is compatible with their own, and a world
-//! names one: so the component's names get the world's versions first.
+//! The build script encodes them from `wit/other-hosts`. A component fits a world where its type is
+//! a subtype of the world's, which wasmparser says. Hosts take every version of an interface that
+//! is compatible with their own, and a world names one: so the component's names get the world's
+//! versions first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +60,7 @@ impl World {
     /// Compares a component with the world.
     ///
     /// # Errors
-    /// Where the host's own packages, or the component, can't be read.
+    /// Fails if the host's own packages, or the component, can't be read.
     pub fn fit(&self, wasm: &[u8], interfaces: &Interfaces) -> anyhow::Result<Fit> {
         let exports = |path: &str| {
             let mut exports = interfaces.exports.iter();
@@ -121,8 +122,8 @@ fn world_type(types: &Types, world: &str) -> Option<ComponentTypeId> {
     }
 }
 
-/// Returns the world's name for each name of the component that the world has in another version; the reason where the
-/// world can't say anything about one.
+/// Returns the world's name for each name of the component that the world has in another version;
+/// the reason where the world can't say anything about one.
 fn names(
     types: &Types,
     world: ComponentTypeId,
@@ -159,7 +160,8 @@ fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }
 
-/// Returns what is the same for all versions that stand for each other: `0.2` of `0.2.6`, and a candidate itself.
+/// Returns what is the same for all versions that stand for each other: `0.2` of `0.2.6`, and a
+/// candidate itself.
 fn track(version: &str) -> &str {
     let mut dots = version.match_indices('.').map(|(at, _)| at);
     let (first, second) = (dots.next(), dots.next());
@@ -175,7 +177,7 @@ fn track(version: &str) -> &str {
 /// A component whose own imports and exports have other names.
 struct Renamed {
     names: BTreeMap<String, String>,
-    /// How many components lie around the one that is read.
+    /// The number of components around the one that is read.
     depth: usize,
 }
 

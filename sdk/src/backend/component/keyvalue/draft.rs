@@ -1,4 +1,5 @@
-//! `wasi:keyvalue` 0.2.0-draft, which Wasmtime and wasmCloud have. It counts up alone, and can't compare and swap.
+//! `wasi:keyvalue` 0.2.0-draft, which Wasmtime and wasmCloud have. It counts up alone, and can't
+//! compare and swap.
 
 use crate::bindings::of_others::wasi::keyvalue0_2_0_draft::atomics;
 pub use crate::bindings::of_others::wasi::keyvalue0_2_0_draft::{batch, store};

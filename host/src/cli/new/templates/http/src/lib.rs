@@ -5,7 +5,8 @@ use kinglet_sdk::{Failure, Request, Response};
 
 #[kinglet_sdk::http("/fahrenheit/{celsius}")]
 fn handle(request: Request) -> Result<Response, Failure> {
-    // The route above names it, on every host. `?` on an error answers 500, and the logs have the error.
+    // The route above names it, on every host. `?` on an error answers 500, and the logs have the
+    // error.
     let celsius = request
         .parameter("celsius")
         .ok_or("the route has no {celsius}")?;
