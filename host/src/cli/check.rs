@@ -9,10 +9,12 @@ use clap::Args;
 
 use super::output::{print_json, print_line, table};
 use super::target::{self, Target};
-use super::{AppArgs, CacheArgs, NO_FUNCTIONS, VariableArgs, Verdict};
+use super::{AppArgs, CacheArgs, MAX_COMPONENT_BYTES, NO_FUNCTIONS, VariableArgs, Verdict};
 use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
-use crate::config::Source;
+use crate::config::{Function, Manifest, Source};
+use crate::engine::routes_of;
+use crate::files;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
@@ -60,6 +62,36 @@ struct Nowhere;
 
 impl Journal for Nowhere {
     fn write(&self, _: Record) {}
+}
+
+/// Returns what is valid and may not be meant, of the manifest and of the component beside it.
+fn advice(manifest: &Manifest, function: &Function) -> Vec<String> {
+    let mut advice = manifest.advice(function);
+    let Source::Http(requests) = function.on.source() else {
+        return advice;
+    };
+    // It was loaded before, so that it is there and not too large.
+    let wasm = files::read(&manifest.root.join(&function.component), MAX_COMPONENT_BYTES).unwrap_or_default();
+    let own = routes_of(&wasm);
+    if own.is_empty() {
+        return advice;
+    }
+    for route in requests.routes {
+        if !own.iter().any(|other| route.overlaps(other)) {
+            advice.push(format!(
+                "`on.http` has {route}, and none of the routes in its code match such a path: \
+                 it is answered with 404"
+            ));
+        }
+    }
+    for route in &own {
+        if !requests.routes.iter().any(|other| other.overlaps(route)) {
+            advice.push(format!(
+                "its code has the route {route}, and `on.http` sends no such request there"
+            ));
+        }
+    }
+    advice
 }
 
 impl Check {
@@ -121,6 +153,7 @@ impl Check {
                         finding.problem = Some(schedule.is_over());
                     }
                     (Ok(loaded), _) => {
+                        finding.advice = advice(&manifest, function);
                         finding.exports = loaded.handlers.exports.clone();
                         finding.imports = loaded.handlers.imports.clone();
                     }
@@ -137,7 +170,7 @@ impl Check {
         } in &findings
         {
             if !next.is_empty() {
-                eprintln!("function {function:?} comes next at {}", next.join(", "));
+                say!("function {function:?} comes next at {}", next.join(", "));
             }
             for sentence in advice {
                 say!("note: function {function:?}: {sentence}");

@@ -10,6 +10,7 @@ mod route;
 mod schedule;
 mod snapshot;
 mod spin;
+mod target;
 mod unfinished;
 mod validate;
 mod values;
@@ -32,6 +33,7 @@ pub use route::{HostName, Requests, Route, Segment, SpinRoute, Verb};
 pub use schedule::{Missed, Schedule, Zone};
 pub use snapshot::{Allowed, SnapshotConfig};
 pub use spin::{Variables, is_variable};
+pub use target::Target;
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
 use values::{address, one_or_many, texts};
@@ -230,6 +232,9 @@ pub struct Function {
     pub component: PathBuf,
     /// The crate that `kinglet build` builds it from, relative to the manifest.
     pub source: Option<PathBuf>,
+    /// The hosts that `kinglet build` makes a component for, beside its own.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub targets: Vec<Target>,
     /// How its init is run, when it is built.
     #[serde(default)]
     pub snapshot: SnapshotConfig,

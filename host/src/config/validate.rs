@@ -293,6 +293,27 @@ impl Manifest {
                     .to_owned(),
             );
         }
+        if !function.targets.is_empty() && (function.source.is_none() || on.http.is_empty()) {
+            say(
+                "`targets` goes with `source` and `on.http`: `kinglet build` makes components of \
+                 HTTP functions for other hosts"
+                    .to_owned(),
+            );
+        }
+        for target in &function.targets {
+            let file = target.component(&function.component);
+            let mut others = self.functions.iter().filter(|other| other.source.is_some());
+            if let Some(other) = others
+                .find(|other| other.component == file && other.component != function.component)
+            {
+                say(format!(
+                    "targets: \"{target}\" is built into {}, which is the component of {:?}; name \
+                     another file there",
+                    file.display(),
+                    other.name
+                ));
+            }
+        }
         if function.snapshot.timeout.0.is_zero() {
             say("snapshot.timeout = \"0s\": no init could ever succeed; use more".to_owned());
         }

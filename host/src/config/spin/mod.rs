@@ -302,6 +302,7 @@ impl Reading {
             name: id.clone(),
             component: source,
             source: None,
+            targets: Vec::new(),
             snapshot: SnapshotConfig::default(),
             on: Trigger {
                 http: routes,
