@@ -1,4 +1,4 @@
-//! The manifests of the book are valid.
+//! The manifests of the book are valid, and its reference has every key.
 //!
 //! A block marked `toml,manifest` is a manifest, whose `[app]` may be missing. A block marked
 //! `toml,function` has keys of one function.
@@ -58,4 +58,65 @@ fn every_manifest_of_the_book_is_valid() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(seen > 60, "only {seen} manifests were found");
+}
+
+/// Tables of a manifest, with the prefix that the reference gives their keys.
+const TABLES: [(&str, &str); 13] = [
+    ("", ""),
+    ("[buckets.photos]", "buckets.NAME."),
+    ("[http]", "http."),
+    ("[queue]", "queue."),
+    ("[compile]", "compile."),
+    ("[host]", "host."),
+    ("[[function]]", ""),
+    ("[function.on]", "on."),
+    ("[function.limits]", "limits."),
+    ("[function.retry]", "retry."),
+    ("[function.grants]", "grants."),
+    ("[function.snapshot]", "snapshot."),
+    ("[[ingress]]", "ingress."),
+];
+
+/// The keys of a table, from the error about an unknown one.
+fn keys(table: &str) -> Vec<String> {
+    let function = match table.starts_with("[function.") {
+        true => FUNCTION,
+        false => "",
+    };
+    let text = match table {
+        "" => format!("unknown = 1\n{APP}"),
+        table => format!("{APP}{function}{table}\nunknown = 1\n"),
+    };
+    let error = Manifest::parse(&text, Path::new("/app"), "kinglet.toml").unwrap_err();
+    let error = error.to_string();
+    let (_, expected) = error.split_once("expected ").unwrap();
+    expected
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_reference_has_every_key() {
+    const PAGE: &str = include_str!("../../../docs/src/reference/manifest.md");
+    /// A key that is only refused.
+    const REFUSED: &str = "buckets.NAME.url";
+    let headings: Vec<&str> = PAGE.lines().filter(|line| line.starts_with('#')).collect();
+    let mut seen = 0;
+    for (table, prefix) in TABLES {
+        for key in keys(table) {
+            let key = format!("{prefix}{key}");
+            // A table's own heading has brackets.
+            let forms = [format!("`{key}`"), format!("[{key}")];
+            let has = |form: &String| headings.iter().any(|heading| heading.contains(form));
+            assert!(
+                key == REFUSED || forms.iter().any(has),
+                "the reference has no heading for `{key}`"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "only {seen} keys were found");
 }
