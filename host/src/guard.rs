@@ -36,8 +36,18 @@ pub enum Guard {
     LogCharacters,
     /// That what a guest says of its failure is cut.
     Reasons,
+    /// The length of names that a component has, as those of its functions, in outcomes and errors.
+    Names,
+    /// The text of a guest's error, which isn't sent to clients.
+    ErrorTexts,
     /// How much the fields of a request or response may take.
     Headers,
+    /// The length of a method, a path or an authority of a request.
+    RequestParts,
+    /// `limits.memory` and `host.memory`, of what handles of `wasi:http` hold: fields, and the parts of requests.
+    HandleContents,
+    /// `limits.memory` and `host.memory`, of bodies that the host buffers.
+    Buffers,
     /// `limits.response`.
     Response,
     /// How many random bytes one call gives.
@@ -80,7 +90,7 @@ pub enum Guard {
 
 impl Guard {
     /// Each of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 38] = [
         Self::Fuel,
         Self::Deadline,
         Self::Yields,
@@ -94,7 +104,12 @@ impl Guard {
         Self::LogBytes,
         Self::LogCharacters,
         Self::Reasons,
+        Self::Names,
+        Self::ErrorTexts,
         Self::Headers,
+        Self::RequestParts,
+        Self::HandleContents,
+        Self::Buffers,
         Self::Response,
         Self::Random,
         Self::Staging,
@@ -132,7 +147,12 @@ impl Guard {
             Self::LogBytes => "log-bytes",
             Self::LogCharacters => "log-characters",
             Self::Reasons => "reasons",
+            Self::Names => "names",
+            Self::ErrorTexts => "error-texts",
             Self::Headers => "headers",
+            Self::RequestParts => "request-parts",
+            Self::HandleContents => "handle-contents",
+            Self::Buffers => "buffers",
             Self::Response => "response",
             Self::Random => "random",
             Self::Staging => "staging",

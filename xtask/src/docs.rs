@@ -1,8 +1,8 @@
 //! `cargo xtask docs`: builds the book of `docs`, and checks what its pages name.
 //!
 //! Links must lead to a page and a heading, code that looks like a path must be a file or folder of
-//! the repository, and the functions of the flows must exist. Manifests in the pages are parsed by a
-//! test of the host (`config/documented.rs`). The other examples are not run.
+//! the repository, and the functions of the flows must exist. Manifests in the pages are parsed by
+//! a test of the host (`config/documented.rs`). The other examples are not run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};

@@ -7,7 +7,9 @@ use super::View;
 use crate::bindings::logging::{Host, Level as WitLevel};
 use crate::clock::Clock;
 use crate::guard::{self, Guard};
-use crate::ports::{Delivery, Journal, Level, Record, RecordKind, Stream, visible};
+use crate::ports::{
+    Delivery, Journal, Level, Record, RecordKind, Stream, shorten_in_place, visible,
+};
 
 /// How many lines of an attempt go into its dead letter.
 const TAIL_LINES: usize = 20;
@@ -180,7 +182,11 @@ impl GuestLog {
         self.write(RecordKind::Output { stream, text });
     }
 
-    fn keep(&self, line: String) {
+    /// Keeps a line for the dead letter of the event.
+    fn keep(&self, mut line: String) {
+        if guard::holds(Guard::LogBytes) {
+            shorten_in_place(&mut line, MAX_LINE_BYTES);
+        }
         let mut state = self.state();
         if state.tail.len() == TAIL_LINES {
             state.tail.pop_front();

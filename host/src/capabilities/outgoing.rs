@@ -113,12 +113,14 @@ impl Requests {
         }
     }
 
-    /// Sends a request, and waits for the head of its response.
-    pub fn send(
+    /// Sends a request, and waits for the head of its response. `held` is dropped with the body of
+    /// the response.
+    pub fn send<H: Send + Unpin + 'static>(
         &mut self,
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
-    ) -> impl Future<Output = Sent> + Send + use<> {
+        held: H,
+    ) -> impl Future<Output = Sent> + Send + use<H> {
         let origin = Origin::of(request.uri());
         let refused = match origin.map(|origin| origin.granted(&self.outgoing.granted).is_some()) {
             None => Some(HttpError::HttpRequestUriInvalid),
@@ -155,6 +157,7 @@ impl Requests {
                         body,
                         between: options.between_bytes_timeout,
                         late: None,
+                        _held: held,
                     };
                     let count = counting(calls, HttpError::HttpResponseBodySize);
                     Counted { body, count }.boxed_unsync()
@@ -245,13 +248,14 @@ fn within(
 }
 
 /// A response's body, which mustn't pause for longer than the guest says.
-struct Paced {
+struct Paced<H> {
     body: Incoming,
     between: Option<Duration>,
     late: Option<Pin<Box<Sleep>>>,
+    _held: H,
 }
 
-impl Body for Paced {
+impl<H: Unpin> Body for Paced<H> {
     type Data = Bytes;
     type Error = HttpError;
 

@@ -2,10 +2,7 @@
 
 use crate::bindings::types as wit;
 use crate::guard::{self, Guard};
-use crate::ports::{Delivery, Failure, Message, ObjectInfo, visible};
-
-/// A longer reason is cut: it is kept with each attempt.
-const MAX_REASON_BYTES: usize = 8 << 10;
+use crate::ports::{Delivery, Failure, Message, ObjectInfo, REASON_BYTES, visible, visible_short};
 
 /// A delivery as the contract tells it.
 fn delivery(delivery: &Delivery) -> wit::Delivery {
@@ -54,13 +51,13 @@ pub fn failure_from(failure: wit::Failure) -> Failure {
     }
 }
 
-/// What a guest says of its failure, so much of it as a person reads.
+/// Returns what a guest says of its failure, as far as it is kept with each attempt.
 fn said(reason: &str) -> String {
-    if reason.len() <= MAX_REASON_BYTES || !guard::holds(Guard::Reasons) {
-        return visible(reason);
+    if guard::holds(Guard::Reasons) {
+        visible_short(reason, REASON_BYTES)
+    } else {
+        visible(reason)
     }
-    let kept = reason.floor_char_boundary(MAX_REASON_BYTES);
-    format!("{}...", visible(reason.get(..kept).unwrap_or_default()))
 }
 
 pub(super) fn object_info(info: ObjectInfo) -> wit::ObjectInfo {

@@ -354,7 +354,7 @@ impl Trigger {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Limits {
-    /// Linear memories and tables together.
+    /// Linear memories, tables and what handles of `wasi:http` hold, together.
     pub memory: ByteSize,
     /// Units: about one for each WebAssembly instruction.
     pub fuel: u64,

@@ -1,6 +1,7 @@
 //! Compiling a component: in a process of its own, since whatever a component's bytes do to the compiler, in time,
 //! memory or by a defect, is to happen there.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
+use wasmparser::{KnownCustom, Name, NameSectionReader, Parser, Payload};
 
 use super::settings::build_engine;
 use crate::config::{ByteSize, Period};
@@ -23,6 +25,8 @@ const SAYS: u64 = 64 << 10;
 /// So often, and at such intervals, a compiler that has said everything is looked at until it has ended.
 const ENDING: u32 = 2_000;
 const LOOK: Duration = Duration::from_millis(1);
+/// The longest function name that is compiled into the code, in bytes.
+const SYMBOL_BYTES: usize = 16 << 10;
 /// The exit status of a compiler that refused its component.
 const REFUSED: i32 = 1;
 
@@ -90,7 +94,39 @@ impl Compiler {
 /// # Errors
 /// Where it isn't a component that an engine of that kind can run.
 pub fn compile(wasm: &[u8], concurrent: bool) -> wasmtime::Result<Vec<u8>> {
-    build_engine(concurrent)?.precompile_component(wasm)
+    build_engine(concurrent)?.precompile_component(&without_long_symbols(wasm))
+}
+
+/// Returns a component without the function names of those modules in which one is longer than
+/// `SYMBOL_BYTES`: a trap copies the name of each frame. The section with the names is renamed in
+/// place, so that nobody looks for it.
+fn without_long_symbols(wasm: &[u8]) -> Cow<'_, [u8]> {
+    let mut without = Cow::Borrowed(wasm);
+    // The compiler tells of bytes that can't be parsed.
+    for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
+        let Payload::CustomSection(section) = payload else {
+            continue;
+        };
+        let long = match section.as_known() {
+            KnownCustom::Name(names) => has_long_symbol(names),
+            _ => false,
+        };
+        let end = section.data_offset().saturating_sub(1);
+        if long && let Some(last) = without.to_mut().get_mut(end) {
+            *last = b'_';
+        }
+    }
+    without
+}
+
+fn has_long_symbol(names: NameSectionReader<'_>) -> bool {
+    names.into_iter().flatten().any(|names| match names {
+        Name::Function(names) => {
+            let mut names = names.into_iter().flatten();
+            names.any(|naming| naming.name.len() > SYMBOL_BYTES)
+        }
+        _ => false,
+    })
 }
 
 /// Limits this process to so many bytes of its own, to so many seconds on each processor, and to writing no file; it ends
@@ -209,6 +245,30 @@ fn explain(status: ExitStatus, says: &str) -> CompileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_symbols_are_left_out() {
+        let text = |name: &str| {
+            let module = format!("(core module $m (func ${name} unreachable) (func $other))");
+            wat::parse_str(format!("(component {module} (core module (func $kept)))")).unwrap()
+        };
+        let plain = text("plain");
+        assert!(matches!(without_long_symbols(&plain), Cow::Borrowed(_)));
+        let long = text(&"N".repeat(SYMBOL_BYTES + 1));
+        let without = without_long_symbols(&long);
+        let sections = |wasm: &[u8]| -> Vec<String> {
+            let payloads = Parser::new(0).parse_all(wasm).map(Result::unwrap);
+            let custom = payloads.filter_map(|payload| match payload {
+                Payload::CustomSection(section) => Some(section.name().to_owned()),
+                _ => None,
+            });
+            custom.filter(|name| name.starts_with("nam")).collect()
+        };
+        assert_eq!(sections(&long), ["name", "name"]);
+        assert_eq!(sections(&without), ["nam_", "name"]);
+        assert_eq!(without.len(), long.len());
+        assert!(matches!(without_long_symbols(b"\0asm"), Cow::Borrowed(_)));
+    }
 
     fn limits() -> CompileLimits {
         CompileLimits {

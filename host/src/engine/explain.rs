@@ -1,5 +1,7 @@
 //! Why a call didn't return, in words that name the true cause.
 
+use std::fmt::Display;
+
 use wasmtime::component::ResourceTableError;
 use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -13,13 +15,20 @@ use super::settings::MAX_WASM_STACK;
 use super::state::{FIELD_BYTES, State, max_handles};
 use crate::capabilities::{HostCallsExceeded, RequestsExceeded};
 use crate::clock::millis;
-use crate::ports::{Failure, HostFault, Limit, Outcome, Trap, visible};
+use crate::guard::{self, Guard};
+use crate::ports::{
+    Failure, HostFault, Limit, NAME_BYTES, Outcome, REASON_BYTES, Trap, format_short, visible,
+    visible_short,
+};
 
 /// A call that was cut short.
 pub(super) enum Cut {
     Deadline,
     Ended(wasmtime::Error),
 }
+
+/// A longer symbol isn't demangled, in bytes.
+const MANGLED_BYTES: usize = 4 << 10;
 
 /// This often the same name in a backtrace is a recursion.
 const RECURSION_FRAMES: usize = 5;
@@ -34,6 +43,9 @@ pub(super) fn ended<T>(call: Option<wasmtime::Result<T>>, state: &State) -> Resu
     state
         .check_requests()
         .map_err(|error| Cut::Ended(error.into()))?;
+    state
+        .check_memory()
+        .map_err(|full| Cut::Ended(full.trap()))?;
     match call {
         Some(call) => call.map_err(Cut::Ended),
         None => Err(Cut::Deadline),
@@ -99,9 +111,9 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
         // own doing: a broken pointer, too many handles, an index past the end. But an instance needs room first.
         let ran = error.downcast_ref::<WasmBacktrace>().is_some();
         let reason = if ran {
-            visible(&error.root_cause().to_string())
+            told(error.root_cause())
         } else {
-            visible(&format!("{error:#}"))
+            told(format_args!("{error:#}"))
         };
         return if began || ran || !lacks_room(&error) {
             Outcome::Trap(Trap { reason, backtrace })
@@ -162,9 +174,29 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     backtrace.frames().iter().map(name).collect()
 }
 
-/// A symbol as its author wrote it.
+/// Returns a symbol as its author wrote it. A long one stays as it is, since demangling can make it
+/// much longer still.
 fn demangle(name: &str) -> String {
-    visible(&format!("{:#}", rustc_demangle::demangle(name)))
+    if !guard::holds(Guard::Names) {
+        return visible(&format!("{:#}", rustc_demangle::demangle(name)));
+    }
+    if name.len() > MANGLED_BYTES {
+        return visible_short(name, NAME_BYTES);
+    }
+    let demangled = rustc_demangle::demangle(name);
+    visible_short(
+        &format_short(format_args!("{demangled:#}"), NAME_BYTES),
+        NAME_BYTES,
+    )
+}
+
+/// Returns what the engine says of an error. A component's names can be part of it.
+pub(super) fn told(error: impl Display) -> String {
+    if guard::holds(Guard::Names) {
+        visible(&format_short(error, REASON_BYTES))
+    } else {
+        visible(&error.to_string())
+    }
 }
 
 /// The function that is in a backtrace again and again, itself or by way of a few others.

@@ -4,6 +4,7 @@ mod body;
 mod call;
 mod codes;
 mod consume;
+mod contents;
 mod effects;
 mod keyed;
 mod request;
@@ -27,6 +28,7 @@ use wasmtime::component::Linker;
 use self::body::{Answer, Guest, GuestBody, NoEnd, whole};
 pub(super) use self::call::RequestBroken;
 use self::call::{Breach, Head, Reply};
+pub(super) use self::contents::contents_of;
 pub(super) use self::effects::{Committing, NotCommitted};
 use self::effects::{Decided, Done, When};
 pub(super) use self::keyed::Keys;
@@ -40,6 +42,7 @@ use super::load::LoadedFunction;
 use super::state::State;
 use super::sweep::Used;
 use crate::capabilities::{GuestLog, LogScope};
+use crate::guard::{self, Guard};
 use crate::ports::{
     Afterwards, AnswerKey, BrokenOff, Committed, Cost, Effects, Failure, HostFault, HttpHandler,
     Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody, Share, plain,
@@ -50,6 +53,8 @@ const SOURCE: &str = "http";
 
 /// So much of a path goes into the logs.
 const LINE: usize = 200;
+/// The part of a method that goes into the logs, in bytes. Each line that a guest logs has it.
+const METHOD: usize = 32;
 
 /// Of a request's body at most so many bytes are kept for another attempt.
 const AGAIN: u64 = 1 << 20;
@@ -60,6 +65,9 @@ const KEYED: u64 = 16 << 20;
 pub(super) const BODIES: u64 = 128 << 20;
 /// An answer that is remembered takes at most so many bytes.
 const REMEMBERED: usize = 1 << 20;
+/// The start of a reason that ends with the error of a guest.
+const ERROR: &str = "answered with the error ";
+const BROKE_OFF: &str = "ended its answer badly: ";
 /// Before a request in conflict is tried again: at most so long.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -68,6 +76,7 @@ pub(super) fn link(linker: &mut Linker<State>, concurrent: bool) -> wasmtime::Re
     linker.allow_shadowing(true);
     effects::link(linker)?;
     call::link(linker)?;
+    contents::link(linker, concurrent)?;
     if concurrent {
         consume::link(linker)?;
     }
@@ -234,7 +243,9 @@ impl Asked {
             Err(outcome) => {
                 tell(&outcome);
                 let text = match outcome {
-                    Outcome::Failed(Failure::Other { reason }) => format!("the function {reason}"),
+                    Outcome::Failed(Failure::Other { reason }) => {
+                        format!("the function {}", for_client(&reason))
+                    }
                     Outcome::Limit(Limit::Response { .. }) => {
                         "the function's answer is too large".to_owned()
                     }
@@ -440,7 +451,7 @@ async fn first_answer(
             )));
         }
         (Some(Ok(response)), _) => response.into_parts(),
-        (Some(Err(code)), _) => return Err(instead(format!("answered with the error {code}"))),
+        (Some(Err(code)), _) => return Err(instead(format!("{ERROR}{code}"))),
         (None, Some(Ok(()))) => return Err(instead("returned without an answer".to_owned())),
         (None, None) => return Err(instead("gave up its answer".to_owned())),
     };
@@ -482,11 +493,23 @@ fn instead(reason: String) -> Outcome {
     Outcome::Failed(Failure::Other { reason })
 }
 
+/// Returns the part of a reason that a client gets: the text of a guest's error is for who runs the
+/// function.
+fn for_client(reason: &str) -> &str {
+    let guests = [ERROR, BROKE_OFF]
+        .iter()
+        .any(|start| reason.starts_with(start));
+    match reason.split_once('(') {
+        Some((kind, _)) if guests && guard::holds(Guard::ErrorTexts) => kind,
+        _ => reason,
+    }
+}
+
 /// How a body ended whose guest didn't fail.
 fn broke_off(broken: &BrokenOff) -> Outcome {
     match &broken.limit {
         Some(limit) => Outcome::Limit(limit.clone()),
-        None => instead(format!("ended its answer badly: {}", broken.reason)),
+        None => instead(format!("{BROKE_OFF}{}", broken.reason)),
     }
 }
 
@@ -723,8 +746,9 @@ impl Engine {
         cost: Cost,
         committed: Option<Committed>,
     ) {
+        let outcome = outcome.clone().bounded();
         let text = outcome.to_string();
-        self.write(function, told, (outcome, text), cost, committed);
+        self.write(function, told, (&outcome, text), cost, committed);
     }
 
     /// The same, with a text for it.
@@ -784,9 +808,11 @@ impl Told {
     fn of<B>(request: &Request<B>) -> Self {
         let id = request.headers().get(REQUEST_ID);
         let path: String = request.uri().path().chars().take(LINE).collect();
+        let method = request.method().as_str();
+        let method = method.get(..METHOD).unwrap_or(method);
         Self {
             id: id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
-            line: format!("{} {path}", request.method()),
+            line: format!("{method} {path}"),
         }
     }
 }

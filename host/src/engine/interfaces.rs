@@ -5,7 +5,7 @@ use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::types::Types;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-use crate::ports::visible;
+use crate::ports::{NAME_BYTES, REASON_BYTES, visible_short};
 
 /// An interface, or a function of no interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,14 +93,14 @@ impl Interfaces {
 }
 
 fn invalid(error: &wasmparser::Error) -> NotAComponent {
-    NotAComponent::Invalid(visible(&error.to_string()))
+    NotAComponent::Invalid(visible_short(&error.to_string(), REASON_BYTES))
 }
 
 /// None of a type, which nobody has to have.
 fn interface(types: &Types, name: &str, item: Option<&ComponentItem>) -> Option<Interface> {
     let function = |name: &str, item: &ComponentItem| match item.ty {
         ComponentEntityType::Func(id) => Some(InterfaceFunction {
-            name: visible(name),
+            name: visible_short(name, NAME_BYTES),
             is_async: types[id].async_,
         }),
         _ => None,
@@ -118,7 +118,7 @@ fn interface(types: &Types, name: &str, item: Option<&ComponentItem>) -> Option<
         _ => Vec::new(),
     };
     Some(Interface {
-        name: visible(name),
+        name: visible_short(name, NAME_BYTES),
         functions,
     })
 }

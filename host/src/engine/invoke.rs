@@ -112,6 +112,10 @@ impl Engine {
         if let Some(reason) = trouble.into_reason() {
             outcomes.iter_mut().for_each(|end| excuse(end, &reason));
         }
+        let outcomes = outcomes
+            .into_iter()
+            .map(|(outcome, staged)| (outcome.bounded(), staged))
+            .collect();
         Handled {
             outcomes,
             cost,
@@ -261,7 +265,7 @@ impl Engine {
 fn store(entry: &Entry, function: &LoadedFunction, context: Context, share: Share) -> Store<State> {
     let limiter = Limiter::new(function.limits.memory.0, share);
     let mut store = Store::new(entry.engine(), State::new(context, limiter));
-    store.limiter(|state| &mut state.limiter);
+    store.limiter(|state| state);
     store.set_max_component_handles(max_handles());
     store.set_hostcall_fuel(guard::bound(Guard::HostCalls, function.arguments));
     if let Some(tasks) = store.concurrent_resource_table() {

@@ -1,4 +1,8 @@
-//! Memory of one instance, summed over all its linear memories and tables.
+//! Memory of one instance, summed over all its linear memories and tables, and over what the host
+//! holds for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::ResourceLimiter;
 
@@ -37,11 +41,34 @@ pub(super) fn with_instance(memory: u64) -> u64 {
     memory.saturating_add(INSTANCE.0)
 }
 
+/// A reason for which the host holds no more for an instance.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum MemoryFull {
+    #[error(transparent)]
+    Function(#[from] MemoryExceeded),
+    #[error(transparent)]
+    Host(#[from] HostFull),
+}
+
+impl MemoryFull {
+    /// Returns the error that ends the guest.
+    pub fn trap(self) -> wasmtime::Error {
+        match self {
+            Self::Function(exceeded) => exceeded.into(),
+            Self::Host(full) => full.into(),
+        }
+    }
+}
+
 pub(super) struct Limiter {
     limit: u64,
     /// What is taken for it of the host's memory.
     share: Share,
+    /// Bytes of linear memories and tables.
     used: u64,
+    /// Bytes that its handles hold in the host.
+    contents: u64,
+    buffers: Arc<HostBuffers>,
     /// The most that it wanted and could have at some time.
     wanted: u64,
     peak: u64,
@@ -50,11 +77,22 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub fn new(limit: u64, share: Share) -> Self {
+    pub fn new(limit: u64, mut share: Share) -> Self {
+        let buffers = HostBuffers {
+            limit: AtomicU64::new(limit),
+            others: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            bodies: AtomicU64::new(0),
+            share: Mutex::new(share.split_off(u64::MAX)),
+        };
         Self {
             limit,
             share,
             used: 0,
+            contents: 0,
+            buffers: Arc::new(buffers),
             wanted: 0,
             peak: 0,
             own_maximum: None,
@@ -68,12 +106,12 @@ impl Limiter {
 
     /// The most that was in use at once, in bytes.
     pub fn peak(&self) -> u64 {
-        self.peak
+        self.peak.max(self.buffers.peak.load(Ordering::Relaxed))
     }
 
     /// The most that it wanted, had or not.
     pub fn wanted(&self) -> u64 {
-        self.wanted
+        self.wanted.max(self.buffers.wanted.load(Ordering::Relaxed))
     }
 
     /// The maximum that the guest's own memory or table has, where it wanted more.
@@ -84,15 +122,41 @@ impl Limiter {
     /// Ends the limit.
     pub fn lift(&mut self) {
         self.limit = u64::MAX;
+        self.buffers.limit.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Returns what the host buffers for the instance.
+    pub fn buffers(&self) -> &Arc<HostBuffers> {
+        &self.buffers
+    }
+
+    /// Returns whether the handles of the instance hold anything, as far as it was counted.
+    pub fn has_contents(&self) -> bool {
+        self.contents > 0
+    }
+
+    /// Counts what the handles of the instance hold, in place of what they held before.
+    pub fn set_contents(&mut self, bytes: u64) -> Result<(), MemoryFull> {
+        let before = std::mem::replace(&mut self.contents, bytes);
+        self.fit(0, Guard::HandleContents)
+            .inspect_err(|_| self.contents = before)
     }
 
     fn grow(&mut self, by: u64, guard: Guard) -> wasmtime::Result<bool> {
-        let wanted = self.used.saturating_add(by);
+        self.fit(by, guard).map_err(MemoryFull::trap)?;
+        Ok(true)
+    }
+
+    /// Has the instance use so many bytes more.
+    fn fit(&mut self, by: u64, guard: Guard) -> Result<(), MemoryFull> {
+        let used = self.used.saturating_add(by);
+        let others = used.saturating_add(self.contents);
+        let wanted = others.saturating_add(self.buffers.held.load(Ordering::Relaxed));
         if wanted > self.limit && guard::holds(guard) {
             let limit = self.limit;
             return Err(MemoryExceeded { limit, wanted }.into());
         }
-        let all = with_instance(wanted);
+        let all = with_instance(others);
         if !self.share.cover(all) {
             let most = self.share.most();
             if all <= most {
@@ -100,10 +164,103 @@ impl Limiter {
             }
             return Err(HostFull { most, wanted: all }.into());
         }
+        self.buffers.others.store(others, Ordering::Relaxed);
         self.wanted = self.wanted.max(wanted);
-        self.used = wanted;
+        self.used = used;
         self.peak = self.peak.max(wanted);
-        Ok(true)
+        Ok(())
+    }
+}
+
+/// Bytes that the host buffers for an instance, as pieces of bodies: counted until they are gone,
+/// wherever they go.
+pub(super) struct HostBuffers {
+    /// The function's limit.
+    limit: AtomicU64,
+    /// Bytes that the instance has beside its buffers.
+    others: AtomicU64,
+    held: AtomicU64,
+    /// The most that the instance had when it buffered more.
+    peak: AtomicU64,
+    /// The most that it wanted then, and could have at some time.
+    wanted: AtomicU64,
+    /// Bodies that the instance reads.
+    bodies: AtomicU64,
+    share: Mutex<Share>,
+}
+
+/// A part of what is buffered, given back when dropped.
+pub(super) struct Buffered {
+    buffers: Arc<HostBuffers>,
+    bytes: u64,
+    bodies: u64,
+}
+
+impl HostBuffers {
+    /// Counts a body that the instance reads. The memory of the first one is part of what each
+    /// instance takes.
+    pub fn hold_body(self: &Arc<Self>, bytes: u64) -> Result<Buffered, MemoryFull> {
+        let mut buffered = if self.has_bodies() {
+            self.hold(bytes)?
+        } else {
+            Buffered {
+                buffers: Arc::clone(self),
+                bytes: 0,
+                bodies: 0,
+            }
+        };
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+        buffered.bodies = 1;
+        Ok(buffered)
+    }
+
+    /// Returns whether the instance reads a body.
+    pub fn has_bodies(&self) -> bool {
+        self.bodies.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts so many bytes as long as what it returns is held.
+    pub fn hold(self: &Arc<Self>, bytes: u64) -> Result<Buffered, MemoryFull> {
+        let bytes = if guard::holds(Guard::Buffers) {
+            bytes
+        } else {
+            0
+        };
+        // Dropped at once where it is too much.
+        let buffered = Buffered {
+            buffers: Arc::clone(self),
+            bytes,
+            bodies: 0,
+        };
+        let held = self
+            .held
+            .fetch_add(bytes, Ordering::Relaxed)
+            .saturating_add(bytes);
+        let others = self.others.load(Ordering::Relaxed);
+        let wanted = others.saturating_add(held);
+        let limit = self.limit.load(Ordering::Relaxed);
+        if wanted > limit && bytes > 0 {
+            return Err(MemoryExceeded { limit, wanted }.into());
+        }
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        if !share.cover(held) {
+            let (most, all) = (share.most(), with_instance(wanted));
+            if all <= most {
+                self.wanted.fetch_max(wanted, Ordering::Relaxed);
+            }
+            return Err(HostFull { most, wanted: all }.into());
+        }
+        self.wanted.fetch_max(wanted, Ordering::Relaxed);
+        self.peak.fetch_max(wanted, Ordering::Relaxed);
+        Ok(buffered)
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        self.buffers.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        let bodies = &self.buffers.bodies;
+        bodies.fetch_sub(self.bodies, Ordering::Relaxed);
     }
 }
 
@@ -154,6 +311,41 @@ mod tests {
         assert_eq!((exceeded.limit, exceeded.wanted), (1_000, 1_100));
         assert_eq!(limiter.peak(), 900);
         assert_eq!(limiter.wanted(), 900);
+    }
+
+    #[test]
+    fn contents_and_buffers_count_until_they_are_gone() {
+        let total = INSTANCE.0 + (3 << 20);
+        let budget = Arc::new(Budget::new(total));
+        let mut limiter = Limiter::new(2 << 20, Share::none(&budget));
+        assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
+        limiter.set_contents(512 << 10).unwrap();
+        let buffered = limiter.buffers().hold(512 << 10).unwrap();
+        assert_eq!(limiter.peak(), 2 << 20);
+        let exceeded = MemoryExceeded {
+            limit: 2 << 20,
+            wanted: (2 << 20) + 1,
+        };
+        let refused = limiter.buffers().hold(1).err();
+        assert_eq!(refused, Some(MemoryFull::Function(exceeded)));
+        let error = limiter.memory_growing(0, 1, None).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&exceeded));
+        let refused = limiter.set_contents((512 << 10) + 1);
+        assert_eq!(refused, Err(MemoryFull::Function(exceeded)));
+        drop(buffered);
+        limiter.set_contents(0).unwrap();
+        assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
+        assert_eq!(limiter.peak(), 2 << 20);
+
+        // What others have is theirs.
+        let other = budget.try_take(total - budget.memory().taken).unwrap();
+        let mut small = Limiter::new(u64::MAX, Share::none(&budget));
+        let full = small.buffers().hold(1 << 20).err();
+        assert!(matches!(full, Some(MemoryFull::Host(_))), "{full:?}");
+        let full = small.set_contents(1 << 20);
+        assert!(matches!(full, Err(MemoryFull::Host(_))), "{full:?}");
+        drop((other, limiter, small));
+        assert_eq!(budget.memory().taken, 0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use super::Engine;
 use super::cache::{Cache, CacheUse, digest};
 use super::compile::{CompileError, CompileLimits};
+use super::explain::told;
 use super::likely::Likely;
 use super::notes::{FileVersion, Known, Notes};
 use super::pace::Pace;
@@ -27,7 +28,8 @@ use crate::bindings::object_function::ObjectFunctionPre;
 use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, Function, Limits, Period, Source};
-use crate::ports::{Budget, visible};
+use crate::guard::{self, Guard};
+use crate::ports::{Budget, NAME_BYTES, REASON_BYTES, shorten};
 
 /// What wasmtime names where a component doesn't fit.
 const POOL: &str = "exceeds the";
@@ -579,12 +581,12 @@ impl Loader {
             },
             CompileError::Refused(reason) if reason.contains(POOL) => LoadError::TooLarge {
                 function,
-                reason: visible(reason),
+                reason: told(reason),
             },
             error => LoadError::Component {
                 function,
                 hint: hint(wasm),
-                reason: visible(&error.to_string()),
+                reason: told(error),
             },
         }
     }
@@ -608,32 +610,41 @@ impl Loader {
         let pre = runtime.link(&compiled.component);
         let pre = pre.map_err(|error| LoadError::UnknownImport {
             function: function.to_owned(),
-            reason: told(&error),
+            reason: told(format_args!("{error:#}")),
         })?;
         let checked = kind.check(&compiled.component);
         let entry = checked.and_then(|()| kind.entry(pre));
         entry.map_err(|error| LoadError::Component {
             function: function.to_owned(),
             hint: "its handler doesn't have the contract's types; build it with this version's SDK",
-            reason: told(&error),
+            reason: told(format_args!("{error:#}")),
         })
     }
 }
 
-/// What a component offers and asks for. Its init isn't for events.
+/// Returns what a component offers and asks for, without its init, which isn't for events. Names
+/// are cut: none that the host knows is that long.
 pub(super) fn describe(component: &Component) -> Handlers {
     let (ty, engine) = (component.component_type(), component.engine());
     let mut handlers = Handlers::default();
     for (name, item) in ty.exports(engine) {
         if matches!(item.ty, ComponentItem::ComponentInstance(_)) && name != INIT {
-            handlers.exports.push(name.to_owned());
+            handlers.exports.push(short_name(name));
         }
     }
     handlers.imports = ty
         .imports(engine)
-        .map(|(name, _)| name.to_owned())
+        .map(|(name, _)| short_name(name))
         .collect();
     handlers
+}
+
+fn short_name(name: &str) -> String {
+    if guard::holds(Guard::Names) {
+        shorten(name, NAME_BYTES)
+    } else {
+        name.to_owned()
+    }
 }
 
 /// What the largest memory of a component begins with, in bytes.
@@ -733,6 +744,7 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
     };
     let exported = match handlers.exports.as_slice() {
         [] => "no handler at all".to_owned(),
+        names if guard::holds(Guard::Names) => shorten(&names.join(", "), REASON_BYTES),
         names => names.join(", "),
     };
     Err(LoadError::NoHandler {
@@ -741,11 +753,6 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
         exported,
         handler,
     })
-}
-
-/// What the engine says of a component, with names that are whatever its author wrote.
-fn told(error: &wasmtime::Error) -> String {
-    visible(&format!("{error:#}"))
 }
 
 /// What bytes that don't load probably are.

@@ -7,6 +7,7 @@ use std::task;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
@@ -16,8 +17,8 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
-use super::http::Committing;
-use super::limiter::Limiter;
+use super::http::{Committing, contents_of};
+use super::limiter::{HostBuffers, Limiter, MemoryFull};
 use crate::capabilities::{
     CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, Requests, RequestsExceeded,
     Sent, View,
@@ -32,7 +33,18 @@ pub(super) const RANDOM_BYTES: usize = 64 << 10;
 /// How much the headers of one request or response may take.
 pub(super) const FIELD_BYTES: usize = 64 << 10;
 /// How much of a body a guest may write in one call; two such pieces may wait to be sent.
-const BODY_CHUNK: usize = 64 << 10;
+pub(super) const BODY_CHUNK: usize = 64 << 10;
+/// Memory that the host may need for a request that is sent, until the guest drops its response:
+/// heads, and pieces of bodies.
+const SENT_BYTES: u64 = 256 << 10;
+/// Bytes that each call which fills a handle counts beside its own.
+const GIVEN_BYTES: usize = 128;
+/// Handles are counted for the first time once they were given so many bytes, which are part of
+/// what each instance takes.
+const COUNT_EVERY: u64 = 64 << 10;
+/// Later handles are counted when they were given this part of what they hold, since counting takes
+/// longer the more they hold.
+const COUNT_PART: u64 = 8;
 /// How much a guest may print in one call.
 const PRINT_BYTES: usize = 64 << 10;
 
@@ -50,13 +62,19 @@ pub(super) struct State {
     pub limiter: Limiter,
     /// What becomes of what it stages, where it answers a request.
     pub committing: Option<Committing>,
-    /// Each body that the guest reads has one.
-    pub bodies: Arc<()>,
+    /// Bytes that the guest gave its handles to hold since they were counted.
+    given: u64,
+    /// Bytes that they may be given before they are counted.
+    uncounted: u64,
+    /// Bytes of trailers, which bodies keep that no handle shows.
+    trailers: u64,
+    /// Set once the guest writes a body.
+    pub writes: bool,
 }
 
 impl State {
     pub fn new(context: Context, limiter: Limiter) -> Self {
-        let hooks = Hooks::new(&context);
+        let hooks = Hooks::new(&context, limiter.buffers());
         let mut table = ResourceTable::new();
         table.set_max_capacity(max_handles());
         Self {
@@ -69,7 +87,10 @@ impl State {
             asked: false,
             limiter,
             committing: None,
-            bodies: Arc::default(),
+            given: 0,
+            uncounted: COUNT_EVERY,
+            trailers: 0,
+            writes: false,
         }
     }
 
@@ -78,9 +99,41 @@ impl State {
         if let Some(printed) = &self.printed {
             printed.set(&context);
         }
-        self.hooks = Hooks::new(&context);
+        self.hooks = Hooks::new(&context, self.limiter.buffers());
         self.context = context;
         self.committing = None;
+        // No handle is left of the last request.
+        self.given = 0;
+        self.uncounted = COUNT_EVERY;
+        self.trailers = 0;
+        self.writes = false;
+        let _ = self.limiter.set_contents(0);
+    }
+
+    /// Counts bytes that a handle is given to hold. What all of them hold is looked up where they
+    /// were given much since that was done last, so that nobody has to be told what is dropped.
+    pub fn give(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.given = self.given.saturating_add((bytes + GIVEN_BYTES) as u64);
+        if self.given <= self.uncounted || !guard::holds(Guard::HandleContents) {
+            return Ok(());
+        }
+        let given = (bytes + GIVEN_BYTES) as u64;
+        self.count_contents(given).map_err(MemoryFull::trap)
+    }
+
+    /// Counts trailers that a body keeps from now on. They count until the attempt ends.
+    pub fn give_trailers(&mut self, bytes: u64) -> wasmtime::Result<()> {
+        self.trailers = self.trailers.saturating_add(bytes);
+        self.give(usize::try_from(bytes).unwrap_or(usize::MAX / 2))
+    }
+
+    /// Counts what all handles hold, and what is given to one just now.
+    fn count_contents(&mut self, given: u64) -> Result<(), MemoryFull> {
+        let held = contents_of(&mut self.table).saturating_add(self.trailers);
+        self.uncounted = COUNT_EVERY.max(held / COUNT_PART);
+        self.given = given;
+        let all = held.saturating_add(given).saturating_add(self.uncounted);
+        self.limiter.set_contents(all)
     }
 
     /// That the guest sent no more requests than it may.
@@ -88,9 +141,51 @@ impl State {
         self.hooks.requests.as_ref().map_or(Ok(()), Requests::check)
     }
 
+    /// Checks that there was memory for the requests that the guest sent: a guest can ignore the
+    /// error of one.
+    pub fn check_memory(&self) -> Result<(), MemoryFull> {
+        self.hooks.full.map_or(Ok(()), Err)
+    }
+
     /// Whether the guest, or the host for it, holds any handle, or a body that was handed on.
     pub fn holds_handles(&self) -> bool {
-        !self.table.is_empty() || Arc::strong_count(&self.bodies) > 1
+        !self.table.is_empty() || self.limiter.buffers().has_bodies()
+    }
+}
+
+impl State {
+    /// Grows a memory, and counts the handles before it fails: they may hold less than when they
+    /// were counted last.
+    fn with_counted<T>(
+        &mut self,
+        grow: impl Fn(&mut Limiter) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        let grown = grow(&mut self.limiter);
+        if grown.is_ok() || !self.limiter.has_contents() {
+            return grown;
+        }
+        self.count_contents(0).map_err(MemoryFull::trap)?;
+        grow(&mut self.limiter)
+    }
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.with_counted(|limiter| limiter.memory_growing(current, desired, maximum))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.with_counted(|limiter| limiter.table_growing(current, desired, maximum))
     }
 }
 
@@ -167,13 +262,18 @@ impl WasiHttpView for State {
 struct Hooks {
     /// None where no destination is granted.
     requests: Option<Requests>,
+    buffers: Arc<HostBuffers>,
+    /// Why a request had no memory.
+    full: Option<MemoryFull>,
 }
 
 impl Hooks {
-    fn new(context: &Context) -> Self {
+    fn new(context: &Context, buffers: &Arc<HostBuffers>) -> Self {
         let outgoing = context.reach.outgoing.as_ref();
         Self {
             requests: outgoing.map(|outgoing| outgoing.begin(&context.calls)),
+            buffers: Arc::clone(buffers),
+            full: None,
         }
     }
 }
@@ -189,9 +289,15 @@ impl WasiHttpHooks for Hooks {
         if !guard::holds(Guard::Outgoing) {
             return Box::new(connect(request));
         }
-        match &mut self.requests {
-            Some(requests) => Box::new(requests.send(request, options)),
-            None => Box::new(std::future::ready(Err(HttpError::HttpRequestDenied))),
+        let Some(requests) = &mut self.requests else {
+            return Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)));
+        };
+        match self.buffers.hold(SENT_BYTES) {
+            Ok(buffered) => Box::new(requests.send(request, options, buffered)),
+            Err(full) => {
+                self.full = Some(full);
+                Box::new(std::future::ready(Err(HttpError::ConnectionLimitReached)))
+            }
         }
     }
 

@@ -116,6 +116,7 @@ impl Events {
         outcome: Outcome,
         mut plan: Plan,
     ) -> End {
+        let outcome = outcome.bounded();
         let next = self.next(attempt.function, &delivery, &outcome);
         let effects = (
             std::mem::take(&mut plan.outputs),

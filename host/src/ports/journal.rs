@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cost, Outcome};
+use super::{Cost, NAME_BYTES, Outcome, REASON_BYTES, shorten_in_place};
 use crate::clock::Timestamp;
+use crate::guard::{self, Guard};
 
 /// Takes records. Never blocks for long and never fails towards a guest.
 pub trait Journal: Send + Sync {
@@ -34,6 +35,37 @@ pub struct Record {
     /// What is recorded.
     #[serde(flatten)]
     pub kind: RecordKind,
+}
+
+/// A record lists at most so many objects, and so many topics.
+const LISTED: usize = 1_000;
+
+impl Record {
+    /// Cuts what an outcome tells, so that no record washes out the others.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        if let RecordKind::Outcome {
+            outcome,
+            text,
+            outputs,
+            published,
+            ..
+        } = &mut self.kind
+        {
+            *outcome = std::mem::replace(outcome, Outcome::Done).bounded();
+            if guard::holds(Guard::Reasons) {
+                shorten_in_place(text, REASON_BYTES + NAME_BYTES);
+            }
+            for list in [outputs, published] {
+                if list.len() > LISTED + 1 {
+                    let more = list.len() - LISTED;
+                    list.truncate(LISTED);
+                    list.push(format!("... and {more} more"));
+                }
+            }
+        }
+        self
+    }
 }
 
 /// What a record says.
@@ -137,4 +169,62 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Trap;
+
+    fn record(outcome: Outcome, outputs: usize) -> Record {
+        Record {
+            time: 1,
+            function: None,
+            source: None,
+            event: None,
+            subject: None,
+            attempt: None,
+            kind: RecordKind::Outcome {
+                text: outcome.to_string(),
+                outcome,
+                settled: true,
+                dead: false,
+                retry_in_ms: None,
+                cost: Cost::default(),
+                queue_ms: 0,
+                outputs: vec!["out/a".to_owned(); outputs],
+                published: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn an_outcome_without_end_is_cut() {
+        let trap = |reason: usize, frames, name| {
+            Outcome::Trap(Trap {
+                reason: "r".repeat(reason),
+                backtrace: vec!["N".repeat(name); frames],
+            })
+        };
+        let short = record(trap(8 << 10, 20, 256), 1_000);
+        assert_eq!(short.clone().bounded(), short);
+        let cut = record(trap(1 << 20, 100, 1 << 20), 5_000).bounded();
+        assert_eq!(cut.clone().bounded(), cut);
+        let RecordKind::Outcome {
+            outcome: Outcome::Trap(trap),
+            text,
+            outputs,
+            ..
+        } = cut.kind
+        else {
+            panic!("another record");
+        };
+        assert!(trap.reason.ends_with("... (1,048,576 bytes)"));
+        assert_eq!(trap.backtrace.len(), 20);
+        let names = trap.backtrace.iter().map(String::len).sum::<usize>();
+        assert!(trap.reason.len() + names <= 16 << 10, "{names}");
+        assert!(text.len() <= 9 << 10, "{} bytes", text.len());
+        assert_eq!(outputs.len(), 1_001);
+        assert_eq!(outputs.last().unwrap(), "... and 4000 more");
+    }
 }

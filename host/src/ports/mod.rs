@@ -13,6 +13,7 @@ mod keyvalue;
 mod outcome;
 mod queue;
 mod room;
+mod text;
 mod transaction;
 
 pub use crate::guard::visible;
@@ -29,11 +30,12 @@ pub use http::{
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
 pub use key::{is_unfinished, validate_key};
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
-pub use outcome::{Cost, Failure, HostFault, Limit, Outcome, Trap};
+pub use outcome::{Cost, Failure, HostFault, Limit, NAME_BYTES, Outcome, REASON_BYTES, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Commitment, Count, DeadFilter, DeadLetter, Delivery,
     Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled,
     Settlement, Sighting, Taken, Totals, WaitState, Waiter,
 };
 pub use room::{Reserved, StagingRoom};
+pub use text::{format_short, is_within, shorten, shorten_in_place, visible_short};
 pub use transaction::{Change, Condition, Discard, Draft, StagedKey, StagedObject, Transaction};

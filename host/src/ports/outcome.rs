@@ -5,6 +5,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::shorten_in_place;
+use crate::guard::{self, Guard};
+
+/// The longest reason that is kept, in bytes. With its frames an outcome takes at most twice as
+/// much.
+pub const REASON_BYTES: usize = 8 << 10;
+/// The longest name of a function or an interface that is kept, in bytes.
+pub const NAME_BYTES: usize = 256;
+/// The most frames of a backtrace that are kept.
+const FRAMES: usize = 20;
+
 /// How one attempt at one event ended. A guest's own failure, a guest's trap and a fault of the host
 /// are distinct types, since they mean distinct things to the person who reads them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +62,42 @@ impl Outcome {
             Self::Limit(_) => "limit",
             Self::Trap(_) => "trap",
             Self::Fault(_) => "fault",
+        }
+    }
+
+    /// Cuts the texts of the outcome that come from a guest or a component, so that it takes at
+    /// most 16 KiB.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        if let Some(reason) = self.reason_mut()
+            && guard::holds(Guard::Reasons)
+        {
+            shorten_in_place(reason, REASON_BYTES);
+        }
+        if let Self::Trap(trap) = &mut self
+            && guard::holds(Guard::Names)
+        {
+            trap.backtrace.truncate(FRAMES);
+            for name in &mut trap.backtrace {
+                shorten_in_place(name, NAME_BYTES);
+            }
+        }
+        self
+    }
+
+    fn reason_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Superseded { reason }
+            | Self::Undeliverable { reason }
+            | Self::Conflict { reason }
+            | Self::Failed(
+                Failure::Retry { reason, .. }
+                | Failure::Reject { reason }
+                | Failure::Other { reason },
+            )
+            | Self::Trap(Trap { reason, .. })
+            | Self::Fault(HostFault { reason }) => Some(reason),
+            Self::Done | Self::Limit(_) => None,
         }
     }
 

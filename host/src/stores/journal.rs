@@ -67,6 +67,7 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn write(&self, record: Record) {
+        let record = record.bounded();
         let line = serde_json::to_vec(&record)
             .map_err(io::Error::from)
             .map(|mut line| {

@@ -31,6 +31,8 @@ enum Source {
     Guest(&'static str, &'static str),
     /// The module of its name in this text.
     Raw(&'static str),
+    /// Made by the test.
+    Made(fn() -> Vec<u8>),
 }
 
 /// How an attack ends.
@@ -70,6 +72,14 @@ pub const fn raw(text: &'static str, name: &'static str, ends: End) -> Attack {
         ends,
         guard: None,
         also: None,
+    }
+}
+
+/// By the component that the test makes.
+pub const fn made(name: &'static str, component: fn() -> Vec<u8>, ends: End) -> Attack {
+    Attack {
+        from: Source::Made(component),
+        ..raw("", name, ends)
     }
 }
 
@@ -117,11 +127,8 @@ impl Attack {
         } = self;
         let component = match self.from {
             Source::Guest(guest, _) => format!("guest:{guest}"),
-            Source::Raw(text) => {
-                let file = format!("{name}.wasm");
-                app.put(&file, raw::component(text, name));
-                file
-            }
+            Source::Raw(text) => put(app, name, raw::component(text, name)),
+            Source::Made(component) => put(app, name, component()),
         };
         format!(
             r#"
@@ -141,7 +148,7 @@ impl Attack {
     pub fn message(&self) -> &'static str {
         match self.from {
             Source::Guest(_, what) => what,
-            Source::Raw(_) => self.name,
+            Source::Raw(_) | Source::Made(_) => self.name,
         }
     }
 
@@ -158,6 +165,12 @@ impl Attack {
             .ok_or_else(|| format!("{} in place of {}", shown(outcome), self.ends))?;
         self.also.map_or(Ok(()), |check| check(app, said))
     }
+}
+
+fn put(app: &App, name: &str, component: Vec<u8>) -> String {
+    let file = format!("{name}.wasm");
+    app.put(&file, component);
+    file
 }
 
 impl End {

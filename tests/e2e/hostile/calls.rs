@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::attack::{Attack, End, guest};
-use crate::harness::{App, text};
+use super::attack::{Attack, End, guest, made};
+use super::raw;
+use crate::harness::{App, settled, text};
 
 /// The log's limit, and what its records may have in all: what is escaped gets longer.
 const LOGGED: &str = "limits.log = 20_000";
@@ -51,6 +52,12 @@ pub const ATTACKS: &[Attack] = &[
     guest("many-headers", "", HEADERS)
         .by("hostile-network")
         .stopped_by("headers"),
+    guest("long-parts", "", End::Done)
+        .by("hostile-network")
+        .stopped_by("request-parts"),
+    made("long-names", long_names, End::Trap("unreachable"))
+        .stopped_by("names")
+        .also(names_are_cut),
     guest("reach-the-machine", "", End::Done)
         .by("hostile-network")
         .stopped_by("files-and-sockets"),
@@ -89,5 +96,40 @@ fn log_is_plain(_: &App, said: &[&Value]) -> Result<(), String> {
     match texts(said).into_iter().find(|text| text.contains(hostile)) {
         None => Ok(()),
         Some(text) => Err(format!("logged {text:.40?}")),
+    }
+}
+
+/// A function that calls itself before it traps, under a long name.
+pub fn long_names() -> Vec<u8> {
+    recursion_of(15_000)
+}
+
+/// Makes a component with such a function, whose name has so many bytes.
+pub fn recursion_of(bytes: usize) -> Vec<u8> {
+    let name = "N".repeat(bytes);
+    let module = format!(
+        r#"
+        (func ${name} (param i32)
+          (if (i32.eqz (local.get 0)) (then unreachable))
+          (call ${name} (i32.sub (local.get 0) (i32.const 1))))
+        (func (export "handle") (param i32) (result i32)
+          (call ${name} (i32.const 100))
+          (i32.const 0))
+        "#
+    );
+    raw::compose(&module, "")
+}
+
+/// The outcome names all frames, and takes no more than a page of text.
+fn names_are_cut(_: &App, said: &[&Value]) -> Result<(), String> {
+    let outcome = said.iter().find(|record| settled(record));
+    let outcome = outcome.ok_or("no outcome")?;
+    let frames = outcome["backtrace"].as_array().map_or(0, Vec::len);
+    let name = outcome["backtrace"][0].as_str().unwrap_or_default();
+    let cut = name.starts_with("NNN") && name.ends_with("... (15,000 bytes)");
+    let bytes = outcome.to_string().len();
+    match (frames, bytes) {
+        (20, ..=16_384) if cut => Ok(()),
+        _ => Err(format!("{frames} frames, {bytes} bytes")),
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{App, Output, settled, waits};
+use crate::harness::{App, Output, settled, text, waits};
 use crate::{cache, chains, http};
 
 /// An attack with a host of its own.
@@ -35,6 +35,31 @@ pub const SIEGES: &[Siege] = &[
         name: "answer-on-and-on",
         guard: "response",
         stopped: answer_on_and_on,
+    },
+    Siege {
+        name: "hold-paths-p3",
+        guard: "handle-contents",
+        stopped: hold_paths,
+    },
+    Siege {
+        name: "hold-fields-p3",
+        guard: "handle-contents",
+        stopped: hold_fields,
+    },
+    Siege {
+        name: "long-method-p3",
+        guard: "request-parts",
+        stopped: long_method,
+    },
+    Siege {
+        name: "hold-bodies-p3",
+        guard: "buffers",
+        stopped: hold_bodies,
+    },
+    Siege {
+        name: "tell-the-client",
+        guard: "error-texts",
+        stopped: tell_the_client,
     },
     Siege {
         name: "send-on-and-on",
@@ -140,6 +165,66 @@ fn answer_on_and_on(without: Option<&str>) -> bool {
     }
     host.stop();
     !said.ends_with("\r\n0\r\n\r\n")
+}
+
+fn hold_paths(without: Option<&str>) -> bool {
+    hold("/hold-paths", without)
+}
+
+fn hold_fields(without: Option<&str>) -> bool {
+    hold("/hold-fields", without)
+}
+
+fn hold_bodies(without: Option<&str>) -> bool {
+    hold("/hold-bodies", without)
+}
+
+/// A guest of 0.3 that holds more than its memory in the host ends as one that has too much itself.
+fn hold(path: &str, without: Option<&str>) -> bool {
+    let app = hostile_p3();
+    let mut host = http::up_without(&app, without);
+    let said = http::get(&host, path);
+    if without.is_none() {
+        let told = host.until(|r| r["kind"] == "outcome");
+        assert_eq!(told["of"], "memory", "{told}");
+        assert_eq!(told["limit"], 16 << 20, "{told}");
+    }
+    host.stop();
+    said.starts_with("HTTP/1.1 500")
+}
+
+/// A method that is longer than any is refused.
+fn long_method(without: Option<&str>) -> bool {
+    let app = hostile_p3();
+    let mut host = http::up_without(&app, without);
+    let said = http::get(&host, "/long-method");
+    if without.is_none() {
+        let told = host.until(|r| r["kind"] == "outcome");
+        assert_eq!(told["outcome"], "trap", "{told}");
+    }
+    host.stop();
+    said.starts_with("HTTP/1.1 500")
+}
+
+/// Has the text of an error sent to whoever asks.
+fn tell_the_client(without: Option<&str>) -> bool {
+    let app = hostile_p3();
+    let mut host = http::up_without(&app, without);
+    let said = http::get(&host, "/tell");
+    assert!(said.starts_with("HTTP/1.1 502"), "{said:.200}");
+    let outcome = host.until(|r| r["kind"] == "outcome");
+    let reason = text(&outcome, "reason");
+    assert!(
+        reason.contains("InternalError(Some(\"told told"),
+        "{reason}"
+    );
+    assert!(reason.len() <= 8 << 10, "{} bytes", reason.len());
+    host.stop();
+    !said.contains("told")
+}
+
+fn hostile_p3() -> App {
+    http::probe_within("hostile-p3", r#"memory = "16MiB", timeout = "60s""#)
 }
 
 fn send_on_and_on(without: Option<&str>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::calls::recursion_of;
 use super::raw;
 use crate::harness::{App, Output, guest, text};
 
@@ -148,6 +149,61 @@ fn what_is_no_file_isnt_read() {
         let problem = app.kinglet(&["check"]).expect(1).stdout;
         assert!(problem.contains("it isn't a file"), "{path}: {problem}");
     }
+}
+
+/// Whatever a component calls what it wants, no error repeats more of it than a person reads.
+#[test]
+fn long_names_are_cut_in_errors() {
+    let long = Refused {
+        name: "long-import",
+        bytes: long_import,
+        says: "",
+        settings: "",
+        guard: Some("names"),
+    };
+    let problem = |without| {
+        let output = check(&long, without).expect(1);
+        text(&output.json().swap_remove(0), "problem").to_owned()
+    };
+    let cut = problem(None);
+    assert!(
+        cut.contains("evil:host/nnn") && cut.contains("... ("),
+        "{cut:.300}"
+    );
+    assert!(cut.len() < 16 << 10, "{} bytes", cut.len());
+    assert!(problem(long.guard).len() > 80_000);
+}
+
+/// Four megabytes, twenty frames of it, in a host that has room for little of that.
+#[test]
+fn a_name_of_megabytes_does_no_harm() {
+    const MIB: u64 = 1 << 20;
+    let app = App::new(FUNCTION);
+    app.put("hostile.wasm", recursion_of(4_000_000));
+    app.manifest(&format!(
+        "{FUNCTION}\nretry = {{ attempts = 3, backoff = \"10ms..10ms\" }}"
+    ));
+    let mut host = app.up();
+    let before = host.peak_memory();
+    app.publish_lines("in", 0..20);
+    let ended = host.outcomes(20, "hostile");
+    for outcome in &ended {
+        assert_eq!(outcome["outcome"], "trap", "{outcome:.300}");
+        assert!(outcome.to_string().len() < 16 << 10);
+    }
+    let listed = app.ok(&["dlq", "list", "--json"]);
+    assert!(listed.len() < 20 * (16 << 10), "{} bytes", listed.len());
+    assert!(listed.contains("unreachable"), "{listed:.300}");
+    let grown = host.peak_memory().saturating_sub(before) / MIB;
+    assert!(grown < 100, "{grown} MiB");
+    host.stop();
+}
+
+fn long_import() -> Vec<u8> {
+    let name = "n".repeat(90_000);
+    let import =
+        format!(r#"(component (import "evil:host/{name}" (instance (export "run" (func))))"#);
+    wat(&raw::text(HANDLER, "").replacen("(component", &import, 1))
 }
 
 fn wat(text: &str) -> Vec<u8> {

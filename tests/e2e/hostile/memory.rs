@@ -23,5 +23,27 @@ pub const ATTACKS: &[Attack] = &[
         End::Trap("out of bounds memory access"),
     ),
     raw(RAW, "fill-beyond", End::Trap("out of bounds memory access")),
+    guest("hold-paths", LIMITED, End::Memory(LIMIT))
+        .by("hostile-network")
+        .stopped_by("handle-contents"),
+    guest("hold-fields", LIMITED, End::Memory(LIMIT))
+        .by("hostile-network")
+        .stopped_by("handle-contents"),
+    guest("hold-copies", LIMITED, End::Memory(LIMIT))
+        .by("hostile-network")
+        .stopped_by("handle-contents"),
+    guest("hold-trailers", LIMITED, End::Memory(LIMIT))
+        .by("hostile-network")
+        .stopped_by("handle-contents"),
+    guest("hold-bodies", LIMITED, End::Memory(LIMIT))
+        .by("hostile-network")
+        .stopped_by("buffers"),
+    guest("hold-answers", LIMITED, End::Memory(LIMIT))
+        .by("hostile-network")
+        .stopped_by("buffers"),
+    guest("hold-methods", LIMITED, End::Failed("the host refused it"))
+        .by("hostile-network")
+        .stopped_by("request-parts"),
+    guest("let-go", LIMITED, End::Done).by("hostile-network"),
     guest("read-back", LIMITED, End::Failed("limits.memory")).stopped_by("reads"),
 ];

@@ -25,7 +25,8 @@ use super::effects::{EFFECTS, Said, at_head};
 use super::request::RequestBody;
 use crate::capabilities::{HostCalls, HostCallsExceeded};
 use crate::engine::state::State;
-use crate::ports::{BrokenOff, Limit, Secure};
+use crate::guard::{self, Guard};
+use crate::ports::{BrokenOff, Limit, REASON_BYTES, Secure, format_short};
 
 /// What a guest has said of its answer: its head, or an error code.
 pub(super) type Head = Result<Response<Written>, String>;
@@ -171,7 +172,7 @@ pub(super) async fn incoming_handler(
             })
         });
         // Dropped where nobody waits for it any more.
-        let _ = head.send(answer.map_err(|code| format!("{code:?}")));
+        let _ = head.send(answer.map_err(|code| text_of(&code)));
     })?;
     let handler = proxy.wasi_http_incoming_handler();
     handler.call_handle(store, request, out).await
@@ -205,7 +206,7 @@ pub(super) async fn handler(
             }
             Err(code) => {
                 let _ = accessor.with(|mut store| at_head(store.data_mut(), Said::Nothing));
-                let _ = head.send(Err(format!("{code:?}")));
+                let _ = head.send(Err(text_of(&code)));
                 // An instance with tasks left must not have another request.
                 poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
                 return Ok(());
@@ -272,9 +273,19 @@ fn complete(request: &mut Request<RequestBody>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// Returns an error's name and what a guest gave with it.
+fn text_of(error: &dyn std::fmt::Debug) -> String {
+    if guard::holds(Guard::Reasons) {
+        // Within a reason that says more.
+        format_short(format_args!("{error:?}"), REASON_BYTES / 2)
+    } else {
+        format!("{error:?}")
+    }
+}
+
 fn broken(error: &dyn std::fmt::Debug) -> BrokenOff {
     BrokenOff {
-        reason: format!("{error:?}"),
+        reason: text_of(error),
         limit: None,
     }
 }

@@ -3,6 +3,8 @@
 use wasmtime_wasi_http::Error as HttpError;
 use wasmtime_wasi_http::{p2, p3};
 
+use crate::ports::{format_short, is_within};
+
 macro_rules! code {
     ($name:ident, $types:path) => {
         pub fn $name(error: &HttpError) -> $types {
@@ -24,3 +26,15 @@ macro_rules! code {
 
 code!(two, p2::bindings::http::types::ErrorCode);
 code!(three, p3::bindings::http::types::ErrorCode);
+
+/// Cuts the text that a guest gave an error.
+pub fn shorten(
+    code: p3::bindings::http::types::ErrorCode,
+    most: usize,
+) -> p3::bindings::http::types::ErrorCode {
+    if is_within(format_args!("{code:?}"), most) {
+        return code;
+    }
+    let text = format_short(format_args!("{code:?}"), most);
+    p3::bindings::http::types::ErrorCode::InternalError(Some(text))
+}

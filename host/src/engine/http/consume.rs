@@ -2,7 +2,6 @@
 //! again where a guest hands it on as another body, and what had come of a piece larger than the guest's last read is gone.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -20,7 +19,13 @@ use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{Error as HttpError, FieldMap, WasiBody, WasiHttpView};
 
 use super::codes;
-use crate::engine::state::State;
+use crate::engine::limiter::{Buffered, MemoryFull};
+use crate::engine::state::{BODY_CHUNK, State};
+use crate::ports::REASON_BYTES;
+
+/// Memory that the host may need for a body that is read, in bytes: two pieces, the rest of one,
+/// and an end, which has as much as one call is given.
+const READ_BYTES: u64 = 6 * BODY_CHUNK as u64;
 
 /// Puts ours in their place.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -77,11 +82,13 @@ fn heard(
 }
 
 fn streamed(mut store: StoreContextMut<'_, State>, body: WasiBody) -> Consumed {
+    let buffers = store.data().limiter.buffers();
+    let held = buffers.hold_body(READ_BYTES).map_err(MemoryFull::trap)?;
     let (end, ended) = oneshot::channel();
     let contents = Contents {
         body,
         end: Some(end),
-        _counted: Arc::clone(&store.data().bodies),
+        _held: held,
     };
     let contents = StreamReader::new(&mut store, contents)?;
     Ok(((contents, FutureReader::new(&mut store, Ended(ended))?),))
@@ -102,7 +109,8 @@ impl FutureConsumer<State> for Hearing {
         let mut said = None;
         source.read(store, &mut said)?;
         if let (Some(sender), Some(said)) = (self.0.take(), said) {
-            let _ = sender.send(said);
+            // Nobody may ever ask for it.
+            let _ = sender.send(said.map_err(|code| codes::shorten(code, REASON_BYTES)));
         }
         Poll::Ready(Ok(()))
     }
@@ -115,7 +123,7 @@ type End = Result<Option<HeaderMap>, HttpError>;
 struct Contents {
     body: WasiBody,
     end: Option<oneshot::Sender<End>>,
-    _counted: Arc<()>,
+    _held: Buffered,
 }
 
 impl Contents {

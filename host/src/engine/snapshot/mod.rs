@@ -18,6 +18,7 @@ use wasmtime::component::{Component, Instance};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wizer::Wizer;
 
+use super::explain::told;
 use super::limiter::{Limiter, MemoryExceeded};
 use super::load::{INIT, describe};
 use super::settings;
@@ -223,7 +224,7 @@ impl<'a> Run<'a> {
         };
         let state = State::new(context, Limiter::new(limits.memory.0, Share::endless()));
         let mut store = Store::new(engine, state);
-        store.limiter(|state| &mut state.limiter);
+        store.limiter(|state| state);
         let asked = Arc::default();
         let linker = link::linker(engine, wasm, component, &function.snapshot.allow, &asked);
         let linker = linker.map_err(cannot_run)?;
@@ -310,7 +311,7 @@ impl<'a> Run<'a> {
         } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
             trap.to_string()
         } else {
-            format!("{error:#}")
+            told(format_args!("{error:#}"))
         };
         SnapshotError::Trap { reason }
     }
@@ -353,7 +354,7 @@ impl Journal for Heard {
 
 fn cannot_run(error: wasmtime::Error) -> SnapshotError {
     SnapshotError::Component {
-        reason: format!("{error:#}"),
+        reason: told(format_args!("{error:#}")),
         next: "a function with an init keeps to WASI 0.2",
     }
 }
@@ -365,5 +366,5 @@ fn unsupported(reason: &str) -> SnapshotError {
 }
 
 fn unsupported_by(error: wasmtime::Error) -> SnapshotError {
-    unsupported(&format!("{error:#}"))
+    unsupported(&told(format_args!("{error:#}")))
 }

@@ -160,7 +160,8 @@ async fn over_http1<H: HttpHandler>(
         // All was answered; what goes on after that does so without its client.
         Ok(()) => poll_fn(|context| afterwards.poll(context)).await,
         Err(error) => {
-            // The client's doing, or a function that failed in the middle, which is told in the log.
+            // The client's doing, or a function that failed in the middle, which is told in the
+            // log.
             tracing::debug!(%error, "a connection broke off");
             if let (true, Ok(socket)) = (by_end.load(Ordering::Relaxed), &socket) {
                 // A reset, in place of the end that a whole body has.

@@ -385,8 +385,8 @@ impl Ingresses {
     }
 }
 
-/// Reads a body and keeps nothing of it. Where a connection ends with bytes that nobody read, so may the answer before
-/// its client has it.
+/// Reads a body and keeps nothing of it. Where a connection ends with bytes that nobody read, so
+/// may the answer before its client has it.
 async fn drain(body: &mut Incoming, most: u64) {
     let mut left = most;
     while left > 0

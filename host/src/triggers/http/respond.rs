@@ -125,7 +125,8 @@ impl<H: HttpHandler> Site<H> {
         }
     }
 
-    /// Who answers; the request has the parameters of its route then. The error is the answer where nobody does.
+    /// Who answers; the request has the parameters of its route then. The error is the answer where
+    /// nobody does.
     fn find(
         &self,
         client: Client,
@@ -184,8 +185,8 @@ impl<H: HttpHandler> Site<H> {
     }
 }
 
-/// The host that a request names, without its port, in lower case. Its target goes before the header, which mustn't name
-/// another (RFC 9112, 3.2; RFC 9113, 8.3.1).
+/// The host that a request names, without its port, in lower case. Its target goes before the
+/// header, which mustn't name another (RFC 9112, 3.2; RFC 9113, 8.3.1).
 fn host_of(request: &Request<Incoming>) -> Option<String> {
     let mut headers = request.headers().get_all(header::HOST).iter();
     let header = match (headers.next(), headers.next()) {
@@ -229,6 +230,7 @@ impl Telling {
             Some(value.chars().take(SHOWN).collect())
         };
         let path: String = request.uri().path().chars().take(SHOWN).collect();
+        let method: String = request.method().as_str().chars().take(SHOWN).collect();
         Self {
             journal: Arc::clone(&access.journal),
             watch: access.clock.stopwatch(),
@@ -238,7 +240,7 @@ impl Telling {
                 function: None,
                 source: Some("http".to_owned()),
                 event: text(HeaderName::from_static(REQUEST_ID)),
-                subject: Some(format!("{} {path}", request.method())),
+                subject: Some(format!("{method} {path}")),
                 attempt: None,
                 kind: RecordKind::Request {
                     status: 0,
@@ -246,8 +248,10 @@ impl Telling {
                     whole: false,
                     run_us: 0,
                     client: client.ip().to_string(),
-                    host: text(header::HOST)
-                        .or_else(|| Some(request.uri().authority()?.to_string())),
+                    host: text(header::HOST).or_else(|| {
+                        let authority = request.uri().authority()?;
+                        Some(authority.as_str().chars().take(SHOWN).collect())
+                    }),
                     version: format!("{:?}", request.version()),
                     user_agent: text(header::USER_AGENT),
                 },
