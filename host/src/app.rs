@@ -13,21 +13,21 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::capabilities::{Buckets, Fetcher, Outgoing, Reach};
 use crate::clock::{Clock, millis};
-use crate::config::{ByteSize, COMPILER, Function, INSTANCE, Manifest, QueueLimits, Sns, Source};
+use crate::config::{
+    ByteSize, COMPILER, Function, INSTANCE, Manifest, QueueLimits, STATE_FOLDER, Sns, Source,
+};
 use crate::control::{Control, ControlError, Restore};
 use crate::engine::{Cache, CompileLimits, Engine, EngineConfig, LoadError, LoadedFunction, Notes};
 use crate::events::{Events, EventsConfig, Stop, stopped};
+use crate::files::{self, FileError};
 use crate::ports::{
     Bucket, Budget, Effects, Journal, KeyValue, ObjectError, Queue, QueueError, StagingRoom,
 };
 use crate::stores::journal::FileJournal;
 use crate::stores::objects::FolderBucket;
-use crate::stores::queue::{EmbeddedQueue, QueueConfig};
+use crate::stores::queue::{EmbeddedQueue, HostTurn, QueueConfig};
 use crate::triggers::http::{self, HttpTrigger, ListenError};
 use crate::triggers::{WatchError, objects::ObjectTrigger, schedule::ScheduleTrigger};
-
-/// Beside the manifest: events, logs and the control socket.
-const STATE: &str = ".kinglet";
 
 /// How an application fails to start.
 #[derive(Debug, Error)]
@@ -51,6 +51,19 @@ pub enum AppError {
         other: String,
         /// The folder of the one.
         path: String,
+    },
+    /// A bucket in the host's own folder, or around it.
+    #[error(
+        "bucket {bucket:?}: {path} is, contains or lies in {state}, the host's own folder; give the bucket a \
+         `path` beside it"
+    )]
+    OwnFolder {
+        /// The bucket's name.
+        bucket: String,
+        /// Its folder.
+        path: String,
+        /// The host's.
+        state: String,
     },
     /// A folder that isn't the bucket that it was.
     #[error(
@@ -89,7 +102,7 @@ pub enum AppError {
 
 /// Where an application keeps its state.
 pub fn state_dir(manifest: &Manifest) -> PathBuf {
-    manifest.root.join(STATE)
+    manifest.root.join(STATE_FOLDER)
 }
 
 /// Where an application's logs are.
@@ -100,33 +113,36 @@ pub fn journal_dir(manifest: &Manifest) -> PathBuf {
 /// What tells this application's staged objects from others': made once, and kept with its state.
 fn owner(state: &Path, clock: &Clock) -> Result<String, AppError> {
     let path = state.join("id");
-    let failed = |error: std::io::Error| QueueError::Failed {
-        reason: format!(
-            "can't keep the application's id in {}: {error}",
-            path.display()
-        ),
+    let make = || {
+        make_id(&path, clock).map_err(|error| QueueError::Failed {
+            reason: format!(
+                "can't keep the application's id in {}: {error}; make its folder writable",
+                path.display()
+            ),
+        })
     };
-    match std::fs::read_to_string(&path) {
+    match files::read_text(&path, files::SMALL) {
         Ok(id) if !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
             Ok(id)
         }
-        Ok(_) => make_id(&path, clock).map_err(|error| failed(error).into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            make_id(&path, clock).map_err(|error| failed(error).into())
+        Ok(_) | Err(FileError::NotText { .. }) => Ok(make()?),
+        Err(error) if error.is_absent() => Ok(make()?),
+        Err(error) => Err(QueueError::Failed {
+            reason: format!("{error}, which is to hold the application's id; or remove it"),
         }
-        Err(error) => Err(failed(error).into()),
+        .into()),
     }
 }
 
 fn make_id(path: &Path, clock: &Clock) -> std::io::Result<String> {
     use std::io::Write;
     let id = clock.new_id();
-    let mut file = std::fs::File::create(path)?;
+    let mut file = files::create(path)?;
     file.write_all(id.as_bytes())?;
     file.sync_all()?;
     // Its name as well: another id wouldn't find what was staged under this one.
     if let Some(state) = path.parent() {
-        std::fs::File::open(state)?.sync_all()?;
+        files::open_folder(state)?.sync_all()?;
     }
     Ok(id)
 }
@@ -175,14 +191,17 @@ fn read_marked(state: &Path) -> Result<Marked, AppError> {
     let path = marked_path(state);
     let failed = |reason: String| QueueError::Failed {
         reason: format!(
-            "can't read {}: {reason}; mend it, or remove it",
+            "can't read {}: {reason}; correct it, or remove it",
             path.display()
         ),
     };
-    match std::fs::read(&path) {
+    match files::read(&path, files::TEXT) {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(error.to_string()).into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Marked::new()),
-        Err(error) => Err(failed(error.to_string()).into()),
+        Err(error) if error.is_absent() => Ok(Marked::new()),
+        Err(error) => Err(QueueError::Failed {
+            reason: format!("{error}, or remove it"),
+        }
+        .into()),
     }
 }
 
@@ -201,7 +220,7 @@ fn note_marked(state: &Path, noted: &Marked, opened: &OpenBuckets) -> Result<(),
     let path = marked_path(state);
     let new = path.with_extension("json.new");
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&new)?;
+        let mut file = files::create(&new)?;
         serde_json::to_writer_pretty(&mut file, &marked)?;
         file.sync_all()?;
         std::fs::rename(&new, &path)
@@ -237,12 +256,26 @@ pub fn open_buckets(
 ) -> Result<OpenBuckets, AppError> {
     let mut buckets: HashMap<String, Arc<dyn Bucket>> = HashMap::new();
     let mut folders: HashMap<String, Opened> = HashMap::new();
+    let root = manifest.root.canonicalize();
+    let state = root.map_or_else(|_| state_dir(manifest), |root| root.join(STATE_FOLDER));
+    // Where it is a link, what it leads to.
+    let state = [state.canonicalize().ok(), Some(state)];
     for name in manifest.buckets.keys() {
         let given = manifest.bucket_folder(name);
+        // Before anything is made there.
+        if let Ok(path) = manifest.bucket_path(name).canonicalize()
+            && let Some(state) = state.iter().flatten().find(|state| overlap(&path, state))
+        {
+            return Err(AppError::OwnFolder {
+                bucket: name.clone(),
+                path: path.display().to_string(),
+                state: state.display().to_string(),
+            });
+        }
         let bucket = FolderBucket::open(name, &manifest.bucket_path(name), owner, clock.clone())?;
         for (other, opened) in &folders {
             let (path, folder) = (bucket.path(), opened.bucket.path());
-            if path.starts_with(folder) || folder.starts_with(path) {
+            if overlap(path, folder) {
                 return Err(AppError::Nested {
                     one: name.clone(),
                     other: other.clone(),
@@ -257,6 +290,11 @@ pub fn open_buckets(
         buckets: Arc::new(buckets),
         folders,
     })
+}
+
+/// Returns whether one folder is the other, or lies in it.
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
 
 /// An application whose store this process has.
@@ -275,9 +313,24 @@ impl App {
     /// # Errors
     /// Where another host runs it, or its folders can't be used.
     pub async fn open(manifest: Arc<Manifest>, clock: Clock) -> Result<Self, AppError> {
+        Self::open_for("kinglet", None, manifest, clock).await
+    }
+
+    /// Opens the application's stores for a command, whose name others read in their errors, or for the host
+    /// that has its turn.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub async fn open_for(
+        command: &str,
+        turn: Option<&HostTurn>,
+        manifest: Arc<Manifest>,
+        clock: Clock,
+    ) -> Result<Self, AppError> {
         let state = state_dir(&manifest);
         let config = queue_config(&manifest.queue);
-        let queue = Arc::new(EmbeddedQueue::open(&state, clock.clone(), config)?);
+        let queue = EmbeddedQueue::open_for(command, turn, &state, clock.clone(), config)?;
+        let queue = Arc::new(queue);
         let logs = journal_dir(&manifest);
         let journal = FileJournal::open(&logs).map_err(|error| AppError::Journal {
             path: logs.display().to_string(),
@@ -457,6 +510,7 @@ impl App {
             }
         }
         tasks.spawn(Arc::clone(&self.events).watch_quotas(stop.clone()));
+        tasks.spawn(Arc::clone(&self.events).watch_health(stop.clone()));
         // What an ended host had decided has its buckets before what requests decide.
         if let Some(finishing) = self.events.finish(stop.clone()).await {
             tasks.spawn(finishing);

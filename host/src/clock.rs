@@ -131,7 +131,16 @@ impl Stopwatch {
 
 /// The processor time that this thread has had.
 pub fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    processor_time(rustix::time::ClockId::ThreadCPUTime)
+}
+
+/// Returns the processor time that all threads of this process have had together.
+pub fn process_time() -> Duration {
+    processor_time(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn processor_time(clock: rustix::time::ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(clock);
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
     Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }

@@ -58,6 +58,10 @@ pub enum Guard {
     StagedCount,
     /// `queue.max-staging`.
     StagingRoom,
+    /// `limits.effects`.
+    Effects,
+    /// The length of ids, sources, ordering keys and attributes of events.
+    EventNames,
     /// Which strings are keys of objects.
     ObjectKeys,
     /// `grants`.
@@ -90,7 +94,7 @@ pub enum Guard {
 
 impl Guard {
     /// Each of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::Fuel,
         Self::Deadline,
         Self::Yields,
@@ -115,6 +119,8 @@ impl Guard {
         Self::Staging,
         Self::StagedCount,
         Self::StagingRoom,
+        Self::Effects,
+        Self::EventNames,
         Self::ObjectKeys,
         Self::Grants,
         Self::KeyvalueSizes,
@@ -158,6 +164,8 @@ impl Guard {
             Self::Staging => "staging",
             Self::StagedCount => "staged-count",
             Self::StagingRoom => "staging-room",
+            Self::Effects => "effects",
+            Self::EventNames => "event-names",
             Self::ObjectKeys => "object-keys",
             Self::Grants => "grants",
             Self::KeyvalueSizes => "keyvalue-sizes",
@@ -214,8 +222,8 @@ pub const fn holds(_: Guard) -> bool {
 #[cfg(debug_assertions)]
 pub fn switch_off(guard: Guard) {
     OFF.store(guard as usize, Ordering::Relaxed);
-    eprintln!(
-        "WARNING: the guard `{guard}` is OFF in this process; guests may do what it keeps them from"
+    tracing::error!(
+        "the guard `{guard}` is OFF in this process; guests may do what it keeps them from"
     );
 }
 

@@ -3,6 +3,8 @@
 //!
 //! This library is the host. `ARCHITECTURE.md` maps its rooms and which may use which.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod app;
 pub mod bindings;
 pub mod capabilities;
@@ -12,6 +14,7 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod events;
+pub mod files;
 pub mod guard;
 pub mod ports;
 pub mod scheduling;

@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use kinglet::cli::Cli;
-
 fn main() -> ExitCode {
-    Cli::parse().run()
+    kinglet::cli::main()
 }

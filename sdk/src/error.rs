@@ -2,8 +2,9 @@ use std::io;
 
 /// How a capability fails: an object, a topic, a value by key, a setting.
 ///
-/// Through `?` it becomes a [`Failure`](crate::Failure) that asks for another attempt. Match it where
-/// another attempt can't help:
+/// Through `?` it becomes a [`Failure`](crate::Failure) that asks for another attempt, or, where no
+/// attempt can help ([`is_permanent`](Self::is_permanent)), one that asks for none. Match it where
+/// you know better:
 ///
 /// ```
 /// use kinglet_sdk::{Error, Failure, ObjectCreated};
@@ -50,6 +51,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns whether another attempt at the same event would meet the same error:
+    /// [`Denied`](Self::Denied), [`Invalid`](Self::Invalid) and [`Limit`](Self::Limit). Such an
+    /// event is dead-lettered at once, and can be redriven when the manifest or the function is put
+    /// right. What isn't there yet, changed or is unavailable, and any other error, may be gone at
+    /// the next attempt.
+    ///
+    /// `anyhow::Error` tells only what it has a context for: without one, `?` from a function that
+    /// returns `anyhow::Result` asks for another attempt.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Denied(_) | Self::Invalid(_) | Self::Limit(_) => true,
+            Self::NotFound(_) | Self::Changed(_) | Self::Unavailable(_) | Self::Other(_) => false,
+        }
+    }
+
     fn text(&self) -> &str {
         match self {
             Self::Denied(text)

@@ -1,12 +1,17 @@
 use std::error::Error as StdError;
 use std::fmt::Display;
+use std::io;
 use std::time::Duration;
+
+use crate::Error;
 
 /// How a handler fails. Whatever it staged is discarded, and the event is tried again or dead-lettered.
 ///
-/// An ordinary error turns into [`Failure::Other`] through `?`: an error type of the standard library
-/// or of a crate, `anyhow::Error`, a `String` or a `&str`. It asks for another attempt, and its text
-/// has the whole chain of sources.
+/// An ordinary error turns into [`Failure::Other`] through `?`: an error type of the standard
+/// library or of a crate, `anyhow::Error`, a `String` or a `&str`. It asks for another attempt, and
+/// its text has the whole chain of sources. An [`Error`] of a capability that no attempt can help
+/// turns into [`Failure::Permanent`], also as the source of another error: [`Error::is_permanent`]
+/// says which do.
 ///
 /// ```
 /// use kinglet_sdk::{Failure, Message};
@@ -39,6 +44,9 @@ pub enum Failure {
     },
     /// No attempt can succeed: the event goes to the dead letters now, with this reason.
     Reject(String),
+    /// A capability's error that no attempt can help: the event goes to the dead letters now, with
+    /// this reason. A request is answered with 500, and its client isn't given the reason.
+    Permanent(String),
     /// An error that nobody classified: handled as a retry.
     Other(String),
 }
@@ -70,7 +78,10 @@ impl Failure {
     /// The text that logs and the dead letter show.
     pub fn reason(&self) -> &str {
         match self {
-            Self::Retry { reason, .. } | Self::Reject(reason) | Self::Other(reason) => reason,
+            Self::Retry { reason, .. }
+            | Self::Reject(reason)
+            | Self::Permanent(reason)
+            | Self::Other(reason) => reason,
         }
     }
 }
@@ -92,7 +103,7 @@ impl Display for Failure {
                 after: Some(after),
             } => write!(f, "retry after {after:?}: {reason}"),
             Self::Reject(reason) => write!(f, "rejected: {reason}"),
-            Self::Other(reason) => f.write_str(reason),
+            Self::Permanent(reason) | Self::Other(reason) => f.write_str(reason),
         }
     }
 }
@@ -101,8 +112,10 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error: Box<dyn StdError + Send + Sync> = error.into();
         let mut text = error.to_string();
+        let mut permanent = is_permanent(&*error);
         let mut source = error.source();
         while let Some(cause) = source {
+            permanent |= is_permanent(cause);
             // Some errors show their source in their own text already.
             let cause_text = cause.to_string();
             if !text.ends_with(&cause_text) {
@@ -111,8 +124,24 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Failure {
             }
             source = cause.source();
         }
-        Self::Other(text)
+        if permanent {
+            Self::Permanent(text)
+        } else {
+            Self::Other(text)
+        }
     }
+}
+
+/// Returns whether it is a capability's error that no attempt can help, or the `io::Error` of a
+/// reader or a writer for one, whose source is that error's own.
+fn is_permanent(error: &(dyn StdError + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.is_permanent();
+    }
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| is_permanent(inner))
 }
 
 #[cfg(test)]
@@ -136,13 +165,40 @@ mod tests {
         let boxed: Box<dyn StdError + Send + Sync> = "boxed".into();
         assert_eq!(fail(boxed), Failure::Other("boxed".into()));
         assert_eq!(
-            fail(crate::Error::Limit("1 MiB".into())).reason(),
+            fail(Error::Limit("1 MiB".into())).reason(),
             "limit reached: 1 MiB"
         );
         assert_eq!(
             fail(Failure::reject("a cat")),
             Failure::Reject("a cat".into())
         );
+    }
+
+    /// A photo whose thumbnails have names that are too long was tried five times.
+    #[test]
+    fn a_capabilitys_error_that_no_attempt_can_help_is_permanent() {
+        for (error, permanent) in [
+            (Error::Denied("x".into()), true),
+            (Error::Invalid("x".into()), true),
+            (Error::Limit("x".into()), true),
+            (Error::NotFound("x".into()), false),
+            (Error::Changed("x".into()), false),
+            (Error::Unavailable("x".into()), false),
+            (Error::Other("x".into()), false),
+        ] {
+            let text = error.to_string();
+            let expected = |text: &str| match permanent {
+                true => Failure::Permanent(text.to_owned()),
+                false => Failure::Other(text.to_owned()),
+            };
+            assert_eq!(fail(error.clone()), expected(&text));
+            assert_eq!(fail(io::Error::from(error.clone())), expected(&text));
+            let context = Err::<(), Error>(error.clone()).context("the thumbnail");
+            let chain = expected(&format!("the thumbnail: {text}"));
+            assert_eq!(fail(context.unwrap_err()), chain);
+            let written = Err::<(), io::Error>(error.into()).context("the thumbnail");
+            assert_eq!(fail(written.unwrap_err()), chain);
+        }
     }
 
     #[test]

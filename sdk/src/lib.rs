@@ -176,7 +176,8 @@ pub use kinglet_sdk_macros::http;
 /// at most one.
 ///
 /// It works for all events to come, and on another machine than they: so it has no clock, random numbers,
-/// environment, configuration, buckets, topics or values, and the build names what it asked for. The
+/// configuration, buckets, topics or values, and the build names what it asked for. Its environment is
+/// empty, and can't be read where the manifest gives the function an `environment`. The
 /// manifest's `snapshot.allow` permits three of them:
 ///
 /// - `"random"`, which every `HashMap` of the standard library needs. The numbers derive from the component

@@ -54,8 +54,10 @@ impl Topic {
     /// messages of the same ids.
     ///
     /// # Errors
-    /// [`Error::Limit`] where staging is full; [`Error::Unavailable`] where the host has no room for it
-    /// just now.
+    /// [`Error::Limit`] where staging is full, or the attempt has as many effects as it may;
+    /// [`Error::Invalid`] where a media type, an ordering key or an attribute's name has more than
+    /// 1,024 bytes, an attribute's value more than 8 KiB, or all attributes more than 64 KiB;
+    /// [`Error::Unavailable`] where the host has no room for it just now.
     pub fn publish(&self, message: impl Into<Draft>) -> Result<(), Error> {
         self.handle.publish(vec![message.into()])
     }

@@ -153,6 +153,41 @@ impl App {
         output.expect(0).stdout
     }
 
+    /// Runs a command to its end, which must come by itself: one that hangs is killed, and has no good code.
+    pub fn bounded(&self, arguments: &[&str]) -> Output {
+        Output::of(self.bounded_command(arguments))
+    }
+
+    /// The command of `bounded`, not yet run.
+    pub fn bounded_command(&self, arguments: &[&str]) -> Command {
+        let plain = self.command(arguments);
+        let mut command = Command::new("timeout");
+        command
+            .args(["--signal=KILL", "100"])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .current_dir(self.dir.path())
+            .env_remove("KINGLET_MANIFEST")
+            .envs(
+                plain
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Makes a named pipe.
+    pub fn pipe(&self, name: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+    }
+
     /// A command that permissions hold for, also where root runs the tests.
     pub fn command_without_privileges(&self, arguments: &[&str]) -> Command {
         let plain = self.command(arguments);

@@ -395,6 +395,48 @@ fn a_function_that_fails_is_answered_for_and_told() {
     }
 }
 
+/// A response has a fault whether its guest runs on or has returned.
+#[test]
+fn a_fault_of_an_answer_is_told_with_its_cost() {
+    for (guest, faults) in [
+        (
+            PROBES[0],
+            [
+                ("/none", "502", "without an answer"),
+                ("/error-early", "502", "ConfigurationError"),
+                ("/leaked", "502", "didn't finish the body"),
+                // The guest's own status, as of a handler in JavaScript that throws.
+                ("/leaked-error", "503", "ended with: no cat"),
+                ("/leaked-late", "200", "didn't finish the body"),
+                ("/short", "502", "told a length"),
+            ]
+            .as_slice(),
+        ),
+        (
+            PROBES[1],
+            &[
+                ("/error", "502", "ConfigurationError"),
+                ("/short", "502", "told a length"),
+            ],
+        ),
+    ] {
+        let app = probe_within(guest, "timeout = \"1m\"");
+        let mut host = up(&app);
+        for (path, status, reason) in faults {
+            let response = get(&host, path);
+            let head = format!("HTTP/1.1 {status}");
+            assert!(response.starts_with(&head), "{path}: {response}");
+            let line = format!("GET {path}");
+            let outcome = host.until(|r| settled(r) && r["subject"] == line);
+            assert!(text(&outcome, "reason").contains(reason), "{outcome}");
+            for figure in ["fuel", "peak_memory", "run_us"] {
+                assert_ne!(outcome["cost"][figure], 0, "{path}: {outcome}");
+            }
+        }
+        host.stop();
+    }
+}
+
 #[test]
 fn what_no_function_answers_is_said() {
     let app = App::new(HELLO);

@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use frames::*;
 
 use crate::host::PATIENCE;
-use crate::http::{address, expect, get, probe, up};
+use crate::http::{address, expect, get, probe, probe_within, up};
 
 /// What must come of what was sent.
 enum Must {
@@ -450,7 +450,58 @@ fn whoever_breaks_the_rules_of_http2_hears_which() {
             vec![request_of(1, END_STREAM, &[&ECHO[..], &ECHO[3..]].concat())],
             Reset(&[PROTOCOL_ERROR]),
         ),
+        // 8.3.1
+        (
+            "another host than its authority",
+            vec![with(&[("host", "other")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "two hosts",
+            vec![with(&[("host", "here"), ("host", "here")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "an authority with a name of a user",
+            vec![request_of(
+                1,
+                END_STREAM,
+                &[ECHO[0], ECHO[1], (":authority", "user@here"), ECHO[3]],
+            )],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "no authority and no host",
+            vec![request_of(1, END_STREAM, &[ECHO[0], ECHO[1], ECHO[3]])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
         // 8.1.1
+        (
+            "a length that is no number",
+            vec![with(&[("content-length", "x")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "a length of 64 bits",
+            vec![with(&[("content-length", "18446744073709551615")])],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
+        (
+            "two lengths",
+            vec![
+                request_of(
+                    1,
+                    0,
+                    &[
+                        &ECHO[..],
+                        &[("content-length", "1"), ("content-length", "2")],
+                    ]
+                    .concat(),
+                ),
+                frame(DATA, END_STREAM, 1, b"x"),
+            ],
+            Reset(&[PROTOCOL_ERROR]),
+        ),
         (
             "a body shorter than its length",
             vec![
@@ -570,6 +621,50 @@ fn what_isnt_the_preface_of_http2_isnt_taken_for_it() {
         let _ = stream.read_to_end(&mut answer);
         let text = String::from_utf8_lossy(&answer);
         assert!(!text.contains(" 200 "), "{text}");
+    }
+    host.stop();
+}
+
+/// A field of 60 KB is taken and one of 100 KB isn't, in one piece.
+#[test]
+fn a_head_has_the_size_that_is_promised() {
+    let app = probe("http-probe");
+    let host = up(&app);
+    // Of the static table, or what it has not: by the code of Huffman's.
+    for (bytes, status) in [(60_000, &[0x88][..]), (100_000, &[0x69, 0x90, 0xff])] {
+        let mut head = block(&ECHO);
+        head.extend(long_field("x", bytes));
+        let pieces: Vec<_> = head.chunks(1 << 14).collect();
+        let last = pieces.len() - 1;
+        let frames = pieces.iter().enumerate().map(|(at, piece)| {
+            let (kind, begin) = match at {
+                0 => (HEADERS, END_STREAM),
+                _ => (CONTINUATION, 0),
+            };
+            let end = if at == last { END_HEADERS } else { 0 };
+            frame(kind, begin | end, 1, piece)
+        });
+        let mut connection = Connection::open(address(&host));
+        connection.send(&[frames.flatten().collect()]);
+        let head = connection.until(|frame| frame.kind == HEADERS).payload;
+        let found = head.windows(status.len()).any(|part| part == status);
+        assert!(found, "{bytes}: {head:x?}");
+    }
+    host.stop();
+}
+
+/// A length past what may be is refused before any of the body comes.
+#[test]
+fn a_length_that_is_too_large_is_refused_at_once() {
+    let app = probe_within("http-probe", "memory = \"64MiB\", request = 1000");
+    let host = up(&app);
+    for length in ["1001", "9999999999999999999"] {
+        let mut connection = Connection::open(address(&host));
+        let fields = [&ECHO[..], &[("content-length", length)]].concat();
+        connection.send(&[request_of(1, 0, &fields)]);
+        let said = connection.until(|frame| frame.kind == DATA);
+        let said = String::from_utf8_lossy(&said.payload);
+        assert!(said.contains("more than 1000 bytes"), "{length}: {said}");
     }
     host.stop();
 }

@@ -115,11 +115,13 @@ fn headers_that_would_break_a_message_are_refused() {
         let said = said(&host, "/fields");
         for line in &said {
             let late = ["set:", "delete:", "append:"];
-            let expected = if line.contains("\"x-fine\"") {
+            // `host` may be copied with the other fields of a request, and isn't sent.
+            let fine = line.contains("\"x-fine\"") || line.starts_with("append \"Host\"");
+            let expected = if fine {
                 ": Ok(())"
             } else if late.iter().any(|late| line.starts_with(late)) {
                 "HeaderError::Immutable"
-            } else if ["Connection", "Keep-Alive", "Host", "Transfer-Encoding"]
+            } else if ["Connection", "Keep-Alive", "Transfer-Encoding"]
                 .iter()
                 .chain(&["Upgrade", "Proxy-Connection", "HTTP2-Settings"])
                 .any(|name| line.starts_with(&format!("append {name:?}")))
@@ -298,7 +300,7 @@ fn heads_of_sixty_kilobytes_go_both_ways_and_larger_ones_are_refused() {
         };
         let came = lines(&ask(60_000));
         assert!(came.contains(&"x-large: 60000".to_owned()), "{guest}");
-        let refused = ask(200_000);
+        let refused = ask(100_000);
         assert!(
             refused.starts_with("HTTP/1.1 431"),
             "{guest}: {refused:.99}"
@@ -314,7 +316,7 @@ fn heads_of_sixty_kilobytes_go_both_ways_and_larger_ones_are_refused() {
         for (bytes, expected) in [
             (60_000, "200, 0 bytes"),
             (
-                200_000,
+                100_000,
                 "ErrorCode::HttpResponseHeaderSectionSize(Some(65536))",
             ),
         ] {

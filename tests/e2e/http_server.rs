@@ -39,12 +39,12 @@ fn curl_ends(code: i32, host: &Host, args: &[&str], path: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn curl(host: &Host, args: &[&str], path: &str) -> String {
+pub fn curl(host: &Host, args: &[&str], path: &str) -> String {
     curl_ends(0, host, args, path)
 }
 
 /// A certificate for `localhost`, signed by itself.
-fn certify(app: &App, serial: u32) {
+pub fn certify(app: &App, serial: u32) {
     let status = Command::new("openssl")
         .args([
             "req",
@@ -381,7 +381,7 @@ fn a_body_that_is_too_large_is_refused() {
         let large = format!("@{}", app.path("large").display());
         let told = curl(&host, &["-i", "--data-binary", &large], "/count");
         assert!(told.starts_with("HTTP/1.1 413"), "{told}");
-        assert!(told.contains("at most 1000 bytes"), "{told}");
+        assert!(told.contains("more than 1000 bytes"), "{told}");
         assert_eq!(curl(&host, &["-d", &"x".repeat(1_000)], "/count"), "1000");
         // Without a length it is seen as it comes.
         let told = curl(
@@ -570,27 +570,9 @@ fn a_request_that_breaks_off_is_never_taken_for_a_whole_one() {
 }
 
 #[test]
-fn a_request_names_one_host_and_a_path() {
+fn what_only_the_host_may_say_of_a_request_is_never_forged() {
     let app = probe_within("http-probe", r#"memory = "64MiB""#);
     let host = up(&app);
-    for (request, status) in [
-        ("GET http://one/show HTTP/1.1\r\nHost: one", "200"),
-        ("GET http://one/show HTTP/1.1\r\nHost: other", "400"),
-        ("GET /show HTTP/1.1\r\nHost: one\r\nHost: one", "400"),
-        ("GET /show HTTP/1.1\r\nHost: user@one", "400"),
-        ("GET /show HTTP/1.1\r\nHost:", "400"),
-        ("GET /show HTTP/1.1", "400"),
-        ("OPTIONS * HTTP/1.1\r\nHost: one", "400"),
-        ("CONNECT one:443 HTTP/1.1\r\nHost: one:443", "501"),
-        ("GET /show HTTP/3.0\r\nHost: one", "400"),
-        ("GET /sh ow HTTP/1.1\r\nHost: one", "400"),
-    ] {
-        let said = send(&host, &format!("{request}\r\nConnection: close\r\n\r\n"));
-        assert!(
-            said.starts_with(&format!("HTTP/1.1 {status}")),
-            "{request}: {said}"
-        );
-    }
     let shown = curl(
         &host,
         &[

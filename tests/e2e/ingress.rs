@@ -283,7 +283,7 @@ fn who_may_not_post_is_refused() {
         let host = up(&app);
         for headers in [&[STRUCTURED][..], &[STRUCTURED, bad]] {
             let answer = post(&host, "/orders", headers, &body);
-            answer.refused(401, "who posts here needs");
+            answer.refused(401, "missing or unknown credentials; expected");
             assert!(
                 answer
                     .head
@@ -754,4 +754,97 @@ fn an_upload_to_s3_comes_here_by_way_of_sns() {
     host.outcomes(2, "hello");
     let ended = host.stop();
     assert_eq!(ended.records.iter().filter(|r| settled(r)).count(), 2);
+}
+
+/// 338 events with ids of 1 MB left a store of 653 MB, and 120 posts replaced the whole journal.
+#[test]
+fn what_a_sender_names_is_bounded() {
+    let app = App::new(&format!(
+        "{}\n[[ingress]]\npath = \"/orders\"\nformat = \"cloudevents\"\ntopic = \"orders\"\nauth = \"none\"\n\
+         max-body = \"8MiB\"\n{PHOTOS}",
+        echo("orders")
+    ));
+    let host = up(&app);
+    let long = "x".repeat(1 << 20);
+    let post_file = |path: &str, content_type: &str, body: &Value| {
+        app.put("body", body.to_string());
+        let body = format!("@{}", app.path("body").display());
+        post(&host, path, &[content_type], &body)
+    };
+    for name in [
+        "id",
+        "source",
+        "type",
+        "partitionkey",
+        "datacontenttype",
+        "subject",
+    ] {
+        let mut event = event("1", "x");
+        event[name] = long.as_str().into();
+        let most = if name == "subject" { 8_192 } else { 1_024 };
+        let says = format!("`{name}` has 1048576 bytes, and at most {most} are taken");
+        post_file("/orders", STRUCTURED, &event).refused(400, &says);
+    }
+    let mut named = event("1", "x");
+    named[&long] = "x".into();
+    post_file("/orders", STRUCTURED, &named).refused(400, "has 1048576 bytes, and at most 1024");
+    let mut many = event("1", "x");
+    for number in 0..100 {
+        many[format!("a{number}")] = "x".repeat(1_000).into();
+    }
+    post_file("/orders", STRUCTURED, &many).refused(400, "the list of attributes has");
+    for (name, member) in [
+        ("eTag", "s3.object.eTag"),
+        ("versionId", "s3.object.versionId"),
+    ] {
+        let mut record = json!({
+            "eventVersion": "2.1", "eventSource": "aws:s3", "eventTime": "2026-01-31T12:00:00.123Z",
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "photos"}, "object": {"key": "a.jpg", "size": 1, "eTag": "e"}},
+        });
+        record["s3"]["object"][name] = "x".repeat(2_000).into();
+        let says = format!("`{member}` has 2000 bytes");
+        post_file(
+            "/photos",
+            "content-type: application/json",
+            &json!({"Records": [record]}),
+        )
+        .refused(400, &says);
+    }
+    // What can't be taken for another reason is told, and not at length.
+    for event in [
+        json!({"specversion": long}),
+        json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "time": long}),
+        json!({"specversion": "1.0", long.as_str(): [1]}),
+    ] {
+        let answer = post_file("/orders", STRUCTURED, &event);
+        assert_eq!(answer.status, 400, "{}", answer.head);
+        assert!(answer.body.len() < 2_000, "{} bytes", answer.body.len());
+    }
+    // What is as long as it may be is taken, once.
+    let mut longest = event(&"i".repeat(1_024), "x");
+    longest["source"] = "s".repeat(1_024).into();
+    longest["subject"] = "y".repeat(8_192).into();
+    assert_eq!(
+        post_file("/orders", STRUCTURED, &longest).counts(),
+        [1, 0, 0]
+    );
+    assert_eq!(
+        post_file("/orders", STRUCTURED, &longest).counts(),
+        [0, 1, 0]
+    );
+    host.stop();
+    let journal = fs::metadata(app.path(".kinglet/logs/journal.jsonl")).unwrap();
+    assert!(journal.len() < 64 << 10, "{} bytes", journal.len());
+    let refused = app.kinglet(&[
+        "publish",
+        "orders",
+        "--body",
+        "x",
+        "--id",
+        &"i".repeat(1_025),
+    ]);
+    refused
+        .expect(2)
+        .says(&["`id` has 1025 bytes", "at most 1024"]);
 }

@@ -10,7 +10,7 @@ use crate::http;
 use crate::new::with_cargo;
 
 /// A function made of the fixture `source` in `tests/guests`, with lines of its own.
-fn function(name: &str, source: &str, lines: &str) -> String {
+pub fn function(name: &str, source: &str, lines: &str) -> String {
     let source = workspace().join("tests/guests").join(source);
     let source = source.to_str().unwrap();
     format!(
@@ -138,8 +138,6 @@ fn what_would_leak_the_build_is_refused_by_its_name() {
         ("time", "wasi:clocks/wall-clock", "\"clock\""),
         ("instant", "wasi:clocks/monotonic-clock", "\"clock\""),
         ("sleep", "wasi:clocks/monotonic-clock", "\"clock\""),
-        ("environment", "wasi:cli/environment", "#get-environment"),
-        ("arguments", "wasi:cli/environment", "#get-arguments"),
         ("file", "wasi:filesystem/", "`include_bytes!`"),
         (
             "bucket",
@@ -158,6 +156,10 @@ fn what_would_leak_the_build_is_refused_by_its_name() {
         ),
     ] {
         refused(&probe(does, "", ""), &[import, next]);
+    }
+    for does in ["environment", "arguments"] {
+        let manifest = probe(does, "", "environment = { HOME = \"/\" }");
+        refused(&manifest, &["wasi:cli/environment", "`environment`"]);
     }
     let unasked = probe("nothing", "", "").replace("allow = [\"config\"]", "allow = []");
     refused(
@@ -249,18 +251,21 @@ fn a_component_that_cannot_be_taken_apart_is_refused() {
         let section = [1, u8::try_from(module.len()).unwrap()];
         let odd = [&sound, section.as_slice(), &module, rest].concat();
         app.put("odd.wasm", odd);
-        let mut command = app.command(&["build"]);
-        command.env("CARGO", fake_cargo(&app, &app.path("odd.wasm")));
         std::fs::remove_file(app.path("probe.wasm")).unwrap_or_default();
-        let refused = Output::of(command).expect(2);
+        let refused = build_of(&app, &app.path("odd.wasm"), &[]).expect(2);
         refused.says(&["function \"probe\"", word, "`--no-snapshot`"]);
         assert!(!app.path("probe.wasm").exists());
         // It is a component that the host runs.
-        let mut command = app.command(&["build", "--no-snapshot"]);
-        command.env("CARGO", fake_cargo(&app, &app.path("odd.wasm")));
-        Output::of(command).expect(0);
+        build_of(&app, &app.path("odd.wasm"), &["--no-snapshot"]).expect(0);
         app.ok(&["check"]);
     }
+}
+
+/// Builds an application's only function of this component.
+pub fn build_of(app: &App, component: &Path, arguments: &[&str]) -> Output {
+    let mut command = app.command(&[&["build"], arguments].concat());
+    command.env("CARGO", fake_cargo(app, component));
+    Output::of(command)
 }
 
 /// A program that says what cargo does when it has made this.
@@ -340,6 +345,17 @@ fn what_is_allowed_is_frozen_and_works() {
     assert_eq!(said(&app, "event"), ["out: event x"]);
 }
 
+/// A function without an `environment` finds an empty one at each event too.
+#[test]
+fn an_init_finds_an_empty_environment() {
+    for does in ["environment", "arguments"] {
+        let app = App::new(&probe(does, "", ""));
+        build(&app, &[]).expect(0);
+        let said = format!("out: init \"{does}\"");
+        assert_eq!(printed(&app, "probe", "x")[0], said);
+    }
+}
+
 #[test]
 fn a_snapshot_that_leaves_no_room_is_found_before_it_runs() {
     let app = App::new(&function("table", "table", ""));
@@ -371,12 +387,10 @@ fn a_function_that_answers_requests_can_have_an_init_too() {
     let manifest = function("told", "table", "").replace("message = \"in\"", "http = \"/\"");
     let app = App::new(&manifest);
     for (arguments, answer) in [
-        (["build", "--json"].as_slice(), "made at the build\n"),
-        (&["build", "--json", "--no-snapshot"], ""),
+        (["--json"].as_slice(), "made at the build\n"),
+        (&["--json", "--no-snapshot"], ""),
     ] {
-        let mut command = app.command(arguments);
-        command.env("CARGO", fake_cargo(&app, &guest("init-http")));
-        Output::of(command).expect(0);
+        build_of(&app, &guest("init-http"), arguments).expect(0);
         let host = http::up(&app);
         for _ in 0..3 {
             http::expect(&http::get(&host, "/"), "200", answer);

@@ -444,3 +444,114 @@ fn an_object_that_cannot_fit_into_memory_is_not_read() {
     );
     host.stop();
 }
+
+/// One function `many` that has as many effects as its message says, and `echo`, which hears what
+/// it publishes.
+fn many(limits: &str) -> App {
+    App::new(&format!(
+        r#"
+        [buckets.out]
+        {}
+        [[function]]
+        name = "many"
+        component = "guest:publish-many"
+        on = {{ message = "many" }}
+        limits = {{ timeout = "10min", {limits} }}
+        grants = {{ write = ["out"], publish = ["out"], keyvalue = ["out"] }}
+        "#,
+        echo("out")
+    ))
+}
+
+/// One call that published a million messages held the store for ten seconds.
+#[test]
+fn effects_are_bounded() {
+    let app = many("effects = 50");
+    let mut host = app.up();
+    for (kind, fails) in [("messages", 1), ("objects", 2), ("values", 3)] {
+        app.publish("many", &format!("{kind} 50"));
+        let outcome = host.outcomes(2 * fails - 1, "many").pop().unwrap();
+        assert_eq!(outcome["outcome"], "done", "{outcome}");
+        app.publish("many", &format!("{kind} 51"));
+        let outcome = host.outcomes(2 * fails, "many").pop().unwrap();
+        let reason = text(&outcome, "reason");
+        let says = "effects are limited to 50 in one attempt";
+        assert!(
+            reason.contains(says) && reason.contains("limits.effects"),
+            "{outcome}"
+        );
+        if kind == "values" {
+            // The interface of keys has no kinds of errors.
+            break;
+        }
+        assert_eq!(
+            (&outcome["dead"], &outcome["attempt"]),
+            (&true.into(), &1.into())
+        );
+    }
+    assert_eq!(app.keys("out").len(), 50);
+    host.outcomes(50, "echo");
+    host.stop();
+}
+
+/// What one event publishes comes in order, also where the store accepts it in many steps, and the
+/// journal lists the first of it.
+#[test]
+fn many_messages_of_one_event_come_once_and_in_order() {
+    const MANY: usize = 2_345;
+    let app = many("effects = 100_000");
+    app.ok(&["pause", "echo"]);
+    let mut host = app.up();
+    app.publish("many", &format!("messages {MANY}"));
+    let outcome = host.outcome_of("many", "many");
+    assert_eq!(outcome["outcome"], "done", "{outcome}");
+    assert_eq!(outcome["published"].as_array().unwrap().len(), 1_000);
+    assert_eq!(outcome["left_out"], MANY - 1_000);
+    let waiting = app
+        .kinglet(&["events", "echo", "--limit", "5000", "--json"])
+        .expect(0)
+        .json();
+    let ids: Vec<&str> = waiting.iter().map(|event| text(event, "id")).collect();
+    assert_eq!(ids.len(), MANY);
+    for (number, id) in ids.iter().enumerate() {
+        assert!(id.ends_with(&format!("/many/{number}")), "{id}");
+    }
+    host.stop();
+}
+
+/// Lines that are many are accepted all, once, as few are.
+#[test]
+fn many_published_lines_are_accepted_once_each() {
+    const MANY: usize = 1_234;
+    let app = many("");
+    app.ok(&["pause", "echo"]);
+    let host = app.up();
+    let told = app.publish_lines("out", 0..MANY);
+    assert_eq!(told.lines().count(), MANY);
+    let told: Vec<String> = told.lines().map(str::to_owned).collect();
+    let waiting = app
+        .kinglet(&["events", "echo", "--limit", "5000", "--json"])
+        .expect(0)
+        .json();
+    let ids: Vec<&str> = waiting.iter().map(|event| text(event, "id")).collect();
+    assert_eq!(ids, told);
+    host.stop();
+}
+
+/// A function that writes where it may not was tried five times.
+#[test]
+fn what_no_attempt_can_help_is_tried_once() {
+    let denied = COPY.replace("write = [\"out\"]", "write = [\"out/other\"]");
+    assert_ne!(denied, COPY);
+    let app = App::new(&denied);
+    let mut host = app.up();
+    app.put("in/a", "x");
+    let outcome = host.outcome_of("copy", "a");
+    assert_eq!(
+        (&outcome["dead"], &outcome["attempt"]),
+        (&true.into(), &1.into()),
+        "{outcome}"
+    );
+    assert!(text(&outcome, "text").contains("denied"), "{outcome}");
+    host.stop();
+}

@@ -77,7 +77,7 @@ fn a_folder_that_is_replaced_under_the_host_is_told() {
     let mut host = app.up();
     fs::remove_dir_all(app.path("in")).unwrap();
     app.put_old("in/a", "1");
-    host.until(said_by_host("start the host again"));
+    host.until(said_by_host("without the bucket's mark"));
     host.stop();
     fs::remove_file(app.path(".kinglet/buckets.json")).unwrap();
     let mut host = app.up();

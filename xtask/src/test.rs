@@ -22,6 +22,9 @@ const MOTO: &str = "moto[server]==5.2.1";
 /// What looks for faults in answers.
 const REDBOT: &str = "redbot==2.7.1";
 
+/// The package that makes components of Python.
+const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
+
 /// The packages that are tested. Benchmarks are measured instead, and bring a second database.
 pub const TESTED: [&str; 3] = ["--workspace", "--exclude", "kinglet-bench"];
 
@@ -31,7 +34,7 @@ const TORTURE_ROUNDS: u32 = 20;
 #[derive(Debug, Default, Args)]
 pub struct Test {
     /// Add what is slow or downloads much: `cargo component`, `wasmtime serve`, a stand-in of AWS, clients that look for
-    /// faults in servers, the image corpora.
+    /// faults in servers, Python's components, the image corpora.
     /// Nothing is skipped.
     #[arg(long)]
     full: bool,
@@ -60,6 +63,8 @@ impl Test {
             test.env("KINGLET_TEST_FULL", "1");
             test.env("KINGLET_TEST_MOTO", of_python(MOTO, "moto_server")?);
             test.env("KINGLET_TEST_REDBOT", of_python(REDBOT, "redbot")?);
+            let componentize = of_python(COMPONENTIZE_PY, "componentize-py")?;
+            test.env("KINGLET_TEST_COMPONENTIZE_PY", componentize);
             ensure_program("slowhttptest")?;
             test.env("KINGLET_TEST_SLOWHTTPTEST", "slowhttptest");
             // Whose answers are compared with ours.

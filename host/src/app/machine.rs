@@ -1,16 +1,18 @@
 //! How much memory this process may have: what the machine has, or less where a control group says so.
 
-use std::fs;
 use std::path::Path;
+
+use crate::files;
 
 /// Where nothing can be read of it.
 const UNKNOWN: u64 = 2 << 30;
 
 /// Bytes.
 pub(super) fn memory() -> u64 {
-    let machine = fs::read_to_string("/proc/meminfo").ok();
+    let read = |path| files::read_text(Path::new(path), files::TEXT);
+    let machine = read("/proc/meminfo").ok();
     let machine = machine.and_then(|text| of_machine(&text));
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
     of_groups(&groups, Path::new("/sys/fs/cgroup"))
         .into_iter()
         .chain(machine)
@@ -49,7 +51,7 @@ fn of_groups(groups: &str, mounted: &Path) -> Option<u64> {
             .ancestors()
             .take_while(|above| above.starts_with(&root));
         limits.extend(above.filter_map(|group| {
-            let limit = fs::read_to_string(group.join(file)).ok()?;
+            let limit = files::read_text(&group.join(file), files::SMALL).ok()?;
             limit.trim().parse::<u64>().ok()
         }));
     }
@@ -58,6 +60,8 @@ fn of_groups(groups: &str, mounted: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -338,7 +338,8 @@ impl Context {
     ) -> Result<(), Error> {
         let bytes = value.as_ref().map_or(0, Vec::len) + key.len() + keeping(KEEPING);
         self.staging
-            .charge_memory(bytes)
+            .admit_key(bucket, key)
+            .and_then(|()| self.staging.charge_memory(bytes))
             .map_err(|full| self.trouble.key_staging(full))?;
         self.staging
             .set_key(bucket, key, StagedKey { value, expected });

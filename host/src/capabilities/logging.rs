@@ -15,6 +15,9 @@ use crate::ports::{
 const TAIL_LINES: usize = 20;
 /// What a record takes beside its text, in bytes.
 const KEEPING: usize = 64;
+/// The bytes and lines of a guest's last output that go into the outcome of one that ended itself.
+const CAUSE_BYTES: usize = 1_000;
+const CAUSE_LINES: usize = 8;
 /// A longer line is broken, so that a guest that never ends its lines doesn't fill memory.
 const MAX_LINE_BYTES: usize = 8 << 10;
 
@@ -70,7 +73,8 @@ struct State {
     full: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    tail: VecDeque<String>,
+    /// The last lines, with the stream of those that were printed.
+    tail: VecDeque<(Option<Stream>, String)>,
 }
 
 impl GuestLog {
@@ -134,7 +138,8 @@ impl GuestLog {
                 self.line(stream, &rest);
             }
         }
-        self.state().tail.iter().cloned().collect()
+        let state = self.state();
+        state.tail.iter().map(|(_, line)| line.clone()).collect()
     }
 
     /// What it has kept, in bytes.
@@ -143,22 +148,39 @@ impl GuestLog {
         state.limit.saturating_sub(state.room)
     }
 
-    /// The message of the last panic that the guest printed, as Rust's own hook words it.
+    /// Returns the message of the last panic that the guest printed, as Rust's own hook or Go's runtime words
+    /// it, with the lines of standard error before it: a runtime in Rust panics once it has printed its
+    /// guest's error.
     pub fn panic_message(&self) -> Option<String> {
         let state = self.state();
-        let from = state
-            .tail
-            .iter()
-            .rposition(|line| line.contains("panicked at"))?;
+        let begins = |line: &str| {
+            let go = ["panic: ", "fatal error: "];
+            line.contains("panicked at") || go.iter().any(|words| line.starts_with(words))
+        };
+        let from = state.tail.iter().rposition(|(_, line)| begins(line))?;
         let lines: Vec<&str> = state
             .tail
             .iter()
             .skip(from)
-            .map(String::as_str)
+            .map(|(_, line)| line.as_str())
             .take_while(|line| !line.starts_with("note: run with"))
             .filter(|line| !line.is_empty())
             .collect();
-        Some(lines.join(" "))
+        let mut message = lines.join(" ");
+        if message.len() > CAUSE_BYTES {
+            message.truncate(message.floor_char_boundary(CAUSE_BYTES));
+            message.push_str("...");
+        }
+        Some(match last_errors(state.tail.iter().take(from)) {
+            Some(errors) => format!("{message}; standard error before: {errors}"),
+            None => message,
+        })
+    }
+
+    /// Returns the last lines of standard error, where there are any: most language runtimes print there why
+    /// they end their guest.
+    pub fn last_errors(&self) -> Option<String> {
+        last_errors(self.state().tail.iter())
     }
 
     fn log(&self, level: Level, context: &str, message: &str) {
@@ -168,7 +190,7 @@ impl GuestLog {
             return;
         }
         let (context, text) = (visible(context), visible(message));
-        self.keep(text.clone());
+        self.keep(None, text.clone());
         self.write(RecordKind::Log {
             level,
             context,
@@ -178,12 +200,12 @@ impl GuestLog {
 
     fn line(&self, stream: Stream, line: &[u8]) {
         let text = visible(&String::from_utf8_lossy(line));
-        self.keep(text.clone());
+        self.keep(Some(stream), text.clone());
         self.write(RecordKind::Output { stream, text });
     }
 
     /// Keeps a line for the dead letter of the event.
-    fn keep(&self, mut line: String) {
+    fn keep(&self, stream: Option<Stream>, mut line: String) {
         if guard::holds(Guard::LogBytes) {
             shorten_in_place(&mut line, MAX_LINE_BYTES);
         }
@@ -191,7 +213,7 @@ impl GuestLog {
         if state.tail.len() == TAIL_LINES {
             state.tail.pop_front();
         }
-        state.tail.push_back(line);
+        state.tail.push_back((stream, line));
     }
 
     fn say_when_full(&self) {
@@ -234,6 +256,25 @@ impl GuestLog {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the last lines of standard error among these, cut.
+fn last_errors<'a>(
+    lines: impl DoubleEndedIterator<Item = &'a (Option<Stream>, String)>,
+) -> Option<String> {
+    let errors = lines
+        .rev()
+        .filter(|(stream, line)| matches!(stream, Some(Stream::Stderr)) && !line.trim().is_empty());
+    let last = errors.map(|(_, line)| line.trim()).take(CAUSE_LINES);
+    let mut lines: Vec<&str> = last.collect();
+    lines.reverse();
+    let text = lines.join(" | ");
+    let cut = text.ceil_char_boundary(text.len().saturating_sub(CAUSE_BYTES));
+    match text.get(cut..) {
+        None | Some("") => None,
+        Some(kept) if cut > 0 => Some(format!("...{kept}")),
+        Some(_) => Some(text),
     }
 }
 
@@ -355,5 +396,61 @@ mod tests {
         );
         let message = log.panic_message().unwrap();
         assert_eq!(message, "thread 'main' panicked at src/lib.rs:3:5: no cat");
+    }
+    #[test]
+    fn a_panic_of_go_is_found_and_cut() {
+        let (log, _) = log(100_000);
+        log.print(Stream::Stderr, b"panic: no cat\n\ngoroutine 1 [running]:\n");
+        for _ in 0..15 {
+            log.print(Stream::Stderr, &[[b'f'; 100].as_slice(), b"\n"].concat());
+        }
+        let message = log.panic_message().unwrap();
+        assert!(
+            message.starts_with("panic: no cat goroutine 1 [running]: f"),
+            "{message}"
+        );
+        assert!(message.ends_with("f..."), "{message}");
+        assert_eq!(message.len(), CAUSE_BYTES + 3);
+    }
+
+    #[test]
+    fn what_is_printed_before_a_panic_is_its_cause() {
+        let (log, _) = log(1_000);
+        log.print(
+            Stream::Stderr,
+            b"ValueError: no cat\n\nthread '<unnamed>' panicked at lib.rs:1:2:\nPython threw\n",
+        );
+        assert_eq!(
+            log.panic_message().unwrap(),
+            "thread '<unnamed>' panicked at lib.rs:1:2: Python threw; standard error before: \
+             ValueError: no cat"
+        );
+    }
+
+    #[test]
+    fn the_last_lines_of_standard_error_are_kept_and_cut() {
+        let (log, _) = log(100_000);
+        assert_eq!(log.last_errors(), None);
+        log.print(Stream::Stdout, b"fine\n");
+        log.print(Stream::Stderr, b"\n  \n");
+        assert_eq!(log.last_errors(), None);
+        log.print(Stream::Stderr, b"Stack:\n  at handle\n");
+        log.print(Stream::Stdout, b"still fine\n");
+        log.print(Stream::Stderr, b"KeyError: 'cat\x1b'\n");
+        assert_eq!(
+            log.last_errors().unwrap(),
+            "Stack: | at handle | KeyError: 'cat\\u{1b}'"
+        );
+        for number in 0..10 {
+            log.print(Stream::Stderr, format!("{number}\n").as_bytes());
+        }
+        let eight = "2 | 3 | 4 | 5 | 6 | 7 | 8 | 9";
+        assert_eq!(log.last_errors().unwrap(), eight);
+        log.print(Stream::Stderr, "é".repeat(2_000).as_bytes());
+        log.print(Stream::Stderr, b"s");
+        log.finish();
+        let cut = log.last_errors().unwrap();
+        assert!(cut.starts_with("...é") && cut.ends_with("és"), "{cut}");
+        assert!(cut.len() <= CAUSE_BYTES + 3, "{}", cut.len());
     }
 }

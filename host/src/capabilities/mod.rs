@@ -30,7 +30,7 @@ pub use host_calls::{HostCalls, HostCallsExceeded};
 pub use logging::{GuestLog, LogScope};
 pub use outgoing::{Fetcher, Outgoing, Requests, RequestsExceeded, Sent};
 pub use side_by_side::SideBySide;
-pub use staging::{Staged, Staging};
+pub use staging::{Staged, Staging, StagingLimits};
 pub use trouble::Trouble;
 pub use wire::{failure_from, message_event, object_event};
 

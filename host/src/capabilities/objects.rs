@@ -13,7 +13,8 @@ use crate::bindings::types::{Error, ObjectInfo};
 use crate::bindings::{OpenBucket, OpenWriter};
 use crate::guard::{self, Guard};
 use crate::ports::{
-    Bucket, Change, Condition, ObjectDraft, ObjectError, StagedWriter, validate_key,
+    Bucket, Change, Condition, ObjectDraft, ObjectError, StagedWriter, TooLong, check_attributes,
+    check_name, validate_key,
 };
 
 /// What a staged object takes beside its body, in bytes: an inode, and its share of the folder.
@@ -217,6 +218,16 @@ fn options_bytes(options: &wit::WriteOptions) -> usize {
     condition + content_type + metadata_bytes(&options.metadata)
 }
 
+/// Checks the lengths of what the guest tells of an object.
+fn check_names(options: &wit::WriteOptions) -> Result<(), TooLong> {
+    check_name(
+        "content-type",
+        options.content_type.as_deref().unwrap_or_default(),
+    )?;
+    let metadata = options.metadata.iter();
+    check_attributes(metadata.map(|(name, value)| (name, value)))
+}
+
 fn metadata_bytes(metadata: &[(String, String)]) -> usize {
     let metadata = metadata.iter();
     metadata.map(|(name, value)| name.len() + value.len()).sum()
@@ -326,6 +337,9 @@ impl Context {
     fn remove_of(&mut self, bucket: &str, key: &str) -> Result<(), Error> {
         self.check_write(bucket, key)?;
         self.staging
+            .admit_object(bucket, key)
+            .map_err(|full| self.trouble.staging(full))?;
+        self.staging
             .charge_kept(
                 key.len() + keeping(KEEPING_REMOVAL),
                 key.len() + keeping(KEPT),
@@ -342,6 +356,10 @@ impl Context {
         options: wit::WriteOptions,
     ) -> Result<Box<dyn StagedWriter>, Error> {
         self.check_write(bucket.name(), &key)?;
+        check_names(&options).map_err(|long| Error::Invalid(long.to_string()))?;
+        self.staging
+            .admit_object(bucket.name(), &key)
+            .map_err(|full| self.trouble.staging(full))?;
         let metadata = metadata_bytes(&options.metadata);
         let content_type = options.content_type.as_ref().map_or(0, String::len);
         self.staging

@@ -18,6 +18,15 @@ pub enum StagingFull {
         /// The function's limit, in bytes.
         limit: u64,
     },
+    /// More effects than its function may have.
+    #[error(
+        "effects are limited to {limit} in one attempt, of objects, messages and keys together; stage fewer, or \
+         raise `limits.effects`"
+    )]
+    Effects {
+        /// The function's limit.
+        limit: u32,
+    },
     /// More than is left for all events.
     #[error(
         "the events under way have staged all that `queue.max-staging` allows; try again later, raise it, or \
@@ -73,8 +82,19 @@ pub struct Staging {
     writers: BTreeMap<u32, (String, Box<dyn StagedWriter>)>,
     next_writer: u32,
     reserved: Reserved,
-    limit: u64,
+    most: StagingLimits,
+    /// Objects, messages and keys that are staged.
+    effects: usize,
     sealed: bool,
+}
+
+/// The limits of what one attempt stages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StagingLimits {
+    /// In bytes.
+    pub bytes: u64,
+    /// Objects, messages and keys together.
+    pub effects: u32,
 }
 
 /// What an instance leaves.
@@ -89,7 +109,7 @@ pub struct Staged {
 
 impl Staging {
     /// For one event, or a batch of `messages`; `reserved` is empty.
-    pub fn new(messages: usize, limit: u64, reserved: Reserved) -> Self {
+    pub fn new(messages: usize, most: StagingLimits, reserved: Reserved) -> Self {
         Self {
             shared: Transaction::default(),
             scoped: (0..messages).map(|_| Transaction::default()).collect(),
@@ -97,7 +117,8 @@ impl Staging {
             writers: BTreeMap::new(),
             next_writer: 0,
             reserved,
-            limit,
+            most,
+            effects: 0,
             sealed: false,
         }
     }
@@ -120,8 +141,9 @@ impl Staging {
             return Err(StagingFull::Answered);
         }
         let total = self.reserved.bytes().saturating_add(bytes as u64);
-        if total > self.limit && guard::holds(Guard::Staging) {
-            return Err(StagingFull::Event { limit: self.limit });
+        let limit = self.most.bytes;
+        if total > limit && guard::holds(Guard::Staging) {
+            return Err(StagingFull::Event { limit });
         }
         if self.reserved.take(bytes as u64) {
             Ok(())
@@ -145,26 +167,67 @@ impl Staging {
         }
     }
 
-    fn current(&mut self) -> &mut Transaction {
+    /// Checks that so many more effects may be staged, open writers counted.
+    fn admit(&self, more: usize) -> Result<(), StagingFull> {
+        let limit = self.most.effects;
+        let total = self.effects.saturating_add(self.writers.len());
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        if total.saturating_add(more) > most && guard::holds(Guard::Effects) {
+            return Err(StagingFull::Effects { limit });
+        }
+        Ok(())
+    }
+
+    /// Checks that so many messages may be staged.
+    pub(super) fn admit_messages(&self, messages: usize) -> Result<(), StagingFull> {
+        self.admit(messages)
+    }
+
+    /// Checks that a change of an object may be staged; another change of the same one is no
+    /// further effect.
+    pub(super) fn admit_object(&self, bucket: &str, key: &str) -> Result<(), StagingFull> {
+        let name = (bucket.to_owned(), key.to_owned());
+        let staged = self.current().objects.contains_key(&name);
+        self.admit(usize::from(!staged))
+    }
+
+    /// Checks that a change of a key may be staged; another change of the same one is no further
+    /// effect.
+    pub(super) fn admit_key(&self, bucket: &str, key: &str) -> Result<(), StagingFull> {
+        let name = (bucket.to_owned(), key.to_owned());
+        let staged = self.current().keys.contains_key(&name);
+        self.admit(usize::from(!staged))
+    }
+
+    fn current(&self) -> &Transaction {
+        let scoped = self.entered.and_then(|index| self.scoped.get(index));
+        scoped.unwrap_or(&self.shared)
+    }
+
+    fn current_mut(&mut self) -> &mut Transaction {
         match self.entered.and_then(|index| self.scoped.get_mut(index)) {
             Some(scoped) => scoped,
             None => &mut self.shared,
         }
     }
 
+    fn change_object(&mut self, name: (String, String), change: Change) {
+        let replaced = self.current_mut().objects.insert(name, change);
+        self.effects += usize::from(replaced.is_none());
+    }
+
     pub(super) fn write(&mut self, bucket: &str, object: StagedObject) {
-        let key = (bucket.to_owned(), object.info.key.clone());
-        self.current().objects.insert(key, Change::Write(object));
+        let name = (bucket.to_owned(), object.info.key.clone());
+        self.change_object(name, Change::Write(object));
     }
 
     pub(super) fn remove(&mut self, bucket: &str, key: &str) {
-        self.current()
-            .objects
-            .insert((bucket.to_owned(), key.to_owned()), Change::Remove);
+        self.change_object((bucket.to_owned(), key.to_owned()), Change::Remove);
     }
 
     pub(super) fn publish(&mut self, drafts: Vec<Draft>) {
-        self.current().messages.extend(drafts);
+        self.effects = self.effects.saturating_add(drafts.len());
+        self.current_mut().messages.extend(drafts);
     }
 
     /// This handler's own change of an object: in the entered message's scope, else in the shared one.
@@ -197,8 +260,9 @@ impl Staging {
     }
 
     pub(super) fn set_key(&mut self, bucket: &str, key: &str, staged: StagedKey) {
-        let key = (bucket.to_owned(), key.to_owned());
-        self.current().keys.insert(key, staged);
+        let name = (bucket.to_owned(), key.to_owned());
+        let replaced = self.current_mut().keys.insert(name, staged);
+        self.effects += usize::from(replaced.is_none());
     }
 
     /// This handler's own change of a key, as `change` has it of an object.

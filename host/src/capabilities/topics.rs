@@ -10,7 +10,7 @@ use crate::bindings::OpenTopic;
 use crate::bindings::topics as wit;
 use crate::bindings::types::Error;
 use crate::guard::{self, Guard};
-use crate::ports::Draft;
+use crate::ports::{Draft, TooLong, check_attributes, check_name};
 
 /// A message's own share of the host's memory, in bytes.
 const KEEPING: usize = 256;
@@ -42,6 +42,12 @@ impl wit::HostTopic for View<'_> {
         let bytes = messages.iter().map(bytes_of).sum();
         self.carry(bytes).await?;
         let topic = Arc::clone(&self.table.get(&topic)?.name);
+        if let Err(long) = messages.iter().try_for_each(check_names) {
+            return Ok(Err(Error::Invalid(long.to_string())));
+        }
+        if let Err(full) = self.context.staging.admit_messages(messages.len()) {
+            return Ok(Err(self.context.trouble.staging(full)));
+        }
         if let Err(full) = self.context.staging.charge_memory(bytes) {
             return Ok(Err(self.context.trouble.staging(full)));
         }
@@ -64,6 +70,19 @@ impl wit::HostTopic for View<'_> {
         self.table.delete(topic)?;
         Ok(())
     }
+}
+
+/// Checks the lengths of what a message names.
+fn check_names(message: &wit::Draft) -> Result<(), TooLong> {
+    let named = [
+        ("content-type", &message.content_type),
+        ("ordering-key", &message.ordering_key),
+    ];
+    for (name, value) in named {
+        check_name(name, value.as_deref().unwrap_or_default())?;
+    }
+    let attributes = message.attributes.iter();
+    check_attributes(attributes.map(|(name, value)| (name, value)))
 }
 
 /// What a message takes while it is staged: every part of it, and the keeping.

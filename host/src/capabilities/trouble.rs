@@ -58,7 +58,9 @@ impl Trouble {
     pub(super) fn staging(&self, full: StagingFull) -> Error {
         let text = full.to_string();
         match full {
-            StagingFull::Event { .. } | StagingFull::Never => Error::Limit(text),
+            StagingFull::Event { .. } | StagingFull::Effects { .. } | StagingFull::Never => {
+                Error::Limit(text)
+            }
             StagingFull::Answered => Error::Invalid(text),
             StagingFull::Host | StagingFull::Memory => {
                 self.note(text.clone());

@@ -11,6 +11,7 @@ use super::{AppArgs, HELD, HELD_PAUSE, Verdict, ask, restore_store, unexpected};
 use crate::app::state_dir;
 use crate::config::Manifest;
 use crate::control::{Client, Request, Response};
+use crate::files;
 use crate::ports::QueueError;
 
 /// Write the store of events into a new file, also while the host runs: what waits, dead letters,
@@ -56,14 +57,14 @@ impl Restore {
         let cant = || format!("can't restore {shown}");
         let from = std::path::absolute(&self.file).with_context(cant)?;
         // Asked first: a host that runs shouldn't stop for a mistyped name.
-        std::fs::File::open(&from).with_context(cant)?;
+        files::open(&from)?;
         let kept = self
             .put_in_place(&from, &manifest)
             .await
             .with_context(cant)?;
         print_line(&format!("restored {shown}"))?;
         if let Some(kept) = kept {
-            eprintln!("the store that was there is kept as {}", kept.display());
+            say!("the store that was there is kept as {}", kept.display());
         }
         Ok(Verdict::Good)
     }
@@ -84,10 +85,10 @@ impl Restore {
                     other => Err(unexpected(&other)),
                 };
             }
-            match restore_store(from, manifest, HELD_PAUSE).await {
-                Err(QueueError::InUse { .. }) if waited < HELD => {
+            match restore_store(from, manifest, HELD_PAUSE, None).await {
+                Err(QueueError::InUse { process, .. }) if waited < HELD => {
                     if waited.is_zero() {
-                        eprintln!("the store is in use; waiting for it");
+                        say!("the store is in use by {process}; waiting for it");
                     }
                     waited += HELD_PAUSE;
                 }

@@ -1,6 +1,7 @@
 //! `kinglet build`
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,9 +15,12 @@ use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
 use crate::config::Function;
 use crate::engine::{InitContext, Snapshot, snapshot};
+use crate::files;
 use crate::ports::{Journal, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
+/// The largest component that is taken from a build, in bytes.
+const COMPONENT: u64 = 1 << 30;
 const TARGET: &str = "wasm32-wasip2";
 
 /// Build the functions of the application that have a `source`. Where one has an init, it is run, and its
@@ -88,7 +92,7 @@ impl Build {
             );
         }
         if !skipped.is_empty() {
-            eprintln!("no `source`, so nothing to build: {}", skipped.join(", "));
+            say!("no `source`, so nothing to build: {}", skipped.join(", "));
         }
         Ok(Verdict::Good)
     }
@@ -99,8 +103,7 @@ impl Build {
         artifact: &Path,
         component: &Path,
     ) -> anyhow::Result<()> {
-        let built = std::fs::read(artifact)
-            .with_context(|| format!("can't read {}", artifact.display()))?;
+        let built = files::read(artifact, COMPONENT)?;
         let snapshot = match self.no_snapshot {
             true => None,
             false => take_snapshot(function, &built).await?,
@@ -110,7 +113,9 @@ impl Build {
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("can't make {}", parent.display()))?;
         }
-        std::fs::write(component, wasm)
+        files::create(component)
+            .map_err(std::io::Error::from)
+            .and_then(|mut file| file.write_all(wasm))
             .with_context(|| format!("can't write {}", component.display()))?;
         let (size, before) = (wasm.len() as u64, built.len() as u64);
         if self.json {
@@ -160,7 +165,7 @@ struct Shown;
 
 impl Journal for Shown {
     fn write(&self, record: Record) {
-        eprintln!("{}", record_text(&record));
+        say!("{}", record_text(&record));
     }
 }
 

@@ -75,7 +75,7 @@ impl Check {
                     "bucket {name:?}: {} isn't a folder; correct `path`",
                     folder.display()
                 ),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => eprintln!(
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => say!(
                     "note: bucket {name:?}: {} isn't there; it is made when the host starts",
                     folder.display()
                 ),
@@ -83,7 +83,7 @@ impl Check {
             }
         }
         for note in &manifest.notes {
-            eprintln!("note: {note}");
+            say!("note: {note}");
         }
         check_http_files(&manifest)?;
         let clock = Clock::system();
@@ -126,12 +126,12 @@ impl Check {
         } in &findings
         {
             for sentence in advice {
-                eprintln!("note: function {function:?}: {sentence}");
+                say!("note: function {function:?}: {sentence}");
             }
         }
         for ingress in &manifest.ingresses {
             for sentence in ingress.advice(&manifest) {
-                eprintln!("note: ingress {}: {sentence}", ingress.path);
+                say!("note: ingress {}: {sentence}", ingress.path);
             }
         }
         let good = findings.iter().all(|finding| finding.problem.is_none());

@@ -182,7 +182,7 @@ impl List {
         if letters.len() == self.limit
             && let Some(last) = letters.last()
         {
-            eprintln!("there may be more: --after {}", last.delivery.seq);
+            say!("there may be more: --after {}", last.delivery.seq);
         }
         Ok(Verdict::Good)
     }
@@ -285,7 +285,7 @@ impl Which {
         if let Some(name) = &self.chosen.function
             && let Err(unknown) = find_function(manifest, name)
         {
-            eprintln!("note: {unknown}");
+            say!("note: {unknown}");
         }
         if self.numbers.is_empty() {
             return Ok(());
@@ -303,7 +303,7 @@ impl Which {
             .map(u64::to_string)
             .collect();
         if !missing.is_empty() {
-            eprintln!(
+            say!(
                 "note: no such dead letter: {}; see `kinglet dlq list`",
                 missing.join(", ")
             );

@@ -1,6 +1,7 @@
 //! `kinglet invoke`
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +11,12 @@ use serde::Serialize;
 
 use super::output::{bytes, cost_text, print_json, print_line, record_text};
 use super::publish::parse_attribute;
-use super::{AppArgs, CacheArgs, Verdict, find_function};
+use super::{AppArgs, CacheArgs, Verdict, check_roots, find_function};
 use crate::app::{Rooms, load_function, new_engine, open_buckets};
 use crate::capabilities::Buckets;
 use crate::clock::{Clock, rfc3339};
 use crate::config::{Manifest, Source};
+use crate::files;
 use crate::ports::{
     Bucket, Change, Cost, Delivery, Event, Handled, Handler, Journal, KeyValue, Message,
     ObjectInfo, Outcome, Payload, Record, SCHEDULE_TOPIC, Transaction,
@@ -136,7 +138,7 @@ struct Shown;
 
 impl Journal for Shown {
     fn write(&self, record: Record) {
-        eprintln!("{}", record_text(&record));
+        say!("{}", record_text(&record));
     }
 }
 
@@ -144,6 +146,7 @@ impl Invoke {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
         let function = find_function(&manifest, &self.function)?;
+        check_roots(&manifest)?;
         let clock = Clock::system();
         let buckets =
             open_buckets(&manifest, &format!("invoke-{}", clock.new_id()), &clock)?.buckets;
@@ -210,8 +213,7 @@ impl Invoke {
     ) -> anyhow::Result<(Payload, Buckets)> {
         let file = match &self.event {
             Some(path) => {
-                let text = std::fs::read(path)
-                    .with_context(|| format!("can't read {}", path.display()))?;
+                let text = files::read_input(path, files::INPUT)?;
                 Some(serde_json::from_slice::<EventFile>(&text).with_context(|| {
                     format!(
                         "{} isn't an event; see `kinglet invoke --help`",
@@ -245,8 +247,7 @@ impl Invoke {
                 }
                 let body = match (&self.body, &self.file) {
                     (Some(text), _) => text.clone().into_bytes(),
-                    (None, Some(path)) => std::fs::read(path)
-                        .with_context(|| format!("can't read {}", path.display()))?,
+                    (None, Some(path)) => files::read_input(path, files::INPUT)?,
                     (None, None) => sample.to_vec(),
                 };
                 let mut payload = message_payload(topic, MessageFile::default());
@@ -304,8 +305,7 @@ impl Invoke {
                     (None, Some(name)) => name.to_owned(),
                     (None, None) => bail!("{} has no name; give one with `--key`", path.display()),
                 };
-                let body = std::fs::read(path)
-                    .with_context(|| format!("can't read {}", path.display()))?;
+                let body = files::read_input(path, files::INPUT)?;
                 (key, body)
             }
             None => ("sample.png".to_owned(), SAMPLE_IMAGE.to_vec()),
@@ -425,8 +425,11 @@ async fn save(folder: &Path, buckets: &Buckets, transaction: &Transaction) -> an
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("can't make {}", parent.display()))?;
         }
-        std::fs::write(&path, body).with_context(|| format!("can't write {}", path.display()))?;
-        eprintln!("saved {}", path.display());
+        files::create(&path)
+            .map_err(std::io::Error::from)
+            .and_then(|mut file| file.write_all(&body))
+            .with_context(|| format!("can't write {}", path.display()))?;
+        say!("saved {}", path.display());
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ impl Logs {
             .map(|since| Clock::system().now().saturating_sub(millis(since)));
         let dir = journal_dir(&manifest);
         if !dir.exists() && !self.follow {
-            eprintln!("no logs yet; run `kinglet up`");
+            say!("no logs yet; run `kinglet up`");
         }
         let mut journal = JournalReader::from_start(&dir);
         loop {

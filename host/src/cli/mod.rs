@@ -1,6 +1,14 @@
 //! The command line: one file for each command. Results go to standard output, all else to standard
 //! error. The environment is read here and nowhere else.
 
+/// Prints a line to standard error. Where that can't be written, as on a full disk or to a reader that is
+/// gone, the line is lost: the command's own work counts more.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        $crate::cli::output::print_aside(format_args!($($argument)*))
+    };
+}
+
 mod backup;
 mod build;
 mod check;
@@ -18,6 +26,7 @@ mod status;
 mod target;
 mod up;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,9 +43,10 @@ use crate::clock::Clock;
 use crate::config::{Function, Manifest, Variables};
 use crate::control::{Client, Request, Response, answer};
 use crate::engine::{Cache, Compiler};
+use crate::files::{self, FileError};
 use crate::ports::QueueError;
 use crate::scheduling::use_short_slices;
-use crate::stores::queue;
+use crate::stores::queue::{self, HostTurn};
 
 /// Runs small WebAssembly functions on events: one fresh instance each, hard limits, nothing lost.
 #[derive(Debug, Parser)]
@@ -81,6 +91,12 @@ const NO_FUNCTIONS: &str = "the manifest has no functions; add a `[[function]]`"
 /// How long a command waits for a store that is in use: by another command, or a host between two of its states.
 const HELD: Duration = Duration::from_secs(60);
 const HELD_PAUSE: Duration = Duration::from_millis(50);
+/// The time that the process gives its threads at its end.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
+/// The time that a host waits for a store that is in use, as by a command or by a host that is stopping.
+const HOST_WAIT: Duration = Duration::from_secs(10);
+const HOST_PAUSE: Duration = Duration::from_millis(10);
 
 /// How a command ended that ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +107,40 @@ enum Verdict {
     Bad,
 }
 
+/// Reads the command line, and runs its command.
+pub fn main() -> ExitCode {
+    let error = match Cli::try_parse() {
+        Ok(cli) => return cli.run(),
+        Err(error) => error,
+    };
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    if error.use_stderr() {
+        // Where nobody can read it, the exit status says it.
+        let _ = error.print();
+        return ExitCode::from(code);
+    }
+    // Help, or the version: results, as any.
+    let text = error.render();
+    let printed = match std::io::stdout().is_terminal() {
+        true => output::write_output(text.ansi().to_string().as_bytes()),
+        false => output::write_output(text.to_string().as_bytes()),
+    };
+    ended(printed.map(|()| Verdict::Good))
+}
+
+/// Reports an error, and gives the exit status.
+fn ended(result: anyhow::Result<Verdict>) -> ExitCode {
+    match result {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::from(1),
+        Err(error) if output::is_unwanted(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
 impl Cli {
     /// Runs the command. The exit status is 0, 1 for a negative result, 2 for an error; a closed pipe is
     /// no error.
@@ -99,7 +149,7 @@ impl Cli {
         init_diagnostics();
         #[cfg(debug_assertions)]
         if let Err(error) = switch_off_guard() {
-            eprintln!("error: {error:#}");
+            say!("error: {error:#}");
             return ExitCode::from(2);
         }
         let result = match self.command {
@@ -120,15 +170,7 @@ impl Cli {
             Command::Check(command) => command.execute(),
             Command::Compile(command) => command.execute(),
         };
-        match result {
-            Ok(Verdict::Good) => ExitCode::SUCCESS,
-            Ok(Verdict::Bad) => ExitCode::from(1),
-            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::from(2)
-            }
-        }
+        ended(result)
     }
 }
 
@@ -273,11 +315,11 @@ async fn reach(manifest: &Arc<Manifest>, clock: &Clock) -> anyhow::Result<Holder
         if let Some(host) = Client::connect(&state_dir(manifest)).await? {
             return Ok(Holder::Host(host));
         }
-        match App::open(Arc::clone(manifest), clock.clone()).await {
+        match App::open_for(&command_name(), None, Arc::clone(manifest), clock.clone()).await {
             Ok(app) => return Ok(Holder::Here(Box::new(app))),
-            Err(AppError::Queue(QueueError::InUse { .. })) if waited < HELD => {
+            Err(AppError::Queue(QueueError::InUse { process, .. })) if waited < HELD => {
                 if waited.is_zero() {
-                    eprintln!("the store is in use; waiting for it");
+                    say!("the store is in use by {process}; waiting for it");
                 }
                 waited += HELD_PAUSE;
                 tokio::time::sleep(HELD_PAUSE).await;
@@ -287,17 +329,102 @@ async fn reach(manifest: &Arc<Manifest>, clock: &Clock) -> anyhow::Result<Holder
     }
 }
 
+/// Refuses root certificates that would be waited for at the first request that needs them.
+fn check_roots(manifest: &Manifest) -> anyhow::Result<()> {
+    let mut functions = manifest.functions.iter();
+    if functions.all(|function| function.grants.http.is_empty()) {
+        return Ok(());
+    }
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let mut paths: Vec<PathBuf> = named("SSL_CERT_FILE")
+        .map(PathBuf::from)
+        .into_iter()
+        .collect();
+    if let Some(folders) = named("SSL_CERT_DIR") {
+        for folder in std::env::split_paths(&folders) {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            paths.extend(
+                entries
+                    .map(|entry| entry.path())
+                    .filter(|path| !path.is_dir()),
+            );
+        }
+    }
+    for path in paths {
+        match files::read(&path, files::TEXT) {
+            // What is missing or may not be read, its reader says.
+            Ok(_) | Err(FileError::Io { .. }) => {}
+            Err(error) => return Err(error).context("root certificates"),
+        }
+    }
+    Ok(())
+}
+
+/// The name of this command, for others that wait for what it has.
+fn command_name() -> String {
+    const LONGEST: usize = 32;
+    let command = std::env::args_os().nth(1).unwrap_or_default();
+    let command: String = command.to_string_lossy().chars().take(LONGEST).collect();
+    format!("kinglet {command}")
+}
+
+/// Takes a host's turn at the application, and opens its store, for which it waits some seconds. Commands
+/// that come meanwhile wait for the host.
+async fn open_as_host(
+    manifest: &Arc<Manifest>,
+    clock: &Clock,
+    mut turn: Option<Arc<HostTurn>>,
+) -> Result<(App, Arc<HostTurn>), AppError> {
+    let dir = state_dir(manifest);
+    let command = command_name();
+    let waiting = clock.stopwatch();
+    let mut said = false;
+    loop {
+        let taken = match &turn {
+            Some(turn) => Ok(Arc::clone(turn)),
+            None => HostTurn::take(&dir, &command).map(Arc::new),
+        };
+        let opened = match taken {
+            Ok(taken) => {
+                let taken = turn.insert(taken);
+                let manifest = Arc::clone(manifest);
+                App::open_for(&command, Some(taken), manifest, clock.clone()).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        let process = match (opened, &turn) {
+            (Ok(app), Some(turn)) => return Ok((app, Arc::clone(turn))),
+            (Err(AppError::Queue(QueueError::InUse { process, .. })), _)
+                if waiting.elapsed() < HOST_WAIT =>
+            {
+                process
+            }
+            (Err(error), _) => return Err(error),
+            (Ok(_), None) => continue,
+        };
+        // A command that is about to end needs no word.
+        if !said && waiting.elapsed() > HELD_PAUSE {
+            said = true;
+            say!("the store is in use by {process}; waiting up to {HOST_WAIT:?} for it");
+        }
+        tokio::time::sleep(HOST_PAUSE).await;
+    }
+}
+
 /// Puts a backup in the place of a store that no host has. Another command may have it for a moment, which is
 /// waited for.
 async fn restore_store(
     from: &Path,
     manifest: &Manifest,
     patience: Duration,
+    turn: Option<&HostTurn>,
 ) -> Result<Option<PathBuf>, QueueError> {
+    let command = command_name();
     let mut waited = Duration::ZERO;
     loop {
         let dir = state_dir(manifest);
-        let restored = tokio::task::block_in_place(|| queue::restore(from, &dir));
+        let restored =
+            tokio::task::block_in_place(|| queue::restore_for(&command, turn, from, &dir));
         match restored {
             Err(QueueError::InUse { .. }) if waited < patience => {
                 waited += HELD_PAUSE;
@@ -355,11 +482,14 @@ fn serve(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Resu
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<Verdict>>) -> anyhow::Result<Verdict> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("can't start the runtime")?
-        .block_on(command)
+        .context("can't start the runtime")?;
+    let result = runtime.block_on(command);
+    // What is left looks at files or writes to a pipe, which may take for ever; nothing depends on it.
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    result
 }
 
 fn init_diagnostics() {
@@ -368,6 +498,8 @@ fn init_diagnostics() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Where standard error can't be written, telling so there would panic.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -401,14 +533,6 @@ fn switch_off_guard() -> anyhow::Result<()> {
     let guard = name.to_string_lossy().parse();
     crate::guard::switch_off(guard.map_err(anyhow::Error::msg).context(WITHOUT)?);
     Ok(())
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 #[cfg(test)]

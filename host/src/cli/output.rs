@@ -1,6 +1,9 @@
 //! Records and figures as people read them.
 
-use std::io::Write;
+use std::fmt;
+use std::io::{self, Write};
+
+use thiserror::Error;
 
 use crate::clock::rfc3339;
 use crate::ports::{Cost, Level, Outcome, Record, RecordKind, Stream, visible};
@@ -71,6 +74,7 @@ fn outcome_text(kind: &RecordKind) -> String {
         cost,
         outputs,
         published,
+        left_out,
         ..
     } = kind
     else {
@@ -100,6 +104,9 @@ fn outcome_text(kind: &RecordKind) -> String {
     }
     if !published.is_empty() {
         line = format!("{line}; published to {}", visible(&tallied(published)));
+    }
+    if *left_out > 0 {
+        line = format!("{line} and {left_out} more");
     }
     line
 }
@@ -188,12 +195,33 @@ pub(super) fn bytes(value: u64) -> String {
     }
 }
 
-/// Prints a line of results; a closed pipe comes back as an error, which ends the command quietly.
+/// Standard output that can't be written.
+#[derive(Debug, Error)]
+#[error("can't write to standard output: {0}; free some space, or write to another file")]
+pub(super) struct OutputError(io::Error);
+
+/// Prints a line of results.
 pub(super) fn print_line(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()?;
-    Ok(())
+    write_output(format!("{line}\n").as_bytes())
+}
+
+/// Writes results. A reader that is gone comes back as an error too, which ends the command quietly.
+pub(super) fn write_output(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    // In one piece: nothing of a line that failed stays to be written with the next.
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    Ok(written.map_err(OutputError)?)
+}
+
+/// Returns whether an error says that nobody reads standard output any more.
+pub(super) fn is_unwanted(error: &anyhow::Error) -> bool {
+    let output = error.downcast_ref::<OutputError>();
+    output.is_some_and(|OutputError(error)| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Prints a line to standard error, where that can be written; see `say!`.
+pub(super) fn print_aside(line: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints a value as a line of JSON.

@@ -1,10 +1,8 @@
 //! `kinglet publish`
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::output::{print_json, print_line};
@@ -13,6 +11,7 @@ use crate::clock::millis;
 use crate::config::duration;
 use crate::control::{Request, Response};
 use crate::events::NewMessage;
+use crate::files;
 use crate::ports::{Accepted, Draft};
 
 /// Publish a message to a topic. It is on disk when this returns, whether or not a host runs.
@@ -28,7 +27,8 @@ pub(super) struct Publish {
     /// The message's body, as text.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "lines"])]
     body: Option<String>,
-    /// A file with the message's body; without this and `--body` it is read from standard input.
+    /// A file with the message's body, of up to 256 MiB; without this and `--body`, and with `-`, standard
+    /// input is read.
     #[arg(long, value_name = "FILE", conflicts_with = "lines")]
     file: Option<PathBuf>,
     /// A message for each line of standard input.
@@ -75,7 +75,7 @@ impl Publish {
             other => return Err(unexpected(&other)),
         };
         if manifest.woken_by_message(&self.topic).is_empty() {
-            eprintln!("note: no function is woken by topic {:?}", self.topic);
+            say!("note: no function is woken by topic {:?}", self.topic);
         }
         for (id, accepted) in published {
             if self.json {
@@ -93,15 +93,8 @@ impl Publish {
         if let Some(text) = &self.body {
             return Ok(vec![text.clone().into_bytes()]);
         }
-        if let Some(path) = &self.file {
-            let body =
-                std::fs::read(path).with_context(|| format!("can't read {}", path.display()));
-            return Ok(vec![body?]);
-        }
-        let mut input = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut input)
-            .context("can't read standard input")?;
+        let path = self.file.as_deref().unwrap_or(Path::new("-"));
+        let input = files::read_input(path, files::INPUT)?;
         if !self.lines {
             return Ok(vec![input]);
         }

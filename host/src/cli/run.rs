@@ -9,7 +9,9 @@ use tokio::sync::watch;
 
 use super::logs::FOLLOW;
 use super::output::{print_json, print_line};
-use super::{AppArgs, CacheArgs, Holder, Verdict, find_function, listed, reach, unexpected};
+use super::{
+    AppArgs, CacheArgs, Holder, Verdict, check_roots, find_function, listed, reach, unexpected,
+};
 use crate::app::{App, journal_dir};
 use crate::clock::Clock;
 use crate::config::{Manifest, Source};
@@ -54,6 +56,7 @@ impl Run {
         let manifest = self.app.load()?;
         let (bucket, prefix) = self.objects.split_once('/').unwrap_or((&self.objects, ""));
         check(&manifest, &self.function, bucket)?;
+        check_roots(&manifest)?;
         let clock = Clock::system();
         let run = format!("run/{}", clock.new_id());
         let request = Request::Run {
@@ -91,7 +94,7 @@ impl Run {
             print_line(&line)?;
         }
         if tally.dead > 0 {
-            eprintln!(
+            say!(
                 "see why with `kinglet logs --function {} --failed`",
                 self.function
             );

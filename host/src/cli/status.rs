@@ -3,9 +3,11 @@
 use clap::Args;
 
 use super::output::{bytes, print_json, print_line, table, time_span};
-use super::{AppArgs, Verdict, ask, unexpected};
-use crate::control::{Request, Response};
-use crate::ports::{COUNTED, Count};
+use super::{AppArgs, Holder, Verdict, reach, unexpected};
+use crate::clock::Clock;
+use crate::config::Manifest;
+use crate::control::{Request, Response, answer};
+use crate::ports::{COUNTED, Count, MemoryUse};
 
 /// Show how much waits for each function, since when, and how much is dead-lettered.
 #[derive(Debug, Args)]
@@ -18,6 +20,7 @@ Columns:
   OLDEST   for how long the first that could run has been due
   STORED   what pending events take in the store
   DEAD     dead letters: see `kinglet dlq`
+On standard error, with exit status 1, what is wrong with the store or a bucket: one was removed or replaced.
 Below them, what instances, what they stage in memory and loaded components have taken of `host.memory`.
 
 Examples:
@@ -38,10 +41,43 @@ pub(super) struct Status {
 impl Status {
     pub async fn execute(self) -> anyhow::Result<Verdict> {
         let manifest = self.app.load()?;
-        let (counts, memory) = match ask(&manifest, Request::Status).await? {
-            Response::Status(counts, memory) => (counts, memory),
+        let (status, problems) = match reach(&manifest, &Clock::system()).await? {
+            Holder::Host(mut host) => {
+                let status = host.ask(&Request::Status).await?;
+                // A host of an older version doesn't know the question.
+                (status, host.ask(&Request::Problems).await.ok())
+            }
+            Holder::Here(app) => {
+                let status = answer(app.events(), Request::Status).await;
+                let problems = answer(app.events(), Request::Problems).await;
+                (status, Some(problems))
+            }
+        };
+        let verdict = match status {
+            Response::Status(counts, memory) => self.show(&manifest, &counts, memory)?,
+            Response::Failed(reason) => anyhow::bail!(reason),
             other => return Err(unexpected(&other)),
         };
+        let problems = match problems {
+            Some(Response::Problems(problems)) => problems,
+            _ => Vec::new(),
+        };
+        for problem in &problems {
+            say!("problem: {problem}");
+        }
+        Ok(if problems.is_empty() {
+            verdict
+        } else {
+            Verdict::Bad
+        })
+    }
+
+    fn show(
+        &self,
+        manifest: &Manifest,
+        counts: &[Count],
+        memory: MemoryUse,
+    ) -> anyhow::Result<Verdict> {
         if self.memory && self.json {
             print_json(&memory)?;
             return Ok(Verdict::Good);
@@ -66,9 +102,9 @@ impl Status {
         let rows: Vec<_> = counts.iter().map(row).collect();
         print_line(&table(&heading, &rows))?;
         print_line(&shown)?;
-        for count in &counts {
+        for count in counts {
             if manifest.function(&count.function).is_none() && count.pending > 0 {
-                eprintln!(
+                say!(
                     "note: {:?} isn't in the manifest any more; its events wait until it is",
                     count.function
                 );

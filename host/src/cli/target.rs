@@ -4,7 +4,7 @@ mod facts;
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use super::Verdict;
 use super::output::{print_json, print_line, table};
 use crate::config::ByteSize;
 use crate::engine::{Interface, Interfaces};
+use crate::files;
 use facts::{Facts, Offer};
 
 /// More than any component has, and than one call should read.
@@ -75,19 +76,7 @@ enum Has {
 /// Compares a component with a host's facts, and prints what comes of it.
 pub(super) fn check(target: Target, component: &Path, json: bool) -> anyhow::Result<Verdict> {
     let shown = component.display();
-    let found = std::fs::metadata(component);
-    let found = found.with_context(|| format!("can't read {shown}; name a component's file"))?;
-    // A pipe or a device might never end.
-    if !found.is_file() {
-        bail!("{shown} isn't a file; name that of a component");
-    }
-    if found.len() > MOST.0 {
-        bail!(
-            "{shown} has {} bytes; a component has at most {MOST}",
-            found.len()
-        );
-    }
-    let wasm = std::fs::read(component).with_context(|| format!("can't read {shown}"))?;
+    let wasm = files::read(component, MOST.0).context("name a component's file")?;
     let interfaces = Interfaces::of(&wasm).with_context(|| shown.to_string())?;
     let finding = compare(target.facts(), shown.to_string(), &interfaces);
     finding.report(target, json)?;

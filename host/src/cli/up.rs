@@ -9,20 +9,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::logs::FOLLOW;
-use super::output::{micros, print_json, print_line, record_text};
+use super::output::{is_unwanted, micros, print_json, print_line, record_text};
 use super::{
-    AppArgs, CacheArgs, HELD, HELD_PAUSE, NO_FUNCTIONS, VariableArgs, Verdict, restore_store,
+    AppArgs, CacheArgs, HELD, NO_FUNCTIONS, VariableArgs, Verdict, check_roots, open_as_host,
+    restore_store,
 };
-use crate::app::{App, AppError, journal_dir};
+use crate::app::{App, journal_dir};
 use crate::clock::Clock;
 use crate::config::{HostName, Manifest, Requests, Source, Verb};
 use crate::control::{Response, Restore};
 use crate::engine::{CacheUse, Engine};
-use crate::ports::QueueError;
 use crate::stores::journal::JournalReader;
+use crate::stores::queue::HostTurn;
 
 /// Components that load sooner than this need no word.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The time that the last records may lie unread once all is finished.
+const UNREAD: Duration = Duration::from_secs(5);
 
 /// Run the application until ctrl-c: the first finishes what runs, the second exits at once.
 #[derive(Debug, Args)]
@@ -56,12 +59,13 @@ impl Up {
         if manifest.functions.is_empty() {
             anyhow::bail!(NO_FUNCTIONS);
         }
-        let mut app = App::open(Arc::clone(&manifest), clock.clone()).await?;
+        check_roots(&manifest)?;
+        let (mut app, turn) = open_as_host(&manifest, &clock, None).await?;
         let mut listening = app.listen()?;
         let mut engine = self.load(&app)?;
         let mut http = app.listen_http(self.listen).await?;
         if self.listen.is_some() && http.is_none() {
-            eprintln!(
+            say!(
                 "note: no function answers requests and no events are posted, so that `--listen` does nothing"
             );
         }
@@ -74,33 +78,36 @@ impl Up {
             let address = http.as_ref().and_then(|http| http.address().ok());
             let introduction = introduce(&engine, &app, address).await?;
             let ready = || {
-                eprint!("{introduction}");
+                say!("{}", introduction.trim_end());
                 let started = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
-                eprintln!("ready in {}; stop with ctrl-c", micros(started));
+                say!("ready in {}; stop with ctrl-c", micros(started));
             };
             let Some(restore) = app.up(engine, listening, http, stop.clone(), ready).await? else {
                 break;
             };
             drop(app);
             watch = clock.stopwatch();
-            app = restored(restore, &manifest, &clock).await?;
+            app = restored(restore, &manifest, &clock, &turn).await?;
             listening = app.listen()?;
             http = app.listen_http(self.listen).await?;
             engine = self.load(&app)?;
         }
         drop(running);
-        if let Some(follower) = follower {
-            follower.await??;
+        if let Some(follower) = follower
+            // Whoever reads the output may have stopped reading, and not gone.
+            && let Ok(followed) = tokio::time::timeout(UNREAD, follower).await
+        {
+            followed??;
         }
         signals.abort();
-        eprintln!("stopped; what waits is kept for the next start");
+        say!("stopped; what waits is kept for the next start");
         Ok(Verdict::Good)
     }
 
     fn load(&self, app: &App) -> anyhow::Result<Engine> {
         let patience = tokio::spawn(async {
             tokio::time::sleep(PATIENCE).await;
-            eprintln!("compiling components, which are kept for the next start");
+            say!("compiling components, which are kept for the next start");
         });
         let engine = tokio::task::block_in_place(|| app.load(self.cache.cache()));
         patience.abort();
@@ -125,14 +132,15 @@ async fn restored(
     restore: Restore,
     manifest: &Arc<Manifest>,
     clock: &Clock,
+    turn: &Arc<HostTurn>,
 ) -> anyhow::Result<App> {
     let Restore { from, answer } = restore;
-    let outcome = restore_store(&from, manifest, HELD).await;
+    let outcome = restore_store(&from, manifest, HELD, Some(turn)).await;
     match &outcome {
-        Ok(_) => eprintln!("restored {}", from.display()),
-        Err(error) => eprintln!("not restored: {error:#}"),
+        Ok(_) => say!("restored {}", from.display()),
+        Err(error) => say!("not restored: {error:#}"),
     }
-    let app = open_again(manifest, clock).await;
+    let app = open_as_host(manifest, clock, Some(Arc::clone(turn))).await;
     let response = match (&app, outcome) {
         (Err(error), _) => {
             Response::Failed(format!("the host ends, since it can't go on: {error}"))
@@ -146,21 +154,7 @@ async fn restored(
         // The answer is sent beside this, and the process ends with the error.
         tokio::time::sleep(PATIENCE).await;
     }
-    Ok(app?)
-}
-
-/// Another command may have the store for a moment.
-async fn open_again(manifest: &Arc<Manifest>, clock: &Clock) -> Result<App, AppError> {
-    let mut waited = Duration::ZERO;
-    loop {
-        match App::open(Arc::clone(manifest), clock.clone()).await {
-            Err(AppError::Queue(QueueError::InUse { .. })) if waited < HELD => {
-                waited += HELD_PAUSE;
-                tokio::time::sleep(HELD_PAUSE).await;
-            }
-            opened => return opened,
-        }
-    }
+    Ok(app?.0)
 }
 
 /// Where requests of a function go.
@@ -270,33 +264,51 @@ fn stop_on_signals(
                 _ = terminate.recv() => {}
             }
             if first {
-                eprintln!("stopping: finishing what runs; ctrl-c again to exit at once");
+                say!("stopping: finishing what runs; ctrl-c again to exit at once");
                 let _ = stopper.send(true);
             } else {
-                eprintln!("exiting at once; what ran comes again at the next start");
+                say!("exiting at once; what ran comes again at the next start");
                 std::process::exit(130);
             }
         }
     })
 }
 
-/// Shows the journal as it is written, to the last record. A closed pipe only ends the showing.
+/// Shows the journal as it is written, to the last record. A reader that is gone ends the showing alone; where
+/// standard output can't be written for a while, as on a full disk, records of that time aren't shown.
 async fn follow(
     mut journal: JournalReader,
     json: bool,
     ended: watch::Receiver<()>,
 ) -> anyhow::Result<()> {
+    let mut failing = false;
     loop {
         // Asked before the look: what was written until then is seen by it.
         let stopping = ended.has_changed().is_err();
-        while let Some(record) = journal.next_record()? {
+        loop {
+            let record = match journal.next_record() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        say!("the logs can't be shown: {error}");
+                    }
+                    break;
+                }
+            };
             let printed = if json {
                 print_json(&record)
             } else {
                 print_line(&record_text(&record))
             };
-            if printed.is_err() {
-                return Ok(());
+            match printed {
+                Ok(()) => failing = false,
+                Err(error) if is_unwanted(&error) => return Ok(()),
+                Err(error) if !failing => {
+                    say!("{error}; until then `kinglet logs` has the records");
+                    failing = true;
+                }
+                Err(_) => {}
             }
         }
         if stopping {

@@ -18,6 +18,15 @@ impl Manifest {
                  [\"{bucket}\"] }}`"
             ));
         }
+        if let Some(bucket) = &function.on.object_created {
+            let suffixes = function.on.suffix.iter();
+            for suffix in suffixes.filter(|suffix| self.is_unfinished(bucket, suffix)) {
+                advice.push(format!(
+                    "names that end with {suffix:?} are of unfinished files, which wake nobody; list the endings \
+                     that are in `buckets.{bucket}.unfinished`"
+                ));
+            }
+        }
         for topic in &function.grants.publish {
             if self.woken_by_message(topic).is_empty() {
                 advice.push(format!(

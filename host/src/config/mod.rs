@@ -11,6 +11,7 @@ mod route;
 mod schedule;
 mod snapshot;
 mod spin;
+mod unfinished;
 mod validate;
 mod values;
 
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::files::{self, FileError};
 use crate::guard::visible;
 
 pub use destination::Destination;
@@ -34,6 +36,9 @@ pub use spin::{Variables, is_variable};
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
 use values::{address, one_or_many, texts};
+
+/// The host's own folder, beside the manifest: events, logs and the control socket.
+pub const STATE_FOLDER: &str = ".kinglet";
 
 /// A whole application.
 #[derive(Clone, Debug, Deserialize)]
@@ -92,6 +97,12 @@ pub struct BucketConfig {
     pub path: Option<PathBuf>,
     /// Refused by now: only folders are supported.
     pub url: Option<String>,
+    /// Endings of unfinished files' names, in whatever case: such a file wakes nobody until it is
+    /// renamed. By default endings of browsers, of programs that transfer files, of editors and of backups.
+    pub unfinished: Option<Vec<String>>,
+    /// The time that a file must stand still before it is an object, for those written in several opens;
+    /// by default one that its writer has closed is an object at once.
+    pub settle: Option<Period>,
 }
 
 /// A topic.
@@ -182,7 +193,7 @@ pub const INSTANCE: ByteSize = ByteSize(256 << 10);
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct CompileConfig {
-    /// Wall-clock time.
+    /// Processor time of that process, over all its threads: what else the machine does isn't counted.
     pub timeout: Period,
     /// Memory of that process, and the largest file that is read as a component; by default 2 GiB, or half of what this
     /// process may have where that is less.
@@ -192,7 +203,7 @@ pub struct CompileConfig {
 impl Default for CompileConfig {
     fn default() -> Self {
         Self {
-            timeout: Period::from_secs(60),
+            timeout: Period::from_secs(120),
             memory: None,
         }
     }
@@ -364,6 +375,8 @@ pub struct Limits {
     pub concurrency: Option<usize>,
     /// Bytes that an event may stage: objects and messages together.
     pub staging: ByteSize,
+    /// Effects that an attempt may have: objects written and removed, messages and keys, together.
+    pub effects: u32,
     /// Bytes that an attempt may log; the rest is dropped, and the log says so.
     pub log: ByteSize,
     /// Bytes that an attempt may move through host calls, both ways.
@@ -384,6 +397,7 @@ impl Default for Limits {
             timeout: Period::from_secs(30),
             concurrency: None,
             staging: ByteSize(256 << 20),
+            effects: 10_000,
             log: ByteSize(64 << 10),
             host_calls: ByteSize(1 << 30),
             request: ByteSize(1 << 30),
@@ -442,12 +456,10 @@ pub struct Grants {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read {path}: {error}; {next}")]
+    #[error("{error}; {next}")]
     Read {
-        /// The file.
-        path: String,
         /// Why.
-        error: std::io::Error,
+        error: FileError,
         /// What to do.
         next: &'static str,
     },
@@ -485,9 +497,8 @@ impl Manifest {
     /// As `load`.
     pub fn load_with(path: &Path, variables: &Variables) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-            path: shown.clone(),
-            next: if error.kind() == std::io::ErrorKind::NotFound {
+        let text = files::read_text(path, files::TEXT).map_err(|error| ConfigError::Read {
+            next: if error.is_absent() {
                 "name the manifest with `--manifest`, or run in its folder"
             } else {
                 "it must be a text file that you may read"
@@ -561,6 +572,12 @@ impl Manifest {
         path.unwrap_or_else(|| PathBuf::from(name))
     }
 
+    /// Returns whether an object of this bucket is passed over as unfinished, by its key.
+    pub fn is_unfinished(&self, bucket: &str, key: &str) -> bool {
+        let bucket = self.buckets.get(bucket);
+        bucket.is_some_and(|bucket| bucket.is_unfinished(key))
+    }
+
     /// Every topic that is listed, subscribed to or granted.
     pub fn topic_names(&self) -> impl Iterator<Item = &str> {
         self.index.topics()
@@ -571,8 +588,11 @@ impl Manifest {
         self.index.has_topic(name)
     }
 
-    /// The functions that objects of this key in this bucket wake.
+    /// The functions that objects of this key in this bucket wake; none where it is of an unfinished file.
     pub fn woken_by_object(&self, bucket: &str, key: &str) -> Vec<String> {
+        if self.is_unfinished(bucket, key) {
+            return Vec::new();
+        }
         let watching = self.index.watching(bucket).iter();
         watching
             .filter_map(|at| self.functions.get(*at))

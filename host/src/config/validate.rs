@@ -1,9 +1,11 @@
 //! What a manifest's values must be to each other: every problem is found at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use super::{
-    COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, SnapshotConfig, Source,
+    COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, STATE_FOLDER,
+    SnapshotConfig, Source,
 };
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
@@ -13,8 +15,28 @@ pub const NAME_RULE: &str = "use letters, digits, `-` and `_`, at most 63, begin
 /// What all names and values of a function's environment take: it is given at once, which burns no fuel.
 const ENVIRONMENT: usize = 64 << 10;
 
+/// The most effects of one attempt: changes of objects and keys are written in one step, for which
+/// others wait.
+const MAX_EFFECTS: u64 = 100_000;
+
 /// With less no instance of any use could run.
 const LEAST_MEMORY: u64 = 4 << 20;
+
+/// A path from the root of the file system, without `.` and `..`. Links are left to whoever opens it.
+fn plain(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
 
 impl Manifest {
     pub(super) fn problems(&self) -> Vec<String> {
@@ -90,6 +112,19 @@ impl Manifest {
                     "buckets.{name}.url = {url:?}: only folders are supported by now; use `path`"
                 ));
             }
+        }
+        let own = plain(&self.root.join(STATE_FOLDER));
+        for (name, bucket) in &self.buckets {
+            let path = plain(&self.bucket_path(name));
+            if path.starts_with(&own) || own.starts_with(&path) {
+                let given = bucket.path.as_deref().unwrap_or(Path::new(name));
+                problems.push(format!(
+                    "buckets.{name}: path {} is, contains or lies in `{STATE_FOLDER}`, the host's own folder beside \
+                     the manifest; give the bucket a `path` beside it",
+                    given.display()
+                ));
+            }
+            bucket.problems(name, &mut problems);
         }
         let folders: Vec<_> = self
             .buckets
@@ -204,6 +239,7 @@ impl Manifest {
             ("fuel", limits.fuel, 1, u64::MAX),
             ("concurrency", function.concurrency() as u64, 1, 10_000),
             ("staging", limits.staging.0, 0, 64 << 30),
+            ("effects", limits.effects.into(), 0, MAX_EFFECTS),
             ("log", limits.log.0, 0, 64 << 20),
             ("host-calls", limits.host_calls.0, 1, 1 << 40),
             ("request", limits.request.0, 0, 1 << 40),
@@ -537,6 +573,11 @@ mod tests {
                 "too little",
             ),
             (r#"memory = "64MiB""#, "host-calls = 0", "limits.host-calls"),
+            (
+                r#"memory = "64MiB""#,
+                "effects = 100_001",
+                "limits.effects = 100001: use 0 to 100000",
+            ),
             ("200ms..30s", "30s..200ms", "swap"),
             ("200ms..30s", "soon", "200ms..30s"),
             (

@@ -43,6 +43,8 @@ pub enum Request {
     },
     /// Tell what the store holds for each function.
     Status,
+    /// Tell what is wrong with the store and the buckets.
+    Problems,
     /// Tell the events that a function has still to handle.
     Events {
         /// The function's name.
@@ -100,6 +102,8 @@ pub enum Response {
     Running(u64),
     /// What the store holds, by function, and what is taken of the host's memory.
     Status(Vec<Count>, MemoryUse),
+    /// A sentence for each, with what to do.
+    Problems(Vec<String>),
     /// Events that wait or run, and what time it is for the host.
     Events(Timestamp, Vec<Listed>),
     /// Dead letters.
@@ -149,7 +153,7 @@ struct SocketPath {
 impl SocketPath {
     fn new(state: &Path) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
-        let dir = std::fs::File::open(state)?;
+        let dir = crate::files::open_folder(state)?;
         let direct = state.join(SOCKET);
         let path = if direct.as_os_str().len() < 100 {
             direct

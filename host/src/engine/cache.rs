@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -16,6 +16,13 @@ use wasmtime::component::Component;
 
 use super::compile::{CompileError, CompileLimits, Compiler};
 use super::seal::{Seal, beside};
+use super::settings::excess;
+use crate::files;
+
+/// The most of an artifact that is looked at: a larger one doesn't bear its seal.
+const ARTIFACT: u64 = 4 << 30;
+/// The largest file of notes.
+const NOTES: u64 = 256 << 20;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]
@@ -58,15 +65,30 @@ impl Cache {
     ) -> Result<Component, CompileError> {
         let artifact = self.compiler.compile(wasm, concurrent, limits)?;
         let component = self.keep(engine, &digest(wasm), &artifact);
-        component.map_err(|error| CompileError::Refused(format!("{error:#}")))
+        component.map_err(|error| match excess(&error) {
+            Some(excess) => CompileError::TooLarge(excess),
+            None => CompileError::Refused(format!("{error:#}")),
+        })
     }
 
-    /// What was compiled from the component of that digest, if it is there and sealed.
-    pub(super) fn compiled(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+    /// Loads what was compiled from the component of that digest, if it is there and sealed. A component that
+    /// exceeds the pool's bounds is compiled once: each later load ends here, with the same error.
+    pub(super) fn compiled(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: &str,
+    ) -> Option<Result<Component, CompileError>> {
         let name = artifact_name(engine, digest);
         let path = self.dir.join(&name);
-        let artifact = fs::File::open(&path).ok()?;
-        let seal = fs::read(seal_path(&path)).unwrap_or_default();
+        let artifact = match files::open(&path) {
+            Ok(artifact) => artifact.take(ARTIFACT),
+            Err(error) if error.is_absent() => return None,
+            Err(error) => {
+                tracing::warn!("{error}; compiling again");
+                return None;
+            }
+        };
+        let seal = files::read(&seal_path(&path), files::SMALL).unwrap_or_default();
         if !self.open()?.holds(&seal, &name, artifact) {
             tracing::warn!(
                 artifact = %path.display(),
@@ -74,7 +96,10 @@ impl Cache {
             );
             return None;
         }
-        load(engine, &path).ok()
+        match load(engine, &path) {
+            Ok(component) => Some(Ok(component)),
+            Err(error) => Some(Err(CompileError::TooLarge(excess(&error)?))),
+        }
     }
 
     /// Keeps what was compiled from the component of that digest, and loads it.
@@ -111,7 +136,7 @@ impl Cache {
     /// The content of the sealed file of that name.
     pub(super) fn sealed(&self, name: &str) -> Option<Vec<u8>> {
         let seal = self.open()?;
-        let file = fs::read(self.dir.join(name)).ok()?;
+        let file = files::read(&self.dir.join(name), NOTES).ok()?;
         let (found, content) = file.split_at_checked(2 * blake3::OUT_LEN)?;
         seal.holds(found, name, content).then(|| content.to_owned())
     }

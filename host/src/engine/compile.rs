@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
+use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,11 +16,14 @@ use thiserror::Error;
 use wasmparser::{KnownCustom, Name, NameSectionReader, Parser, Payload};
 
 use super::settings::build_engine;
+use crate::clock::{millis, process_time};
 use crate::config::{ByteSize, Period};
 use crate::guard::{self, Guard};
 
-/// Processes that compile are given time of this many processors at most.
-const PROCESSORS: u64 = 64;
+/// The wall-clock time of a compiler, in multiples of its processor time, and what is added. On a busy
+/// machine it waits for processors.
+const WALL_FACTOR: u32 = 10;
+const WALL_MORE: Duration = Duration::from_secs(10);
 /// Of what a compiler says.
 const SAYS: u64 = 64 << 10;
 /// So often, and at such intervals, a compiler that has said everything is looked at until it has ended.
@@ -29,6 +33,10 @@ const LOOK: Duration = Duration::from_millis(1);
 const SYMBOL_BYTES: usize = 16 << 10;
 /// The exit status of a compiler that refused its component.
 const REFUSED: i32 = 1;
+/// The exit status of a compiler that has used up its processor time.
+const OUT_OF_TIME: i32 = 124;
+/// The stack of the thread that watches the processor time.
+const WATCH_STACK: usize = 64 << 10;
 
 /// How components are compiled.
 #[derive(Clone, Debug)]
@@ -42,7 +50,7 @@ pub enum Compiler {
 /// How far compiling one component may go.
 #[derive(Clone, Copy, Debug)]
 pub struct CompileLimits {
-    /// Wall-clock time.
+    /// Processor time of the process that compiles, over all its threads.
     pub timeout: Period,
     /// Memory of the process that compiles, and the largest file that is read as a component.
     pub memory: ByteSize,
@@ -54,8 +62,14 @@ pub(super) enum CompileError {
     /// The component can't be compiled, in the compiler's words.
     #[error("{0}")]
     Refused(String),
+    /// It exceeds the pool's bounds; with its figure and the bound.
+    #[error("{0}")]
+    TooLarge(String),
     #[error("compiling takes longer than `compile.timeout`")]
     Time,
+    /// It got too few processors to end within the backstop of the wall clock.
+    #[error("compiling didn't end within {0:?}")]
+    Stalled(Duration),
     #[error("compiling takes more memory than `compile.memory`")]
     Memory,
     /// The compiler's process.
@@ -78,12 +92,10 @@ impl Compiler {
                 let limits = &without_guards(*limits);
                 let mut command = Command::new(program);
                 command.args(["compile", "--memory", &limits.memory.0.to_string()]);
-                command.args([
-                    "--seconds",
-                    &limits.timeout.0.as_secs().saturating_add(1).to_string(),
-                ]);
+                command.args(["--milliseconds", &millis(limits.timeout.0).to_string()]);
                 command.args(concurrent.then_some("--concurrent"));
-                run(command, wasm, limits)
+                let wall = limits.timeout.0.saturating_mul(WALL_FACTOR);
+                run(command, wasm, limits.memory, wall.saturating_add(WALL_MORE))
             }
         }
     }
@@ -129,18 +141,19 @@ fn has_long_symbol(names: NameSectionReader<'_>) -> bool {
     })
 }
 
-/// Limits this process to so many bytes of its own, to so many seconds on each processor, and to writing no file; it ends
-/// with the one that started it.
+/// Limits this process to this much memory of its own, to this much processor time over all its threads,
+/// and to writing no file. It ends with the process that started it.
 ///
 /// # Errors
-/// Where the system refuses a limit.
-pub fn confine(memory: u64, seconds: u64) -> io::Result<()> {
+/// Where the system refuses a limit, or gives no thread.
+pub fn confine(memory: u64, time: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    let processor_time = seconds.saturating_mul(PROCESSORS);
+    // The system counts whole seconds. Its limit is for a compiler whose own watch is broken.
+    let seconds = time.as_secs().saturating_add(2);
     for (resource, most) in [
         (Resource::Data, memory),
-        (Resource::Cpu, processor_time),
+        (Resource::Cpu, seconds),
         (Resource::Core, 0),
         (Resource::Fsize, 0),
     ] {
@@ -153,7 +166,23 @@ pub fn confine(memory: u64, seconds: u64) -> io::Result<()> {
         };
         setrlimit(resource, limit)?;
     }
+    let watch = thread::Builder::new().stack_size(WATCH_STACK);
+    watch.spawn(move || watch_time(time))?;
     Ok(())
+}
+
+/// Ends this process once it has used up its processor time.
+fn watch_time(limit: Duration) {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+    loop {
+        let left = limit.saturating_sub(process_time());
+        if left.is_zero() {
+            std::process::exit(OUT_OF_TIME);
+        }
+        // Even with all processors it lasts as long.
+        thread::sleep((left / processors).max(LOOK));
+    }
 }
 
 /// The limits, but for those whose guard a test has off.
@@ -167,7 +196,12 @@ fn without_guards(mut limits: CompileLimits) -> CompileLimits {
     limits
 }
 
-fn run(mut command: Command, wasm: &[u8], limits: &CompileLimits) -> Result<Vec<u8>, CompileError> {
+fn run(
+    mut command: Command,
+    wasm: &[u8],
+    memory: ByteSize,
+    wall: Duration,
+) -> Result<Vec<u8>, CompileError> {
     let broken = |error: io::Error| CompileError::Broken(format!("can't be run: {error}"));
     let mut child = command
         .env_clear()
@@ -186,15 +220,14 @@ fn run(mut command: Command, wasm: &[u8], limits: &CompileLimits) -> Result<Vec<
         scope.spawn(move || stdin.write_all(wasm));
         let says = scope.spawn(move || read(stderr, SAYS));
         let (sender, artifact) = channel();
-        let memory = limits.memory.0;
-        scope.spawn(move || sender.send(read(stdout, memory)));
-        let artifact = artifact.recv_timeout(limits.timeout.0);
+        scope.spawn(move || sender.send(read(stdout, memory.0)));
+        let artifact = artifact.recv_timeout(wall);
         // Once it has said everything it has nothing left to do.
         let looks = if artifact.is_ok() { ENDING } else { 0 };
         let status = end(&mut child, looks).map_err(broken)?;
         let artifact = match artifact {
             Ok(artifact) => artifact.map_err(broken)?,
-            Err(RecvTimeoutError::Timeout) => return Err(CompileError::Time),
+            Err(RecvTimeoutError::Timeout) => return Err(CompileError::Stalled(wall)),
             Err(RecvTimeoutError::Disconnected) => Vec::new(),
         };
         let says = says.join().ok().and_then(Result::ok).unwrap_or_default();
@@ -234,6 +267,7 @@ fn explain(status: ExitStatus, says: &str) -> CompileError {
         return CompileError::Memory;
     }
     match (status.code(), status.signal()) {
+        (Some(OUT_OF_TIME), _) => CompileError::Time,
         (_, Some(signal)) => CompileError::Broken(format!("was ended by signal {signal}: {says}")),
         (code, None) => {
             let code = code.unwrap_or_default();
@@ -270,28 +304,25 @@ mod tests {
         assert!(matches!(without_long_symbols(b"\0asm"), Cow::Borrowed(_)));
     }
 
-    fn limits() -> CompileLimits {
-        CompileLimits {
-            timeout: Period::from_secs(10),
-            memory: ByteSize(1 << 20),
-        }
-    }
+    /// Longer than any of these scripts takes, on any machine.
+    const WALL: Duration = Duration::from_secs(600);
 
-    fn shell(script: &str, limits: &CompileLimits) -> Result<Vec<u8>, CompileError> {
+    fn shell(script: &str, wall: Duration) -> Result<Vec<u8>, CompileError> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
-        run(command, &[7; 300_000], limits)
+        run(command, &[7; 300_000], ByteSize(1 << 20), wall)
     }
 
     #[test]
     fn what_a_compiler_prints_is_the_artifact() {
-        assert_eq!(shell("printf code", &limits()).unwrap(), b"code");
-        assert_eq!(shell("wc -c", &limits()).unwrap().trim_ascii(), b"300000");
+        assert_eq!(shell("printf code", WALL).unwrap(), b"code");
+        assert_eq!(shell("wc -c", WALL).unwrap().trim_ascii(), b"300000");
     }
 
     #[test]
     fn each_end_of_a_compiler_is_told_apart() {
-        let says = |script| shell(script, &limits()).unwrap_err().to_string();
+        let says_error = |script| shell(script, WALL).unwrap_err();
+        let says = |script| says_error(script).to_string();
         assert_eq!(
             says("echo 'error: no os error 12' >&2; exit 1"),
             "no os error 12"
@@ -304,11 +335,8 @@ mod tests {
         assert!(says("exit 3").contains("status 3"));
         // It has said everything, and stays.
         assert!(says("exec sleep 60 >&- 2>&-").contains("signal 9"));
-        let late = CompileLimits {
-            timeout: Period(Duration::from_millis(50)),
-            ..limits()
-        };
-        let error = shell("exec sleep 60", &late).unwrap_err();
-        assert!(matches!(error, CompileError::Time), "{error}");
+        assert!(matches!(says_error("exit 124"), CompileError::Time));
+        let error = shell("exec sleep 60", Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(error, CompileError::Stalled(_)), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use super::limiter::{HostFull, MemoryExceeded};
 use super::load::LoadedFunction;
 use super::settings::MAX_WASM_STACK;
 use super::state::{FIELD_BYTES, State, max_handles};
-use crate::capabilities::{HostCallsExceeded, RequestsExceeded};
+use crate::capabilities::{GuestLog, HostCallsExceeded, RequestsExceeded};
 use crate::clock::millis;
 use crate::guard::{self, Guard};
 use crate::ports::{
@@ -91,10 +91,11 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
         return Outcome::Limit(limit);
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        let reason = format!(
-            "the guest ended itself with exit status {} in place of returning from its handler",
+        let ended = format!(
+            "the guest ended itself with exit status {}, and didn't return from its handler",
             exit.0
         );
+        let reason = with_errors(ended, log);
         return Outcome::Trap(Trap {
             reason,
             backtrace: Vec::new(),
@@ -132,7 +133,7 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
                 (None, Some(maximum)) => format!(
                     "{trap}: its memory couldn't grow past its own maximum of {maximum} bytes"
                 ),
-                (None, None) => trap.to_string(),
+                (None, None) => with_errors(trap.to_string(), log),
             };
             Outcome::Trap(Trap { reason, backtrace })
         }
@@ -149,6 +150,15 @@ pub(super) fn explain(cut: Cut, began: bool, function: &LoadedFunction, state: &
             reason: trap.to_string(),
             backtrace,
         }),
+    }
+}
+
+/// Adds the last lines of standard error to why a guest ended, where it printed any. A runtime that ends its guest
+/// has no other way to say why.
+fn with_errors(reason: String, log: &GuestLog) -> String {
+    match log.panic_message().or_else(|| log.last_errors()) {
+        Some(errors) => format!("{reason}; standard error ended with: {errors}"),
+        None => reason,
     }
 }
 

@@ -7,6 +7,7 @@ mod consume;
 mod contents;
 mod effects;
 mod keyed;
+mod report;
 mod request;
 
 use std::future::poll_fn;
@@ -19,7 +20,6 @@ use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -32,12 +32,13 @@ pub(super) use self::contents::contents_of;
 pub(super) use self::effects::{Committing, NotCommitted};
 use self::effects::{Decided, Done, When};
 pub(super) use self::keyed::Keys;
-use self::request::{NotKept, Repeatable, RequestBody};
+use self::report::AttemptReport;
+use self::request::{Arriving, NotKept, Repeatable, RequestBody};
 use super::Engine;
 use super::apart::Placed;
 use super::explain::{ended, explain};
 use super::instance::{Exports, Instance};
-use super::invoke::{Begun, arm, within};
+use super::invoke::{Begun, arm, micros, within};
 use super::load::LoadedFunction;
 use super::state::State;
 use super::sweep::Used;
@@ -45,13 +46,14 @@ use crate::capabilities::{GuestLog, LogScope};
 use crate::guard::{self, Guard};
 use crate::ports::{
     Afterwards, AnswerKey, BrokenOff, Committed, Cost, Effects, Failure, HostFault, HttpHandler,
-    Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody, Share, plain,
+    IncomingBody, Limit, Outcome, REQUEST_ID, Record, RecordKind, RequestEffects, ResponseBody,
+    Share, plain,
 };
 
 /// The source that records of requests have.
 const SOURCE: &str = "http";
 
-/// So much of a path goes into the logs.
+/// How many characters of a path go into the logs.
 const LINE: usize = 200;
 /// The part of a method that goes into the logs, in bytes. Each line that a guest logs has it.
 const METHOD: usize = 32;
@@ -88,7 +90,7 @@ impl HttpHandler for Engine {
     async fn respond(
         self: Arc<Self>,
         function: Arc<str>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         afterwards: Arc<Afterwards>,
     ) -> Response<ResponseBody> {
         let Some(loaded) = self.functions.get(&*function).map(Arc::clone) else {
@@ -101,7 +103,9 @@ impl HttpHandler for Engine {
         }
         let limit = loaded.limits.request.0;
         if request.body().size_hint().lower() > limit {
-            let text = format!("a request's body has at most {limit} bytes here");
+            let text = format!(
+                "the request's body has more than {limit} bytes, see `limits.request`; send fewer"
+            );
             return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
         }
         let effects = self.effects.clone();
@@ -114,14 +118,20 @@ impl HttpHandler for Engine {
             afterwards,
         };
         let Some(effects) = effects else {
-            let request = request.map(RequestBody::Once);
-            let first = asked.attempt(request, None).await;
-            return asked.answer(first);
+            let request = Arriving::ask(request).await.map(RequestBody::Once);
+            let attempt = asked.attempt(request, None).await;
+            return asked.answer(attempt);
         };
         match keyed::key_of(&function, &request) {
             Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
-            Ok(None) => asked.with_effects(&effects, request).await,
-            Ok(Some(key)) => asked.with_key(&effects, key, request).await,
+            Ok(None) => {
+                let request = Arriving::ask(request).await;
+                asked.with_effects(&effects, request).await
+            }
+            Ok(Some(key)) => {
+                let request = Arriving::of(request);
+                asked.with_key(&effects, key, request).await
+            }
         }
     }
 
@@ -201,56 +211,55 @@ impl Asked {
         }
     }
 
-    /// Has the guest answer once. The error is what it did in place of answering, or a conflict of its effects.
-    async fn attempt(
-        &self,
-        request: Request<RequestBody>,
-        commits: Option<Commits>,
-    ) -> Result<First, Outcome> {
+    /// Has the guest answer once.
+    async fn attempt(&self, request: Request<RequestBody>, commits: Option<Commits>) -> Attempt {
         let whole = commits
             .as_ref()
             .is_some_and(|commits| commits.when == When::End);
         let (sender, head) = oneshot::channel();
+        let report = AttemptReport::new(&self.engine, &self.function, self.told.clone());
+        let report = Arc::new(report);
         let answering = Arc::clone(&self.engine).answer(
             Arc::clone(&self.function),
             request,
-            self.told.clone(),
+            Arc::clone(&report),
             sender,
             commits,
             // What is left to do for the connection may hold the guest, so it mustn't hold that in turn.
             Arc::downgrade(&self.afterwards),
         );
         let answering = Placed::new(&self.afterwards.place, &self.function, answering);
-        first_answer(answering, head, self.bodyless, whole, &self.afterwards).await
+        let wanted = (self.bodyless, whole);
+        let first = first_answer(answering, head, wanted, &report, &self.afterwards).await;
+        Attempt { first, report }
     }
 
     /// What is sent of an answer.
-    fn answer(&self, first: Result<First, Outcome>) -> Response<ResponseBody> {
-        let (engine, function) = (Arc::clone(&self.engine), Arc::clone(&self.function));
-        let told = self.told.clone();
-        let tell = move |outcome: &Outcome| {
-            engine.tell(&function, told.clone(), outcome, Cost::default(), None);
-        };
+    fn answer(&self, Attempt { first, report }: Attempt) -> Response<ResponseBody> {
         match first {
             Ok(First::Whole(response) | First::Failed(response)) => response,
             Ok(First::Begun(parts, answer)) => {
-                let tell = move |broken: &BrokenOff| tell(&broke_off(broken));
+                let tell = move |broken: &BrokenOff| report.wrong(broke_off(broken));
                 let body = GuestBody::new(answer, Box::new(tell));
                 // A client that doesn't read keeps hyper from asking for the body, and no guest from its deadline.
                 self.afterwards.push(poll_fn(body.beside()));
                 Response::from_parts(parts, Either::Right(body.boxed_unsync()))
             }
             Err(outcome) => {
-                tell(&outcome);
-                let text = match outcome {
+                let text = match &outcome {
                     Outcome::Failed(Failure::Other { reason }) => {
-                        format!("the function {}", for_client(&reason))
+                        format!("the function {}", for_client(reason))
                     }
                     Outcome::Limit(Limit::Response { .. }) => {
                         "the function's answer is too large".to_owned()
                     }
-                    outcome => return failed(&outcome),
+                    outcome => {
+                        let response = failed(outcome);
+                        report.wrong(outcome.clone());
+                        return response;
+                    }
                 };
+                report.wrong(outcome);
                 plain(StatusCode::BAD_GATEWAY, text)
             }
         }
@@ -261,21 +270,21 @@ impl Asked {
     async fn with_effects(
         &self,
         effects: &Arc<dyn Effects>,
-        request: Request<Incoming>,
+        request: Request<Arriving>,
     ) -> Response<ResponseBody> {
         let watch = self.engine.clock.stopwatch();
         let request = Repeatable::new(request, AGAIN, Share::none(&self.engine.bodies));
         loop {
             let commits = self.commits(effects, When::Head);
-            let first = self.attempt(request.request(), Some(commits.clone())).await;
-            match first {
+            let attempt = self.attempt(request.request(), Some(commits.clone())).await;
+            match &attempt.first {
                 Err(Outcome::Conflict { .. })
                     if request.is_whole() && watch.elapsed() < self.function.limits.timeout.0 =>
                 {
                     self.pause().await;
                 }
-                first => {
-                    let response = self.answer(first);
+                _ => {
+                    let response = self.answer(attempt);
                     if !response.status().is_server_error() {
                         return response;
                     }
@@ -295,7 +304,7 @@ impl Asked {
         &self,
         effects: &Arc<dyn Effects>,
         key: AnswerKey,
-        request: Request<Incoming>,
+        request: Request<Arriving>,
     ) -> Response<ResponseBody> {
         let Some(_under_way) = self.engine.keys.begin(key) else {
             let text = "a request with this Idempotency-Key is under way; try again later";
@@ -334,7 +343,8 @@ impl Asked {
                 return response;
             }
             let commits = self.commits(effects, When::End);
-            let first = self.attempt(request.request(), Some(commits.clone())).await;
+            let Attempt { first, report } =
+                self.attempt(request.request(), Some(commits.clone())).await;
             let Left { waiting, none, .. } = std::mem::take(&mut *commits.left());
             let (response, Waiting { mut staged, cost }) = match (first, waiting) {
                 (Ok(First::Whole(response)), Some(waiting)) => (response, waiting),
@@ -343,7 +353,7 @@ impl Asked {
                     let text = "the function failed".to_owned();
                     return plain(StatusCode::INTERNAL_SERVER_ERROR, text);
                 }
-                (first, _) => return self.answer(first),
+                (first, _) => return self.answer(Attempt { first, report }),
             };
             let (kept, response) = keyed::keep(hash, response).await;
             let none = staged.transaction.is_empty();
@@ -412,6 +422,13 @@ impl Asked {
     }
 }
 
+/// One attempt at a request.
+struct Attempt {
+    /// The error is what the guest did in place of answering, or a conflict of its effects.
+    first: Result<First, Outcome>,
+    report: Arc<AttemptReport>,
+}
+
 /// What can be sent of an answer at first.
 enum First {
     /// All of it.
@@ -427,8 +444,8 @@ enum First {
 async fn first_answer(
     mut guest: Guest,
     mut head: oneshot::Receiver<Head>,
-    bodyless: bool,
-    all: bool,
+    (bodyless, all): (bool, bool),
+    report: &AttemptReport,
     afterwards: &Afterwards,
 ) -> Result<First, Outcome> {
     let mut ended = None;
@@ -444,16 +461,22 @@ async fn first_answer(
     let (parts, body) = match (head, &ended) {
         (_, Some(Err(conflict @ Outcome::Conflict { .. }))) => return Err(conflict.clone()),
         (_, Some(Err(outcome))) => return Ok(First::Failed(failed(outcome))),
-        (Some(Ok(response)), _) if response.status().is_informational() => {
-            let status = response.status();
-            return Err(instead(format!(
-                "answered with the status {status}, which is none of an answer"
-            )));
+        (Some(Ok(response)), _) if !response.status().is_informational() => response.into_parts(),
+        (none, _) => {
+            if ended.is_none() {
+                // It isn't waited for, and what it does may still be logged with its cost.
+                afterwards.push(async move { _ = guest.await });
+            }
+            return Err(instead(match none {
+                Some(Ok(response)) => {
+                    let status = response.status();
+                    format!("answered with the status {status}, which is none of an answer")
+                }
+                Some(Err(code)) => format!("{ERROR}{code}"),
+                None if ended.is_none() => "gave up its answer".to_owned(),
+                None => "returned without an answer".to_owned(),
+            }));
         }
-        (Some(Ok(response)), _) => response.into_parts(),
-        (Some(Err(code)), _) => return Err(instead(format!("{ERROR}{code}"))),
-        (None, Some(Ok(()))) => return Err(instead("returned without an answer".to_owned())),
-        (None, None) => return Err(instead("gave up its answer".to_owned())),
     };
     let mut answer = Answer::of(guest, body);
     poll_fn(|context| {
@@ -466,26 +489,40 @@ async fn first_answer(
     .await;
     if all {
         let mut taken = 0;
-        poll_fn(|context| answer.take_all(&mut taken, REMEMBERED, context))
-            .await
-            .map_err(instead)?;
+        let taken = poll_fn(|context| answer.take_all(&mut taken, REMEMBERED, context)).await;
+        if let Err(reason) = taken {
+            run_on(answer, afterwards);
+            return Err(instead(reason));
+        }
     }
     let Some(end) = answer.end.take() else {
         return Ok(First::Begun(parts, answer));
     };
     let written = std::mem::take(&mut answer.written);
-    if answer.goes_on() {
-        let beside = GuestBody::new(answer, Box::new(|_| {})).beside();
-        afterwards.push(poll_fn(beside));
-    }
+    run_on(answer, afterwards);
+    let own_error = parts.status.is_server_error() && written.is_empty();
     let body = match end {
         Ok(()) => whole(&parts, written, bodyless).map_err(instead)?,
         Err(NoEnd::Failed(outcome)) => return Ok(First::Failed(failed(&outcome))),
         // It wrote none, as is right.
         Err(NoEnd::Broken(_)) if bodyless => Either::Left(Full::default()),
+        // A runtime of JavaScript whose handler throws sets this status, and returns without a body.
+        Err(NoEnd::Broken(broken)) if own_error => {
+            report.wrong(broke_off(&broken));
+            let text = "the function failed".to_owned();
+            return Ok(First::Failed(plain(parts.status, text)));
+        }
         Err(NoEnd::Broken(broken)) => return Err(broke_off(&broken)),
     };
     Ok(First::Whole(Response::from_parts(parts, body)))
+}
+
+/// Lets a guest run to its end where nothing of its response is wanted any more.
+fn run_on(answer: Answer, afterwards: &Afterwards) {
+    if answer.goes_on() {
+        let beside = GuestBody::new(answer, Box::new(|_| {})).beside();
+        afterwards.push(poll_fn(beside));
+    }
 }
 
 /// What a function did in place of answering, though it didn't fail.
@@ -548,15 +585,16 @@ impl Engine {
         self: Arc<Self>,
         function: Arc<LoadedFunction>,
         request: Request<RequestBody>,
-        told: Told,
+        report: Arc<AttemptReport>,
         head: oneshot::Sender<Head>,
         commits: Option<Commits>,
         afterwards: Weak<Afterwards>,
     ) -> Result<(), Outcome> {
         let waited = self.clock.stopwatch();
+        let told = || report.told.clone();
         let busy = |reason: String| {
             let outcome = Outcome::Undeliverable { reason };
-            self.tell(&function, told.clone(), &outcome, Cost::default(), None);
+            self.tell(&function, told(), &outcome, Cost::default(), None);
             Err(outcome)
         };
         let waiting = timeout(function.limits.timeout.0, function.permits.acquire());
@@ -572,15 +610,15 @@ impl Engine {
             Err(error) => {
                 let reason = error.to_string();
                 let outcome = Outcome::Fault(HostFault { reason });
-                self.tell(&function, told, &outcome, Cost::default(), None);
+                self.tell(&function, told(), &outcome, Cost::default(), None);
                 return Err(outcome);
             }
         };
         let scope = LogScope {
             function: function.name.clone(),
             source: Some(SOURCE.to_owned()),
-            event: told.id.clone(),
-            subject: Some(told.line.clone()),
+            event: report.told.id.clone(),
+            subject: Some(report.told.line.clone()),
             attempt: None,
         };
         let begun = {
@@ -673,7 +711,7 @@ impl Engine {
                 .saturating_sub(store.get_fuel().unwrap_or(0)),
             peak_memory: store.data().limiter.peak(),
             start_us: 0,
-            run_us: u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
+            run_us: micros(watch.elapsed()),
         };
         if let Some(commits) = &commits {
             let mut left = commits.left();
@@ -695,14 +733,15 @@ impl Engine {
                 // The client has the function's own words for it.
                 if let Some(reason) = trouble.filter(|_| none) {
                     let outcome = Outcome::Fault(HostFault { reason });
-                    self.tell(&function, told, &outcome, cost(), None);
+                    self.tell(&function, told(), &outcome, cost(), None);
                 }
             }
-            (Err(outcome), committed) => self.tell(&function, told, outcome, cost(), committed),
-            (Ok(_), committed) => self.tell(&function, told, &Outcome::Done, cost(), committed),
+            (Err(outcome), committed) => self.tell(&function, told(), outcome, cost(), committed),
+            (Ok(_), committed) => self.tell(&function, told(), &Outcome::Done, cost(), committed),
         }
+        let cost = cost();
+        report.returned(cost, store.data().context.log.last_errors());
         if let (Ok(_), Some(commits), Some(staged)) = (&answer, &commits, waiting) {
-            let cost = cost();
             commits.left().waiting = Some(Waiting { staged, cost });
         }
         drop(permit);
@@ -778,6 +817,7 @@ impl Engine {
                 queue_ms: 0,
                 outputs,
                 published,
+                left_out: 0,
             },
         });
     }

@@ -20,9 +20,10 @@ use crate::bindings::message_function::MessageFunction;
 use crate::bindings::object_function::ObjectFunction;
 use crate::ports::Budget;
 
-/// How many instances of one function are held ready: events that come together find one each.
+/// The places that ready instances of one function take: events that come together find one each, where
+/// an instance takes one place.
 pub(super) const READY_EACH: usize = 16;
-/// How many are held ready in all. An idle one takes some 100 KiB.
+/// The places that all ready instances take. An idle instance takes some 100 KiB of memory.
 pub(super) const READY_IN_ALL: usize = 64;
 
 /// What an instance exports.
@@ -43,7 +44,7 @@ pub(super) struct Instance {
     pub answered: u32,
 }
 
-/// The place of one instance among all that may be alive. Dropped after its store.
+/// The places of one instance among those that there are. Dropped after its store.
 pub(super) type Room = OwnedSemaphorePermit;
 
 impl Entry {
@@ -91,14 +92,14 @@ impl Ready {
         Some(instance)
     }
 
-    /// Whether there is room for one more without taking that of another.
-    pub fn has_room(&self) -> bool {
-        self.lock().len() < READY_IN_ALL
+    /// Returns whether one more of a function has room without taking that of another.
+    pub fn has_room(&self, function: &LoadedFunction) -> bool {
+        places(&self.lock()) + function.places as usize <= READY_IN_ALL
     }
 
-    /// Whether a function could do with one more.
+    /// Returns whether a function could do with one more.
     pub fn wants(&self, function: &Arc<LoadedFunction>) -> bool {
-        self.of(function) < READY_EACH
+        (self.of(function) + 1) * function.places as usize <= READY_EACH
     }
 
     pub fn of(&self, function: &Arc<LoadedFunction>) -> usize {
@@ -109,18 +110,21 @@ impl Ready {
         own.count()
     }
 
-    /// Keeps an instance; the one that waits longest goes where there are too many.
+    /// Keeps an instance. Those that wait longest are dropped where all take too many places: ready instances
+    /// must leave some to the events of functions that have none ready.
     pub fn put(&self, function: &Arc<LoadedFunction>, instance: Instance) {
-        let dropped = {
+        let mut dropped = Vec::new();
+        {
             let mut waiting = self.lock();
             waiting.push_back((Arc::clone(function), instance));
             // Who waits for memory has looked here before.
-            if waiting.len() > READY_IN_ALL || self.budget.is_short() {
-                waiting.pop_front()
-            } else {
-                None
+            if self.budget.is_short() {
+                dropped.extend(waiting.pop_front());
             }
-        };
+            while places(&waiting) > READY_IN_ALL {
+                dropped.extend(waiting.pop_front());
+            }
+        }
         // Outside of the lock: it unmaps memory.
         drop(dropped);
     }
@@ -128,4 +132,10 @@ impl Ready {
     fn lock(&self) -> MutexGuard<'_, VecDeque<(Arc<LoadedFunction>, Instance)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns how many places all these instances take.
+fn places(waiting: &VecDeque<(Arc<LoadedFunction>, Instance)>) -> usize {
+    let places = waiting.iter().map(|(function, _)| function.places as usize);
+    places.sum()
 }

@@ -15,8 +15,8 @@ use super::load::{Entry, LoadedFunction};
 use super::state::{State, max_handles};
 use crate::bindings::types::Failure as WitFailure;
 use crate::capabilities::{
-    Context, GuestLog, HostCalls, LogScope, Staged, Staging, Trouble, failure_from, message_event,
-    object_event,
+    Context, GuestLog, HostCalls, LogScope, Staged, Staging, StagingLimits, Trouble, failure_from,
+    message_event, object_event,
 };
 use crate::clock::Stopwatch;
 use crate::guard::{self, Guard};
@@ -146,7 +146,8 @@ impl Engine {
             Some(_) => (None, Share::endless()),
             None => {
                 // Never closed, so that there always is one.
-                let room = Arc::clone(&self.room).acquire_owned().await.ok();
+                let room = Arc::clone(&self.room).acquire_many_owned(function.places);
+                let room = room.await.ok();
                 let instance = with_instance(likely);
                 let mut share = self.budget.take(instance.saturating_add(staged)).await;
                 staging = share.split_off(instance);
@@ -190,7 +191,7 @@ impl Engine {
         let Some(entry) = function.loaded() else {
             return;
         };
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(function.places) else {
             return;
         };
         let watch = self.clock.stopwatch();
@@ -249,7 +250,10 @@ impl Engine {
             reach: Arc::clone(&function.reach),
             staging: Staging::new(
                 scopes,
-                limits.staging.0,
+                StagingLimits {
+                    bytes: limits.staging.0,
+                    effects: limits.effects,
+                },
                 Reserved::none(Arc::clone(&self.staging), staged),
             ),
             log,
@@ -424,7 +428,7 @@ fn outcomes_of_batch(
         .collect()
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

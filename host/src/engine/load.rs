@@ -20,7 +20,7 @@ use super::explain::told;
 use super::likely::Likely;
 use super::notes::{FileVersion, Known, Notes};
 use super::pace::Pace;
-use super::settings::Runtime;
+use super::settings::{Runtime, places};
 use super::state::State;
 use crate::bindings::batch_function::BatchFunctionPre;
 use crate::bindings::message_function::MessageFunctionPre;
@@ -28,11 +28,10 @@ use crate::bindings::object_function::ObjectFunctionPre;
 use crate::bindings::types;
 use crate::capabilities::Reach;
 use crate::config::{ByteSize, Function, Limits, Period, Source};
+use crate::files::{self, FileError};
 use crate::guard::{self, Guard};
 use crate::ports::{Budget, NAME_BYTES, REASON_BYTES, shorten};
 
-/// What wasmtime names where a component doesn't fit.
-const POOL: &str = "exceeds the";
 const OBJECT_CREATED: &str = "kinglet:events/object-created@0.1.0";
 const MESSAGE: &str = "kinglet:events/message@0.1.0";
 /// Of any version 0.2: they are compatible.
@@ -100,14 +99,25 @@ pub enum LoadError {
     },
     /// It takes too long.
     #[error(
-        "function {function:?}: compiling its component takes longer than {timeout}; raise `compile.timeout`, or make \
-         the component smaller"
+        "function {function:?}: compiling its component takes longer than {timeout} of processor time; raise \
+         `compile.timeout`, or make the component smaller"
     )]
     CompileTime {
         /// The function's name.
         function: String,
         /// What the manifest gives.
         timeout: Period,
+    },
+    /// The machine is too busy to compile it.
+    #[error(
+        "function {function:?}: compiling its component got too little processor time to end within {waited}; stop \
+         what keeps the processors busy, and try again"
+    )]
+    CompileStalled {
+        /// The function's name.
+        function: String,
+        /// The time that the host waited.
+        waited: Period,
     },
     /// It takes too much.
     #[error(
@@ -122,14 +132,26 @@ pub enum LoadError {
     },
     /// No instance of it has room in the pool.
     #[error(
-        "function {function:?}: its component has more in it than an instance may: {reason}; compose it of fewer or \
-         smaller parts"
+        "function {function:?}: its component exceeds an instance's bounds: {excess}; compose it of fewer components, \
+         or make several functions of it"
     )]
     TooLarge {
         /// The function's name.
         function: String,
-        /// Of what it has too much, with the figures.
-        reason: String,
+        /// The bound, and the component's figure.
+        excess: String,
+    },
+    /// The component hands its requests on to another that isn't there.
+    #[error(
+        "function {function:?}: its component imports `{import}`, as a middleware does, to hand requests on to another \
+         component; compose it with one that answers them: `wac plug MIDDLEWARE.wasm --plug HANDLER.wasm -o \
+         COMPOSED.wasm`"
+    )]
+    Middleware {
+        /// The function's name.
+        function: String,
+        /// The import that another component must serve.
+        import: String,
     },
     /// The component lacks the handler for its trigger.
     #[error(
@@ -191,6 +213,8 @@ pub struct LoadedFunction {
     kind: Kind,
     /// What each instance begins with, in bytes.
     initial_memory: u64,
+    /// The places of the pool that each instance takes.
+    pub(super) places: u32,
     pub(super) likely: Likely,
     pub(super) pace: Pace,
     /// What the arguments of one host call may take, in bytes.
@@ -367,7 +391,7 @@ impl Engine {
             None => None,
         };
         let entry = OnceCell::new();
-        let (digest, handlers, cache, kind, concurrent, initial_memory) = match known {
+        let (digest, handlers, cache, kind, concurrent, initial_memory, places) = match known {
             Some((known, kind)) => {
                 check_memory(function, known.initial_memory)?;
                 (
@@ -377,6 +401,7 @@ impl Engine {
                     kind,
                     known.concurrent,
                     known.initial_memory,
+                    known.places,
                 )
             }
             None => {
@@ -385,8 +410,10 @@ impl Engine {
                 let compiled = self.loader.compile(&function.name, &wasm, answers)?;
                 let handlers = describe(&compiled.component);
                 let kind = choose(function, &handlers)?;
+                check_composed(function, &handlers)?;
                 let initial_memory = initial_memory(&compiled.component);
                 check_memory(function, initial_memory)?;
+                let places = places(&compiled.component);
                 let concurrent = compiled.concurrent;
                 let _ = entry.set(
                     self.loader
@@ -399,6 +426,7 @@ impl Engine {
                         kinds: vec![kind],
                         initial_memory,
                         concurrent,
+                        places,
                     };
                     notes.note(version, known);
                 }
@@ -409,6 +437,7 @@ impl Engine {
                     kind,
                     concurrent,
                     initial_memory,
+                    places,
                 )
             }
         };
@@ -420,6 +449,7 @@ impl Engine {
             reuse: function.on.reuse.unwrap_or(1),
             cache,
             initial_memory,
+            places,
             likely: Likely::default(),
             pace: Pace::default(),
             arguments: arguments(&function.limits, &handlers),
@@ -463,18 +493,15 @@ fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, Loa
             (None, None) => "build the component, or correct `component`".to_owned(),
         },
     };
-    // A pipe or a device might never end, and opening one might not either.
-    let found = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    if !found.is_file() {
-        return Err(failed("it isn't a file".to_owned()));
-    }
-    if found.len() > most.0 {
-        return Err(LoadError::CompileMemory {
+    files::read(path, most.0).map_err(|error| match error {
+        FileError::TooLarge { .. } => LoadError::CompileMemory {
             function: function.name.clone(),
             memory: most,
-        });
-    }
-    std::fs::read(path).map_err(|error| failed(error.to_string()))
+        },
+        FileError::Io { error, .. } => failed(error.to_string()),
+        FileError::NotRegular { kind, .. } => failed(format!("it isn't a file but {kind}")),
+        error => failed(error.to_string()),
+    })
 }
 
 impl Loader {
@@ -512,9 +539,11 @@ impl Loader {
         let concurrent = function.concurrent;
         let engine = &self.runtime(concurrent)?.engine;
         let component = match self.cache.compiled(engine, &function.digest) {
-            Some(component) => component,
+            Some(component) => {
+                component.map_err(|error| self.refused(&function.name, &[], &error))?
+            }
             // Somebody emptied the cache, or altered it.
-            None => match std::fs::read(&function.path) {
+            None => match files::read(&function.path, self.compile.memory.0) {
                 Ok(wasm) if digest(&wasm) == function.digest => {
                     let compiled = self
                         .cache
@@ -553,7 +582,7 @@ impl Loader {
         let runtime = runtime.map_err(|error| CompileError::Refused(error.to_string()))?;
         let engine = &runtime.engine;
         let (component, cache) = match self.cache.compiled(engine, &digest(wasm)) {
-            Some(component) => (component, CacheUse::Hit),
+            Some(component) => (component?, CacheUse::Hit),
             None => {
                 let compiled = self
                     .cache
@@ -579,9 +608,13 @@ impl Loader {
                 function,
                 memory: self.compile.memory,
             },
-            CompileError::Refused(reason) if reason.contains(POOL) => LoadError::TooLarge {
+            CompileError::Stalled(waited) => LoadError::CompileStalled {
                 function,
-                reason: told(reason),
+                waited: Period(*waited),
+            },
+            CompileError::TooLarge(excess) => LoadError::TooLarge {
+                function,
+                excess: told(excess),
             },
             error => LoadError::Component {
                 function,
@@ -644,6 +677,18 @@ fn short_name(name: &str) -> String {
         shorten(name, NAME_BYTES)
     } else {
         name.to_owned()
+    }
+}
+
+/// Checks that a component hands no requests on to another, which no host has.
+fn check_composed(function: &Function, handlers: &Handlers) -> Result<(), LoadError> {
+    let is_handler = |name: &&String| name.starts_with(HTTP) || name.starts_with(SERVICE);
+    match handlers.imports.iter().find(is_handler) {
+        None => Ok(()),
+        Some(import) => Err(LoadError::Middleware {
+            function: function.name.clone(),
+            import: told(import),
+        }),
     }
 }
 

@@ -40,6 +40,7 @@ use crate::ports::{Budget, Delivery, Effects, Handled, Handler, Journal, Staging
 use apart::{Apart, Moving};
 use instance::Ready;
 use load::Loader;
+use settings::MAX_PLACES;
 use sweep::Sweep;
 
 /// Everything that the functions of an application need to run.
@@ -58,14 +59,15 @@ pub struct Engine {
     keys: Arc<Keys>,
     /// For the bodies of requests that are kept.
     bodies: Arc<Budget>,
-    /// For as many instances as may be alive.
+    /// The places of instances in each pool.
     room: Arc<Semaphore>,
-    instances: usize,
+    places: usize,
 }
 
 /// What an engine is made of.
 pub struct EngineConfig {
-    /// How many instances may be alive at once, over all functions; more wait.
+    /// The places of instances, over all functions; more wait. An instance takes one, but for those of
+    /// components with several linear memories or many tables.
     pub instances: u32,
     /// Where compiled components are kept.
     pub cache: Cache,
@@ -94,13 +96,9 @@ impl Engine {
         let give_up = move || spare.upgrade().is_some_and(|ready| ready.give_up());
         config.budget.give_up_with(give_up);
         let budget = Arc::clone(&config.budget);
+        let places = config.instances.max(MAX_PLACES);
         Ok(Self {
-            loader: Arc::new(Loader::new(
-                config.instances,
-                config.cache,
-                config.compile,
-                budget,
-            )?),
+            loader: Arc::new(Loader::new(places, config.cache, config.compile, budget)?),
             functions: HashMap::new(),
             journal: config.journal,
             clock: config.clock,
@@ -112,8 +110,8 @@ impl Engine {
             effects: config.effects,
             keys: Arc::default(),
             bodies: Arc::new(Budget::new(BODIES)),
-            room: Arc::new(Semaphore::new(config.instances as usize)),
-            instances: config.instances as usize,
+            room: Arc::new(Semaphore::new(places as usize)),
+            places: places as usize,
         })
     }
 
@@ -123,18 +121,18 @@ impl Engine {
         loaded.map_or(0, |loaded| self.ready.of(loaded))
     }
 
-    /// How many instances are alive, those that are ready among them.
+    /// Returns how many places are taken, those of ready instances among them.
     pub fn alive(&self) -> usize {
-        self.instances.saturating_sub(self.room.available_permits())
+        self.places.saturating_sub(self.room.available_permits())
     }
 
-    /// How many instances are alive beside those that run, with so many functions: those that are ready, and
-    /// one of each that is being made.
+    /// Returns how many places instances take beside those that run, with this many functions: those that are
+    /// ready, and one of each that is being made. Where all that are ready wait, the largest has room.
     pub fn ready_for(functions: u32) -> u32 {
         let ready = functions.saturating_mul(instance::READY_EACH as u32);
         ready
             .min(instance::READY_IN_ALL as u32)
-            .saturating_add(functions)
+            .saturating_add(functions.max(MAX_PLACES))
     }
 
     /// Loads what isn't loaded yet, and makes an instance of each function ready while there is room: until told to
@@ -145,7 +143,7 @@ impl Engine {
                 return;
             }
             // What is wrong is told when an event comes.
-            if function.entry(&self.loader).await.is_ok() && self.ready.has_room() {
+            if function.entry(&self.loader).await.is_ok() && self.ready.has_room(function) {
                 self.make_ready(function).await;
             }
         }

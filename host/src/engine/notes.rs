@@ -23,6 +23,13 @@ pub(super) struct Known {
     pub initial_memory: u64,
     /// Whether it runs in the engine for concurrent tasks.
     pub concurrent: bool,
+    /// The places of the pool that its instances take. Older notes are of components that take one.
+    #[serde(default = "one")]
+    pub places: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// What tells files, and versions of a file, apart without reading them.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use blake3::{Hash, Hasher};
 
 use crate::clock::secret;
+use crate::files;
 use crate::guard::{self, Guard};
 
 /// Bytes of a key.
@@ -53,7 +54,7 @@ impl Seal {
 }
 
 fn read_key(path: &Path) -> io::Result<[u8; KEY]> {
-    let mut file = fs::File::open(path)?;
+    let mut file = files::open(path)?;
     let found = file.metadata()?;
     if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
         return Err(io::Error::other(

@@ -13,11 +13,27 @@ use super::state::State;
 use crate::capabilities;
 use crate::guard::{self, Guard};
 
-/// A component built by cargo has three core instances, one of `cargo component` four; composed ones
-/// have more.
-const CORE_INSTANCES_EACH: u32 = 8;
-const TABLES_EACH: u32 = 6;
-const MEMORIES_EACH: u32 = 2;
+/// The most core instances of one component: they are counted, and take no address space. Cargo makes
+/// three of a component, a JavaScript runtime has nine, a Python runtime fourteen. A chain has those of
+/// its components, and one or two for each call between them.
+const MAX_CORE_INSTANCES: u32 = 64;
+/// The most linear memories of one component. A chain has one for each of its components.
+const MAX_MEMORIES: u32 = 8;
+/// The most tables of one component.
+const MAX_TABLES: u32 = 32;
+/// The memories of one place in the pool, which reserves 4 GiB of address space for each. Most
+/// components fit one place; a larger one takes several.
+const PLACE_MEMORIES: u32 = 2;
+/// The tables of one place, for each of which the pool reserves 160 KB of address space.
+const PLACE_TABLES: u32 = 6;
+/// The places of the largest component. No pool has fewer, so that none waits forever.
+pub(super) const MAX_PLACES: u32 = {
+    let (memories, tables) = (
+        MAX_MEMORIES.div_ceil(PLACE_MEMORIES),
+        MAX_TABLES.div_ceil(PLACE_TABLES),
+    );
+    if memories > tables { memories } else { tables }
+};
 /// Where its tasks are concurrent, one waits on a stack while another runs.
 const STACKS_EACH: u32 = 4;
 /// What stays in memory between two instances in the same slot: more costs more to reset.
@@ -33,6 +49,44 @@ const HOST_STACK: usize = 1536 << 10;
 const STACK_BEYOND: usize = 16;
 /// Stands for no bound at what one component has, where its guard is off.
 const UNBOUNDED: u32 = 1_000;
+
+/// Returns how many places of the pool an instance of a component takes.
+pub(super) fn places(component: &Component) -> u32 {
+    // None for one that imports modules, which no host links.
+    let required = component.resources_required();
+    required.map_or(1, |required| {
+        let memories = required.num_memories.div_ceil(PLACE_MEMORIES);
+        let tables = required.num_tables.div_ceil(PLACE_TABLES);
+        memories.max(tables).clamp(1, MAX_PLACES)
+    })
+}
+
+/// Returns how a component exceeds the pool's bounds, with its figure and the bound, where that is why
+/// it can't be loaded. wasmtime has no type for this error; the hostile tests hold its texts.
+pub(super) fn excess(error: &wasmtime::Error) -> Option<String> {
+    let text = format!("{error:#}");
+    if !text.contains("exceeds the") {
+        return None;
+    }
+    for (of, noun, most) in [
+        (
+            "core module instances",
+            "core instances",
+            MAX_CORE_INSTANCES,
+        ),
+        ("Wasm linear memories", "linear memories", MAX_MEMORIES),
+        ("tables", "tables", MAX_TABLES),
+    ] {
+        let before = text.split_once(&format!(" {of}, which"));
+        let figure = before.and_then(|(before, _)| before.rsplit(' ').next());
+        if let Some(figure) = figure.and_then(|figure| figure.parse::<u64>().ok()) {
+            return Some(format!(
+                "{figure} {noun}, where an instance may have {most}"
+            ));
+        }
+    }
+    Some(text)
+}
 
 /// An engine, and what the host links to each component that it runs.
 pub(super) struct Runtime {
@@ -107,13 +161,16 @@ fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<wasmtime::Engine
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
-        .total_memories(instances.saturating_mul(MEMORIES_EACH))
-        .total_tables(instances.saturating_mul(TABLES_EACH))
+        .total_core_instances(instances.saturating_mul(MAX_CORE_INSTANCES))
+        .total_memories(instances.saturating_mul(PLACE_MEMORIES))
+        .total_tables(instances.saturating_mul(PLACE_TABLES))
         .total_stacks(instances.saturating_mul(if concurrent { STACKS_EACH } else { 1 }))
-        .max_core_instances_per_component(bound(CORE_INSTANCES_EACH))
-        .max_memories_per_component(bound(MEMORIES_EACH))
-        .max_tables_per_component(bound(TABLES_EACH))
+        .max_core_instances_per_component(bound(MAX_CORE_INSTANCES))
+        .max_memories_per_component(bound(MAX_MEMORIES))
+        .max_tables_per_component(bound(MAX_TABLES))
+        // One module may have all of its component's.
+        .max_memories_per_module(bound(MAX_MEMORIES))
+        .max_tables_per_module(bound(MAX_TABLES))
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task;
 
 use bytes::Bytes;
+use http::{HeaderName, header};
 use tokio::io::AsyncWrite;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -13,8 +14,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
+    DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
 use super::http::{Committing, contents_of};
@@ -237,7 +238,7 @@ impl WasiView for State {
 fn open_machine(wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
     wasi.inherit_network().allow_ip_name_lookup(true);
     if let Err(error) = wasi.preopened_dir("/", "/", wasmtime_wasi::FsPerms::ReadOnly) {
-        eprintln!("the root folder can't be opened for guests: {error:#}");
+        tracing::error!("the root folder can't be opened for guests: {error:#}");
     }
 }
 
@@ -301,6 +302,12 @@ impl WasiHttpHooks for Hooks {
         }
     }
 
+    /// Allows `host`, which a request shows to its function, and which a function may copy with the other fields. What a
+    /// function sends has the host of its own connection: [`Requests::send`] and the response's head drop this one.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        *name != header::HOST && DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
     /// Our client does it. In the guest's fields it could be what is too much.
     fn set_host_header(&mut self) -> bool {
         false
@@ -321,7 +328,7 @@ async fn connect(request: http::Request<WasiBody>) -> Sent {
     let authority = request.uri().authority();
     let authority = authority.map(ToString::to_string).unwrap_or_default();
     let connected = tokio::net::TcpStream::connect(&authority).await;
-    eprintln!("a guest connected to {authority}: {connected:?}");
+    tracing::error!("a guest connected to {authority}: {connected:?}");
     Err(HttpError::ConnectionTerminated)
 }
 

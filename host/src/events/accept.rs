@@ -1,15 +1,16 @@
 //! From an outside happening to an accepted event: on disk, for every function that it wakes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Events;
+use super::{BucketGuard, Events};
 use crate::config::OrderBy;
 use crate::ports::{
-    Accept, Accepted, Draft, Event, Identity, Message, ObjectInfo, Payload, QueueError, Sighting,
-    TOLD,
+    Accept, Accepted, Commitment, Draft, Event, Identity, Intent, Message, ObjectInfo, Payload,
+    QueueError, Sighting, TOLD, TooLong, check_attributes, check_name,
 };
 
 /// A message from outside.
@@ -21,6 +22,27 @@ pub struct NewMessage {
     pub source: Option<String>,
     /// What is published.
     pub draft: Draft,
+}
+
+impl NewMessage {
+    /// Checks the lengths of what its sender named.
+    fn check(&self) -> Result<(), TooLong> {
+        let Draft {
+            content_type,
+            ordering_key,
+            attributes,
+            ..
+        } = &self.draft;
+        for (name, value) in [
+            ("id", &self.id),
+            ("source", &self.source),
+            ("content-type", content_type),
+            ("ordering-key", ordering_key),
+        ] {
+            check_name(name, value.as_deref().unwrap_or_default())?;
+        }
+        check_attributes(attributes.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// An object of another store, which told of it.
@@ -46,6 +68,9 @@ pub enum PublishError {
         /// Which there are.
         known: String,
     },
+    /// An id, a source or an attribute is longer than it may be.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
     /// The event couldn't be accepted.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -55,13 +80,16 @@ impl Events {
     /// Publishes messages from outside; on return they are on disk.
     ///
     /// # Errors
-    /// Where a topic isn't known, or the store fails: then none of them was accepted.
+    /// Where a topic isn't known, a name is too long, or the store fails: then none of them was
+    /// accepted.
     pub async fn publish(
-        &self,
+        self: &Arc<Self>,
         messages: Vec<NewMessage>,
     ) -> Result<Vec<(String, Accepted)>, PublishError> {
         let mut accepts = Vec::with_capacity(messages.len());
-        for NewMessage { id, source, draft } in messages {
+        for message in messages {
+            message.check()?;
+            let NewMessage { id, source, draft } = message;
             if !self.manifest.has_topic(&draft.topic) {
                 let names: Vec<&str> = self.manifest.topic_names().collect();
                 return Err(PublishError::NoTopic {
@@ -96,7 +124,7 @@ impl Events {
     /// # Errors
     /// Where the store fails: then none of them was accepted.
     pub async fn objects_seen(
-        &self,
+        self: &Arc<Self>,
         bucket: &str,
         objects: Vec<ObjectInfo>,
     ) -> Result<usize, QueueError> {
@@ -120,7 +148,10 @@ impl Events {
     ///
     /// # Errors
     /// Where the store fails: then none of them was accepted.
-    pub async fn objects_told(&self, told: Vec<ToldObject>) -> Result<Vec<Accepted>, QueueError> {
+    pub async fn objects_told(
+        self: &Arc<Self>,
+        told: Vec<ToldObject>,
+    ) -> Result<Vec<Accepted>, QueueError> {
         // No commit changes the buckets between the look and the acceptance. Commits lock in the same order.
         let names: BTreeSet<String> = told.iter().map(|told| told.bucket.clone()).collect();
         let mut held = Vec::with_capacity(names.len());
@@ -146,7 +177,7 @@ impl Events {
                 }
             });
         }
-        self.accept(accepts).await
+        self.accept_holding(accepts, held).await
     }
 
     /// Accepts objects for one function, whether or not they were seen before. Their source is `run`,
@@ -155,7 +186,7 @@ impl Events {
     /// # Errors
     /// Where the store fails: then none of them was accepted.
     pub async fn run_on(
-        &self,
+        self: &Arc<Self>,
         function: &str,
         run: &str,
         bucket: &str,
@@ -173,11 +204,58 @@ impl Events {
         self.accept(accepts).await.map(|_| ())
     }
 
-    pub(super) async fn accept(&self, accepts: Vec<Accept>) -> Result<Vec<Accepted>, QueueError> {
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        accepts: Vec<Accept>,
+    ) -> Result<Vec<Accepted>, QueueError> {
+        self.accept_holding(accepts, Vec::new()).await
+    }
+
+    /// Accepts events, all of them or none, while buckets are held. Those that are many are decided
+    /// in one step and accepted in others, which go on where nobody waits for them any more.
+    async fn accept_holding(
+        self: &Arc<Self>,
+        accepts: Vec<Accept>,
+        held: Vec<BucketGuard>,
+    ) -> Result<Vec<Accepted>, QueueError> {
         if accepts.is_empty() {
             return Ok(Vec::new());
         }
-        self.queue.accept(accepts).await
+        if !Accept::are_many(&accepts) {
+            return self.queue.accept(accepts).await;
+        }
+        let under_way = Arc::clone(&self.requests).read_owned().await;
+        let events = Arc::clone(self);
+        let accepting = self.home.spawn(async move {
+            let accepted = events.accept_many(accepts).await;
+            drop(held);
+            drop(under_way);
+            accepted
+        });
+        accepting.await.unwrap_or_else(|error| {
+            let reason = format!("the acceptance of events ended: {error}");
+            Err(QueueError::Failed { reason })
+        })
+    }
+
+    async fn accept_many(&self, accepts: Vec<Accept>) -> Result<Vec<Accepted>, QueueError> {
+        let intent = Intent {
+            // The store gives it.
+            seq: 0,
+            changes: Vec::new(),
+            accepts,
+        };
+        let mut decided = intent.without_accepts();
+        let commitment = Commitment {
+            intent: Some(intent),
+            accepts: Vec::new(),
+            keys: Vec::new(),
+            sightings: Vec::new(),
+            answer: None,
+        };
+        let (_, seq) = self.queue.commit(commitment).await?;
+        decided.seq = seq;
+        self.apply(decided).await
     }
 
     pub(super) fn message(

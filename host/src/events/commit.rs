@@ -10,11 +10,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWrite
 
 use super::{Events, Stop, stopped};
 use crate::ports::{
-    Accept, Change, Condition, Delivery, Discard, HostFault, Identity, IntendedChange, Intent,
-    Intents, Journal, KeyChange, Level, ObjectError, Outcome, QueueError, Record, RecordKind,
-    Sighting, Transaction,
+    Accept, Accepted, Change, Condition, Delivery, Discard, HostFault, Identity, IntendedChange,
+    Intent, Intents, Journal, KeyChange, Level, ObjectError, Outcome, QueueError, Record,
+    RecordKind, Sighting, Transaction,
 };
 
+/// The longest id that the ids of what follows begin with, in bytes: a longer one is known by its
+/// digest, since each hop adds to it.
+const MAX_ORIGIN: usize = 512;
 /// Before an apply that failed is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -189,6 +192,11 @@ impl Origin {
             0 => format!("{}/{}", event.source, event.id),
             _ => event.id.clone(),
         };
+        let id = if id.len() > MAX_ORIGIN {
+            format!("blake3/{}", blake3::hash(id.as_bytes()).to_hex())
+        } else {
+            id
+        };
         Self {
             function: delivery.function.clone(),
             id,
@@ -211,6 +219,20 @@ pub(super) struct Plan {
     pub published: Vec<String>,
     /// Keep these once the decision is on disk: from then on the staged files are needed.
     pub discards: Vec<Discard>,
+}
+
+impl Plan {
+    /// Has the events that are accepted with the decision follow from an intent of that number.
+    pub fn defer(&mut self, seq: u64) {
+        if !self.accepts.is_empty() {
+            let intent = self.intent.get_or_insert_with(|| Intent {
+                seq,
+                changes: Vec::new(),
+                accepts: Vec::new(),
+            });
+            intent.accepts.append(&mut self.accepts);
+        }
+    }
 }
 
 impl Events {
@@ -289,7 +311,9 @@ impl Events {
             plan.published.push(draft.topic.clone());
             followers.push(self.message(id, hops, draft, Identity::Unique));
         }
-        if changes.is_empty() {
+        // Events that are many follow from an intent: the store accepts them in steps that others
+        // go between.
+        if changes.is_empty() && !Accept::are_many(&followers) {
             plan.accepts = followers;
         } else {
             let changes = changes.into_iter().collect();
@@ -302,24 +326,30 @@ impl Events {
         Ok(plan)
     }
 
-    /// Carries out a decided intent. Goes on until it works: given up, it would be carried out over newer objects at the next start. Where the host is to end first, that
-    /// start carries it out, and its buckets, which the caller holds, are closed until then.
-    pub(super) async fn apply(&self, intent: Intent) {
+    /// Applies a committed intent, retrying until it succeeds: given up, it would be carried out
+    /// over newer objects at the next start. Returns an answer for each event that followed. Where
+    /// the host is to end first, the next start carries it out, and its buckets, which the caller
+    /// holds, are closed until then.
+    pub(super) async fn apply(&self, intent: Intent) -> Result<Vec<Accepted>, QueueError> {
         if self.locks.is_closed(&intent) {
             // An earlier one of the same settlement waits for the next start, and this after it.
             self.locks.close_all(&[intent]);
-            return;
+            return Err(QueueError::Closed);
         }
         let mut pause = FIRST_PAUSE;
         let mut closing = self.closing.subscribe();
-        while let Err(reason) = self.carry_out(&intent).await {
+        loop {
+            let reason = match self.carry_out(&intent).await {
+                Ok(answers) => return Ok(answers),
+                Err(reason) => reason,
+            };
             if pause == FIRST_PAUSE {
                 self.say(Level::Error, reason);
             }
             tokio::select! {
                 () = stopped(&mut closing) => {
                     self.locks.close_all(&[intent]);
-                    return;
+                    return Err(QueueError::Closed);
                 }
                 () = tokio::time::sleep(pause) => {}
             }
@@ -329,10 +359,10 @@ impl Events {
 
     /// Applies an intent and notes that; what was done of it before is done again without harm. The error is
     /// for people.
-    async fn carry_out(&self, intent: &Intent) -> Result<(), String> {
+    async fn carry_out(&self, intent: &Intent) -> Result<Vec<Accepted>, String> {
         let applied = self.try_apply(intent).await;
         applied.map_err(|error| cannot_apply(&error))?;
-        let noted = self.queue.applied(intent.seq, intent.accepts.clone()).await;
+        let noted = self.queue.applied(intent.seq).await;
         noted.map_err(|error| {
             format!("that effects are applied can't be noted, and is tried again: {error}")
         })
@@ -443,7 +473,7 @@ impl Events {
             }
             match self.carry_out(&intent).await {
                 // The next of its ordering key may be anybody's.
-                Ok(()) => self.wake(self.wake.keys()),
+                Ok(_) => self.wake(self.wake.keys()),
                 Err(reason) => {
                     if say {
                         self.say(Level::Error, reason);

@@ -5,6 +5,7 @@ mod accept;
 mod backoff;
 mod commit;
 mod dispatch;
+mod health;
 mod idle;
 mod operate;
 mod quota;

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Events;
 use crate::config::Source;
-use crate::ports::{Count, DeadFilter, QueueError};
-
-/// How many dead letters are moved in one step: others wait no longer for the store.
-const STEP: usize = 1_000;
+use crate::ports::{Count, DeadFilter, QueueError, STEP};
 
 impl Events {
     /// What the store holds for each function: those of the manifest, and those that it has no more.
@@ -54,7 +51,7 @@ impl Events {
             for (function, count) in redriven {
                 *total.entry(function).or_default() += count;
             }
-            if count < STEP as u64 {
+            if count == 0 {
                 return Ok(total);
             }
         }

@@ -55,7 +55,7 @@ impl Events {
             ),
             (
                 "`queue.max-bytes`".to_owned(),
-                totals.bytes,
+                totals.bytes.saturating_add(totals.remembered),
                 limits.max_bytes.0,
                 full,
             ),

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::Events;
 use super::commit::{Origin, Plan, Planned};
 use crate::ports::{
-    AnswerKey, Commitment, Committed, Discard, Effects, HostFault, KeptAnswer, Outcome, QueueError,
-    RequestEffects, Settled,
+    AnswerKey, Commitment, Committed, Discard, Effects, HostFault, Intent, KeptAnswer, Outcome,
+    QueueError, RequestEffects, Settled,
 };
 
 #[async_trait]
@@ -72,8 +72,9 @@ impl Events {
             published,
             discards,
         } = plan;
+        let applied = intent.as_ref().map(Intent::without_accepts);
         let commitment = Commitment {
-            intent: intent.clone(),
+            intent,
             accepts,
             keys,
             sightings,
@@ -93,9 +94,10 @@ impl Events {
         };
         discards.into_iter().for_each(Discard::keep);
         witness.committed(Committed { outputs, published });
-        if let Some(mut intent) = intent {
+        if let Some(mut intent) = applied {
             intent.seq = seq;
-            self.apply(intent).await;
+            // Where the host ends first, the next start carries it out.
+            let _ = self.apply(intent).await;
         }
         drop(reserved);
         Ok(())

@@ -1,6 +1,7 @@
 //! Times that came become events, each once: the last one is noted with its acceptance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Events;
 use crate::clock::{Timestamp, rfc3339};
@@ -35,7 +36,7 @@ impl Events {
     /// # Errors
     /// Where the store fails.
     pub async fn start_schedule(
-        &self,
+        self: &Arc<Self>,
         function: &str,
         schedule: &Schedule,
         now: Timestamp,
@@ -50,7 +51,7 @@ impl Events {
     /// # Errors
     /// Where the store fails: then none of them was accepted.
     pub async fn time_came(
-        &self,
+        self: &Arc<Self>,
         function: &str,
         schedule: &Schedule,
         times: Vec<Timestamp>,

@@ -10,8 +10,8 @@ use super::commit::{Origin, Plan, Planned};
 use crate::clock::Timestamp;
 use crate::config::Function;
 use crate::ports::{
-    AttemptRecord, Cost, Delivery, Discard, Disposition, Failure, Handled, Outcome, QueueError,
-    Record, RecordKind, Settled, Settlement, Transaction,
+    AttemptRecord, Cost, Delivery, Discard, Disposition, Failure, Handled, Intent, Outcome,
+    QueueError, Record, RecordKind, STEP, Settled, Settlement, Transaction,
 };
 
 /// Why an event is given up, or when it comes again.
@@ -36,6 +36,22 @@ struct End {
     /// Keep these once the decision is on disk.
     discards: Vec<Discard>,
     record: Record,
+}
+
+impl End {
+    /// Returns how many rows the store writes for it, at least.
+    fn rows(&self) -> usize {
+        let Settlement {
+            intent,
+            accepts,
+            keys,
+            sightings,
+            ..
+        } = &self.settlement;
+        // Those of an intent that has many are written in steps of their own.
+        let later = intent.as_ref().map_or(0, |intent| intent.accepts.len());
+        1 + accepts.len() + keys.len() + sightings.len() + later.min(STEP)
+    }
 }
 
 impl Events {
@@ -154,9 +170,34 @@ impl Events {
         }
     }
 
-    /// Writes ends, and carries out what they decided. Returns for each what came of it where
-    /// it was in conflict: then nothing of it was done.
+    /// Writes ends, and carries out what they decided, in steps that others go between unless they
+    /// must commit together. Returns for each what came of it where it was in conflict: then
+    /// nothing of it was done.
     async fn commit(
+        &self,
+        function: &Function,
+        ends: Vec<End>,
+        together: bool,
+        leased: &mut Vec<u64>,
+    ) -> Result<Vec<Option<Outcome>>, QueueError> {
+        if together {
+            return self.commit_step(function, ends, true, leased).await;
+        }
+        let mut conflicts = Vec::with_capacity(ends.len());
+        let mut ends = ends.into_iter().peekable();
+        while ends.peek().is_some() {
+            let (mut step, mut rows) = (Vec::new(), 0);
+            while let Some(end) = ends.next_if(|end| rows == 0 || rows + end.rows() <= STEP) {
+                rows += end.rows();
+                step.push(end);
+            }
+            conflicts.extend(self.commit_step(function, step, false, leased).await?);
+        }
+        Ok(conflicts)
+    }
+
+    /// Writes ends in one step.
+    async fn commit_step(
         &self,
         function: &Function,
         ends: Vec<End>,
@@ -175,7 +216,8 @@ impl Events {
             // its ordering key is due now.
             let woken = matches!(settlement.disposition, Disposition::Retry { .. })
                 || settlement.delivery.lane.is_some();
-            follow.push((settlement.intent.clone(), woken, discards, record));
+            let intent = settlement.intent.as_ref().map(Intent::without_accepts);
+            follow.push((intent, woken, discards, record));
             settlements.push(settlement);
         }
         let seqs: Vec<u64> = settlements.iter().map(|s| s.delivery.seq).collect();
@@ -223,7 +265,8 @@ impl Events {
         }
         // Last: a bucket that can't be written for an hour holds up none of the others.
         for (seq, intent, woken, record) in applies {
-            self.apply(intent).await;
+            // Where the host ends first, the next start carries it out.
+            let _ = self.apply(intent).await;
             told(seq, woken, record, leased);
         }
         Ok(conflicts)
@@ -257,6 +300,13 @@ impl Events {
                 let reason = "another message of the batch failed, and effects are shared";
                 let reason = reason.to_owned();
                 *plan = (Outcome::Failed(Failure::Other { reason }), Plan::default());
+            }
+        }
+        // What commits together does so in one step, and has its many events follow from it.
+        let followers = plans.iter().map(|(_, plan)| plan.accepts.len());
+        if together && followers.sum::<usize>() > STEP {
+            for (delivery, (_, plan)) in deliveries.iter().zip(&mut plans) {
+                plan.defer(delivery.seq);
             }
         }
         plans
@@ -327,6 +377,7 @@ impl Events {
                 queue_ms: attempt.queue_ms,
                 outputs,
                 published,
+                left_out: 0,
             },
         }
     }

@@ -52,6 +52,11 @@ pub trait Bucket: Send + Sync + 'static {
 
     /// Removes what is staged but for `keep`: what an ended host left behind.
     async fn sweep(&self, keep: &HashSet<String>) -> Result<(), ObjectError>;
+
+    /// Looks whether the bucket is where it was, so that somebody can be warned of it who asks nothing else.
+    async fn check(&self) -> Result<(), ObjectError> {
+        Ok(())
+    }
 }
 
 /// What an object is to be.

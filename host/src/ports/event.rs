@@ -23,6 +23,21 @@ pub struct Event {
 pub const TOLD: &str = "s3/";
 
 impl Event {
+    /// Returns about how many bytes it takes in the store.
+    pub fn size(&self) -> usize {
+        let pairs = |pairs: &[(String, String)]| -> usize {
+            let pairs = pairs.iter();
+            pairs.map(|(name, value)| name.len() + value.len()).sum()
+        };
+        let payload = match &self.payload {
+            Payload::ObjectCreated { object, .. } => {
+                object.key.len() + object.etag.len() + pairs(&object.metadata)
+            }
+            Payload::Message(message) => message.body.len() + pairs(&message.attributes),
+        };
+        self.id.len() + self.source.len() + payload
+    }
+
     /// Whether another store told of its object.
     pub fn is_told(&self) -> bool {
         matches!(self.payload, Payload::ObjectCreated { .. }) && self.source.starts_with(TOLD)

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -26,6 +27,73 @@ pub const REQUEST_ID: &str = "x-request-id";
 #[derive(Clone, Copy, Debug)]
 pub struct Secure;
 
+/// A request's body as its client sends it.
+pub struct IncomingBody {
+    /// None once it is dropped.
+    incoming: Option<Incoming>,
+    /// What takes a body that nobody reads to its end.
+    leftover: Option<Box<dyn FnOnce(Incoming) + Send + Sync>>,
+}
+
+impl From<Incoming> for IncomingBody {
+    fn from(incoming: Incoming) -> Self {
+        let incoming = Some(incoming);
+        Self {
+            incoming,
+            leftover: None,
+        }
+    }
+}
+
+impl IncomingBody {
+    /// A body of which `leftover` takes what nobody reads.
+    pub fn with_leftover(
+        incoming: Incoming,
+        leftover: impl FnOnce(Incoming) + Send + Sync + 'static,
+    ) -> Self {
+        let has_any = !incoming.is_end_stream();
+        Self {
+            incoming: Some(incoming),
+            leftover: has_any.then(|| Box::new(leftover) as _),
+        }
+    }
+}
+
+impl Body for IncomingBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        if let (Some(incoming), Some(leftover)) = (self.incoming.take(), self.leftover.take())
+            && !incoming.is_end_stream()
+        {
+            leftover(incoming);
+        }
+    }
+}
+
 /// Answers requests.
 pub trait HttpHandler: Send + Sync + 'static {
     /// Has `function` answer a request, in a fresh instance. Never fails: what goes wrong is an answer with a
@@ -33,7 +101,7 @@ pub trait HttpHandler: Send + Sync + 'static {
     fn respond(
         self: Arc<Self>,
         function: Arc<str>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
         afterwards: Arc<Afterwards>,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 

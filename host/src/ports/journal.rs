@@ -37,35 +37,53 @@ pub struct Record {
     pub kind: RecordKind,
 }
 
-/// A record lists at most so many objects, and so many topics.
+/// The longest name in a record, in bytes: that of an event, its source, an object or a path.
+const LONGEST_NAME: usize = 1_280;
+/// The most objects, and the most topics, that a record lists.
 const LISTED: usize = 1_000;
 
 impl Record {
-    /// Cuts what an outcome tells, so that no record washes out the others.
+    /// Cuts names, outcomes and lists, so that no event takes much of the journal.
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        if let RecordKind::Outcome {
-            outcome,
-            text,
-            outputs,
-            published,
-            ..
-        } = &mut self.kind
-        {
-            *outcome = std::mem::replace(outcome, Outcome::Done).bounded();
-            if guard::holds(Guard::Reasons) {
-                shorten_in_place(text, REASON_BYTES + NAME_BYTES);
-            }
-            for list in [outputs, published] {
-                if list.len() > LISTED + 1 {
-                    let more = list.len() - LISTED;
+        shorten_names([&mut self.source, &mut self.event, &mut self.subject]);
+        match &mut self.kind {
+            RecordKind::Outcome {
+                outcome,
+                text,
+                outputs,
+                published,
+                left_out,
+                ..
+            } => {
+                *outcome = std::mem::replace(outcome, Outcome::Done).bounded();
+                if guard::holds(Guard::Reasons) {
+                    shorten_in_place(text, REASON_BYTES + NAME_BYTES);
+                }
+                for list in [outputs, published] {
+                    let more = list.len().saturating_sub(LISTED);
+                    *left_out = left_out.saturating_add(more as u64);
                     list.truncate(LISTED);
-                    list.push(format!("... and {more} more"));
                 }
             }
+            RecordKind::Request {
+                host, user_agent, ..
+            } => shorten_names([host, user_agent]),
+            RecordKind::Log { .. } | RecordKind::Output { .. } | RecordKind::Host { .. } => {}
         }
         self
     }
+}
+
+fn shorten_names<const COUNT: usize>(names: [&mut Option<String>; COUNT]) {
+    for name in names.into_iter().filter_map(Option::as_mut) {
+        shorten_in_place(name, LONGEST_NAME);
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a record says.
@@ -112,6 +130,10 @@ pub enum RecordKind {
         /// The topic of each message that was published.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         published: Vec<String>,
+        /// How many objects and messages there were beside those: the first 1,000 of each are
+        /// listed.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        left_out: u64,
     },
     /// A request and its answer, where `http.access-log` asks for them.
     Request {
@@ -194,6 +216,7 @@ mod tests {
                 queue_ms: 0,
                 outputs: vec!["out/a".to_owned(); outputs],
                 published: Vec::new(),
+                left_out: 0,
             },
         }
     }
@@ -214,6 +237,7 @@ mod tests {
             outcome: Outcome::Trap(trap),
             text,
             outputs,
+            left_out,
             ..
         } = cut.kind
         else {
@@ -224,7 +248,6 @@ mod tests {
         let names = trap.backtrace.iter().map(String::len).sum::<usize>();
         assert!(trap.reason.len() + names <= 16 << 10, "{names}");
         assert!(text.len() <= 9 << 10, "{} bytes", text.len());
-        assert_eq!(outputs.len(), 1_001);
-        assert_eq!(outputs.last().unwrap(), "... and 4000 more");
+        assert_eq!((outputs.len(), left_out), (1_000, 4_000));
     }
 }

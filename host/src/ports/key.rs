@@ -1,4 +1,4 @@
-//! Which strings can be keys, and which keys are of files that aren't finished.
+//! Which strings can be keys.
 
 use crate::guard::{self, Guard};
 
@@ -47,24 +47,6 @@ fn part_problem(part: &str) -> Option<&'static str> {
     }
 }
 
-/// Endings of unfinished files: of browsers, rsync-like tools, editors and our own convention.
-const UNFINISHED: [&str; 8] = [
-    "~",
-    ".tmp",
-    ".temp",
-    ".part",
-    ".partial",
-    ".crdownload",
-    ".swp",
-    ".swx",
-];
-
-/// Whether an object of this key is passed over as unfinished. Hidden files aren't objects at all.
-pub fn is_unfinished(key: &str) -> bool {
-    let name = key.rsplit('/').next().unwrap_or(key).to_ascii_lowercase();
-    name.starts_with("~$") || UNFINISHED.iter().any(|ending| name.ends_with(ending))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,22 +81,6 @@ mod tests {
         ] {
             let error = validate_key(bad).unwrap_err();
             assert!(error.contains(says), "{error}");
-        }
-    }
-
-    #[test]
-    fn unfinished_names() {
-        for (key, unfinished) in [
-            ("a.jpg", false),
-            ("a.jpg.part", true),
-            ("b/a.TMP", true),
-            ("a.jpg~", true),
-            ("~$letter.docx", true),
-            ("part/a.jpg", false),
-            ("x.crdownload", true),
-            ("apart", false),
-        ] {
-            assert_eq!(is_unfinished(key), unfinished, "{key}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod journal;
 mod key;
 mod keyvalue;
+mod names;
 mod outcome;
 mod queue;
 mod room;
@@ -24,17 +25,18 @@ pub use effects::{AnswerKey, Committed, Effects, Field, KeptAnswer, RequestEffec
 pub use event::{Event, Message, ObjectInfo, Payload, SCHEDULE_TOPIC, TOLD};
 pub use handler::{Handled, Handler, Spent};
 pub use http::{
-    Afterwards, BrokenOff, Fetch, FetchError, HttpHandler, KeepsApart, Place, REQUEST_ID,
-    ResponseBody, Secure, plain,
+    Afterwards, BrokenOff, Fetch, FetchError, HttpHandler, IncomingBody, KeepsApart, Place,
+    REQUEST_ID, ResponseBody, Secure, plain,
 };
 pub use journal::{Journal, Level, Record, RecordKind, Stream};
-pub use key::{is_unfinished, validate_key};
+pub use key::validate_key;
 pub use keyvalue::{Expected, KeyChange, KeyValue, Value};
+pub use names::{TooLong, check_attributes, check_name};
 pub use outcome::{Cost, Failure, HostFault, Limit, NAME_BYTES, Outcome, REASON_BYTES, Trap};
 pub use queue::{
     Accept, Accepted, AttemptRecord, COUNTED, Commitment, Count, DeadFilter, DeadLetter, Delivery,
-    Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, Settled,
-    Settlement, Sighting, Taken, Totals, WaitState, Waiter,
+    Disposition, Identity, IntendedChange, Intent, Intents, Listed, Queue, QueueError, STEP,
+    STEP_BYTES, Settled, Settlement, Sighting, Taken, Totals, WaitState, Waiter,
 };
 pub use room::{Reserved, StagingRoom};
 pub use text::{format_short, is_within, shorten, shorten_in_place, visible_short};

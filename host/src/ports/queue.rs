@@ -45,8 +45,10 @@ pub trait Queue: Send + Sync + 'static {
     /// The answer that is remembered under a key. Refused where there is none, and no room for another.
     async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError>;
 
-    /// Notes that an intent is applied, and accepts what follows from it, in one step.
-    async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError>;
+    /// Notes that an intent is applied, and accepts what follows from it; one answer each, in
+    /// order. Events that are many are accepted in several steps, each of which is done once: after
+    /// an error, call it again.
+    async fn applied(&self, intent: u64) -> Result<Vec<Accepted>, QueueError>;
 
     /// Intents that were decided and not noted as applied.
     async fn intents(&self) -> Result<Intents, QueueError>;
@@ -104,6 +106,11 @@ pub trait Queue: Send + Sync + 'static {
     /// Removes up to `limit` dead letters for good. Returns how many.
     async fn drop_dead(&self, filter: &DeadFilter, limit: usize) -> Result<u64, QueueError>;
 
+    /// Returns what keeps the store from accepting anything, and what to do; none where it is well.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
     /// Writes the whole store as it is now into a new file.
     async fn backup(&self, to: &Path) -> Result<(), QueueError>;
 }
@@ -139,6 +146,42 @@ pub struct Accept {
     pub due: Timestamp,
     /// How it is recognised as a duplicate.
     pub identity: Identity,
+}
+
+/// The most deliveries that the store writes in one step: nobody waits longer than for one of
+/// these.
+pub const STEP: usize = 500;
+/// The bytes of events after which a step ends, however few they are.
+pub const STEP_BYTES: usize = 1 << 20;
+
+impl Accept {
+    /// Returns how many deliveries the store writes for it, and about how many bytes they take.
+    fn weight(&self) -> (usize, usize) {
+        let copies = self.functions.len().max(1);
+        (copies, copies.saturating_mul(self.event.size()))
+    }
+
+    /// Returns whether it wakes a function.
+    pub fn wakes(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
+    /// Returns how many of the first of `accepts` make one step; at least one.
+    pub fn step(accepts: &[Self]) -> usize {
+        let (mut deliveries, mut bytes) = (0, 0_usize);
+        let fit = accepts.iter().take_while(|accept| {
+            let (copies, size) = accept.weight();
+            deliveries += copies;
+            bytes = bytes.saturating_add(size);
+            deliveries <= STEP && bytes <= STEP_BYTES
+        });
+        fit.count().max(1)
+    }
+
+    /// Returns whether `accepts` are more than one step.
+    pub fn are_many(accepts: &[Self]) -> bool {
+        accepts.len() > Self::step(accepts)
+    }
 }
 
 /// How a second sight of the same event is recognised.
@@ -333,8 +376,20 @@ pub struct Intent {
     pub seq: u64,
     /// By bucket.
     pub changes: Vec<(String, Vec<IntendedChange>)>,
-    /// Accepted once the changes are visible.
+    /// Accepted once the changes are visible. The store keeps those of an intent that has many
+    /// beside it.
     pub accepts: Vec<Accept>,
+}
+
+impl Intent {
+    /// Returns the changes alone: the store has the events that follow.
+    pub fn without_accepts(&self) -> Self {
+        Self {
+            seq: self.seq,
+            changes: self.changes.clone(),
+            accepts: Vec::new(),
+        }
+    }
 }
 
 /// All that were decided.
@@ -426,6 +481,8 @@ pub struct Totals {
     pub events: u64,
     /// What they take, in bytes.
     pub bytes: u64,
+    /// What the ids take that are remembered to recognise duplicates, in bytes.
+    pub remembered: u64,
     /// Dead letters, by function.
     pub dead: Vec<(String, u64)>,
 }
@@ -513,6 +570,12 @@ pub enum QueueError {
     #[error("the store of events is full: {reason}; the source keeps what isn't accepted")]
     Full {
         /// What is how much, and what to do.
+        reason: String,
+    },
+    /// The store was removed or replaced while it was in use.
+    #[error("the store of events is gone: {reason}")]
+    Lost {
+        /// The name of what is gone, and the next step.
         reason: String,
     },
     /// The host is stopping.

@@ -1,16 +1,19 @@
 //! The journal as JSON lines in files: one record a line, the newest file rotated when it is full.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use crate::files::{self, FileError};
 use crate::ports::{Journal, Record};
 
 const CURRENT: &str = "journal.jsonl";
 /// A full file becomes `journal.1.jsonl`, that one `journal.2.jsonl`, and so on.
 const FILE_BYTES: u64 = 16 << 20;
+/// The longest line that is read, in bytes: longer than any record.
+const LINE: u64 = 256 << 20;
 /// How many full files stay.
 const KEPT_FILES: u32 = 4;
 
@@ -57,6 +60,16 @@ impl FileJournal {
         if state.bytes >= FILE_BYTES {
             rotate(&self.dir)?;
             (state.file, state.bytes) = open_current(&self.dir)?;
+        } else if !state.is_in_place(&self.dir) {
+            // Somebody removed or replaced it: nobody would find what is written to it.
+            let opened = open_current(&self.dir).or_else(|_| {
+                fs::create_dir(&self.dir)?;
+                open_current(&self.dir)
+            });
+            // Where the folder above is gone too it may be put back, with the file that is open.
+            if let Ok(opened) = opened {
+                (state.file, state.bytes) = opened;
+            }
         }
         state.file.write_all(line)?;
         state.bytes += line.len() as u64;
@@ -83,11 +96,16 @@ impl Journal for FileJournal {
     }
 }
 
+impl State {
+    fn is_in_place(&self, dir: &Path) -> bool {
+        let id = |found: fs::Metadata| (found.dev(), found.ino());
+        let there = fs::metadata(dir.join(CURRENT)).map(id);
+        there.is_ok_and(|there| self.file.metadata().is_ok_and(|open| id(open) == there))
+    }
+}
+
 fn open_current(dir: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(dir.join(CURRENT))?;
+    let file = files::append(&dir.join(CURRENT))?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
 }
@@ -164,7 +182,13 @@ impl JournalReader {
                 return Ok(None);
             };
             let inode = *inode;
-            file.read_until(b'\n', &mut self.partial)?;
+            let room = LINE.saturating_sub(self.partial.len() as u64);
+            Read::take(file, room).read_until(b'\n', &mut self.partial)?;
+            if self.partial.len() as u64 >= LINE && self.partial.last() != Some(&b'\n') {
+                // No record is as long: the rest of the line is no record either.
+                self.partial.clear();
+                continue;
+            }
             if self.partial.last() == Some(&b'\n') {
                 let line = std::mem::take(&mut self.partial);
                 if let Ok(record) = serde_json::from_slice(&line) {
@@ -187,10 +211,14 @@ impl JournalReader {
 
     fn open_next(&mut self) -> io::Result<bool> {
         let path = self.older.pop().unwrap_or_else(|| self.dir.join(CURRENT));
-        let file = match File::open(path) {
+        let file = match files::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) if error.is_absent() => return Ok(false),
+            Err(FileError::Io { error, .. }) => {
+                let text = format!("can't read {}: {error}", path.display());
+                return Err(io::Error::new(error.kind(), text));
+            }
+            Err(error) => return Err(error.into()),
         };
         let inode = file.metadata()?.ino();
         self.current = Some((BufReader::new(file), inode));
@@ -246,6 +274,25 @@ mod tests {
         );
     }
 
+    /// The folder of the logs was removed under the host, and nobody saw its logs from then on.
+    #[test]
+    fn a_journal_whose_folder_is_removed_goes_to_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        let journal = FileJournal::open(&logs).unwrap();
+        journal.write(record("before"));
+        fs::remove_dir_all(&logs).unwrap();
+        journal.write(record("after"));
+        assert_eq!(texts(&mut JournalReader::from_start(&logs)), ["after"]);
+        // One that is put back from a copy is written on.
+        fs::rename(&logs, dir.path().join("moved")).unwrap();
+        fs::create_dir(&logs).unwrap();
+        fs::copy(dir.path().join("moved").join(CURRENT), logs.join(CURRENT)).unwrap();
+        journal.write(record("again"));
+        let mut reader = JournalReader::from_start(&logs);
+        assert_eq!(texts(&mut reader), ["after", "again"]);
+    }
+
     #[test]
     fn an_outcome_survives_the_journey() {
         use crate::ports::{Cost, Failure, Outcome};
@@ -270,6 +317,7 @@ mod tests {
             queue_ms: 9,
             outputs: vec!["thumbs/a.jpg".to_owned()],
             published: vec!["made".to_owned()],
+            left_out: 0,
         };
         journal.write(written.clone());
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Requests: what comes over a TCP port goes to the function of its host, path and method, or is taken for an event.
 
 mod connection;
+mod head;
 mod ingress;
 mod place;
 mod respond;
@@ -8,6 +9,7 @@ mod routes;
 mod spin;
 mod streams;
 mod tls;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -192,8 +194,9 @@ async fn accept(
 ) -> io::Result<(TcpStream, Client, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await;
     let permit = permit.map_err(io::Error::other)?;
-    let (stream, client) = listener.accept().await?;
+    let (stream, address) = listener.accept().await?;
+    let server = stream.local_addr()?;
     // A response is written whole; waiting for more would only delay it.
     stream.set_nodelay(true)?;
-    Ok((stream, Client(client), permit))
+    Ok((stream, Client { address, server }, permit))
 }

@@ -4,7 +4,7 @@
 //! folder finds: a version that wasn't accepted before becomes an event. So a lost hint loses nothing,
 //! and the same upload hinted at five times is one event.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,9 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::watch::{FolderWatch, WatchError};
+use crate::clock::{Stopwatch, millis};
 use crate::events::{Events, Stop, stopped};
-use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError, is_unfinished};
+use crate::ports::{Bucket, Level, ObjectError, ObjectInfo, QueueError, STEP};
 
 /// A file without a word of who writes it counts as whole once it stood still for so long.
 const QUIET_MS: u64 = 2_000;
@@ -26,7 +27,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// Hints that wait; past that a look at the whole folder takes their place.
 const HINTS: usize = 4_096;
 /// How many objects are accepted in one step.
-const PAGE: usize = 1_000;
+const PAGE: usize = STEP;
 /// Hints are put together for so long before they are looked at.
 const GATHER: Duration = Duration::from_millis(2);
 /// How many problems are remembered as said.
@@ -69,6 +70,10 @@ pub struct ObjectTrigger {
     /// Accepted objects that the last look at the whole folder didn't find.
     missing: HashSet<String>,
     watch: Arc<Mutex<FolderWatch>>,
+    /// The time that an object must stand still, where its bucket says so.
+    settle: Option<Duration>,
+    /// When the writers of objects that still have to stand still closed them last.
+    closed: HashMap<String, Stopwatch>,
 }
 
 impl ObjectTrigger {
@@ -93,7 +98,13 @@ impl ObjectTrigger {
         })?;
         // What is wrong below the root, the first look says.
         watch.watch_below("")?;
+        let settle = events.manifest().buckets.get(bucket.name());
+        let settle = settle.and_then(|bucket| bucket.settle);
         Ok(Self {
+            settle: settle
+                .map(|settle| settle.0)
+                .filter(|settle| !settle.is_zero()),
+            closed: HashMap::new(),
             events,
             bucket,
             hints,
@@ -112,15 +123,19 @@ impl ObjectTrigger {
         let mut soon = false;
         // Said once, not at every look.
         let mut full = false;
+        let mut failure = None;
         loop {
             if !work.is_empty() {
                 let later = match self.look(std::mem::take(&mut work)).await {
                     Ok(unsettled) => {
                         full = false;
+                        failure = None;
                         unsettled
                     }
                     Err(LookError::Queue(QueueError::Closed)) => return,
-                    Err(error @ LookError::Queue(QueueError::Full { .. })) => {
+                    Err(
+                        error @ LookError::Queue(QueueError::Full { .. } | QueueError::Lost { .. }),
+                    ) => {
                         if !full {
                             self.say(
                                 Level::Warn,
@@ -131,7 +146,13 @@ impl ObjectTrigger {
                         Some(PAUSE)
                     }
                     Err(error) => {
-                        self.say(Level::Error, format!("looking for objects failed: {error}"));
+                        let text = error.to_string();
+                        // A folder that was taken away, `watch_health` says.
+                        let taken_away = self.bucket.check().await.is_err();
+                        if !taken_away && failure.as_ref() != Some(&text) {
+                            self.say(Level::Error, format!("looking for objects failed: {text}"));
+                        }
+                        failure = Some(text);
                         Some(PAUSE)
                     }
                 };
@@ -171,6 +192,7 @@ impl ObjectTrigger {
     /// Looks where the hints say. Returns when to look again, where a file may still be written.
     async fn look(&mut self, hints: BTreeSet<Hint>) -> Result<Option<Duration>, LookError> {
         let mut unsettled = None;
+        self.note_closed(&hints);
         for hint in &hints {
             match hint {
                 Hint::Everything => {
@@ -202,13 +224,16 @@ impl ObjectTrigger {
         for hint in hints {
             match hint {
                 Hint::Everything | Hint::Folder(_) | Hint::Link(_) => {}
-                Hint::Whole(key) if is_unfinished(key) => {}
+                Hint::Whole(key) if self.is_unfinished(key) => {}
                 // What is gone by a hint may be back by now: only a look tells.
                 Hint::Whole(key) | Hint::Gone(key) => match self.bucket.head(key).await {
-                    Ok(object) if matches!(hint, Hint::Whole(_)) || self.is_quiet(&object) => {
-                        whole.push(object);
+                    Ok(object) => {
+                        let closed = matches!(hint, Hint::Whole(_));
+                        match self.moves_for(&object, closed) {
+                            None => whole.push(object),
+                            Some(more) => unsettled = sooner(unsettled, more),
+                        }
                     }
-                    Ok(_) => unsettled = Some(Duration::from_millis(QUIET_MS)),
                     Err(ObjectError::NotFound { .. }) => {
                         let below = format!("{key}/");
                         let left = self.bucket.list(&below, None, 1).await?.objects;
@@ -276,15 +301,16 @@ impl ObjectTrigger {
             }
             let last = listing.objects.len() < PAGE;
             after = listing.objects.last().map(|object| object.key.clone());
-            let (settled, moving): (Vec<_>, Vec<_>) = listing
-                .objects
-                .into_iter()
-                .filter(|object| !is_unfinished(&object.key))
-                .partition(|object| {
-                    self.is_quiet(object) || hints.contains(&Hint::Whole(object.key.clone()))
-                });
-            if !moving.is_empty() {
-                unsettled = Some(Duration::from_millis(QUIET_MS));
+            let mut settled = Vec::with_capacity(listing.objects.len());
+            for object in listing.objects {
+                if self.is_unfinished(&object.key) {
+                    continue;
+                }
+                let closed = hints.contains(&Hint::Whole(object.key.clone()));
+                match self.moves_for(&object, closed) {
+                    None => settled.push(object),
+                    Some(more) => unsettled = sooner(unsettled, more),
+                }
             }
             self.accept(settled).await?;
             if last {
@@ -293,11 +319,48 @@ impl ObjectTrigger {
         }
     }
 
-    /// Whether an object stood still long enough to be whole. A clock that was set back must not hold it
-    /// up for ever.
-    fn is_quiet(&self, object: &ObjectInfo) -> bool {
+    fn is_unfinished(&self, key: &str) -> bool {
+        let manifest = self.events.manifest();
+        manifest.is_unfinished(self.bucket.name(), key)
+    }
+
+    /// Notes which objects were just closed, where they must stand still from then on.
+    fn note_closed(&mut self, hints: &BTreeSet<Hint>) {
+        let Some(settle) = self.settle else {
+            return;
+        };
+        // The look at it may be late.
+        let kept = settle.saturating_add(RESCAN);
+        self.closed.retain(|_, since| since.elapsed() < kept);
+        for hint in hints {
+            if let Hint::Whole(key) = hint {
+                let since = self.events.clock().stopwatch();
+                self.closed.insert(key.clone(), since);
+            }
+        }
+    }
+
+    /// Returns how long an object must still stand still before it counts as whole; none where it does.
+    /// `closed` says that its writer has just closed it. A clock that was set back must not hold it up for
+    /// ever.
+    fn moves_for(&self, object: &ObjectInfo, closed: bool) -> Option<Duration> {
+        let was_closed = closed || self.closed.contains_key(&object.key);
+        let quiet = match self.settle {
+            None if closed => return None,
+            None => QUIET_MS,
+            Some(settle) if was_closed => millis(settle),
+            Some(settle) => millis(settle).max(QUIET_MS),
+        };
         let now = self.events.clock().now();
-        object.modified > now || now - object.modified >= QUIET_MS
+        // Whoever sets a file's time back says nothing of when it was written.
+        let since_closed = self
+            .closed
+            .get(&object.key)
+            .map(|since| millis(since.elapsed()));
+        let since_changed = now.checked_sub(object.modified);
+        let still = [since_closed, since_changed].into_iter().flatten().min();
+        let left = quiet.saturating_sub(still.unwrap_or(quiet));
+        (left > 0).then(|| Duration::from_millis(left))
     }
 
     async fn accept(&self, objects: Vec<ObjectInfo>) -> Result<(), LookError> {
@@ -374,6 +437,11 @@ impl ObjectTrigger {
     }
 }
 
+/// The next look, for what was to be looked at then and for what needs so long.
+fn sooner(look: Option<Duration>, more: Duration) -> Option<Duration> {
+    Some(look.map_or(more, |look| look.min(more)))
+}
+
 /// What an event of the file system means for keys.
 fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
     let Ok(event) = event else {
@@ -387,7 +455,9 @@ fn hints_of(event: notify::Result<notify::Event>, root: &Path) -> Vec<Hint> {
         EventKind::Create(CreateKind::Folder) => Hint::Folder,
         EventKind::Remove(RemoveKind::File) => Hint::Gone,
         // The bucket's own folder: a look says what became of it.
-        EventKind::Remove(_) if event.paths.iter().any(|path| path == root) => {
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+            if event.paths.iter().any(|path| path == root) =>
+        {
             return vec![Hint::Everything];
         }
         EventKind::Modify(ModifyKind::Name(_)) => return renamed(&event.paths, root),

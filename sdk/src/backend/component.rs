@@ -322,7 +322,7 @@ pub fn failure(failure: Failure) -> types::Failure {
             reason,
             after_ms: after.map(millis),
         }),
-        Failure::Reject(reason) => types::Failure::Reject(reason),
+        Failure::Reject(reason) | Failure::Permanent(reason) => types::Failure::Reject(reason),
         Failure::Other(reason) => types::Failure::Other(reason),
     }
 }

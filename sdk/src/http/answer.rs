@@ -111,7 +111,7 @@ fn of_failure(failure: &Failure) -> Response {
                 None => response,
             }
         }
-        Failure::Other(reason) => {
+        Failure::Permanent(reason) | Failure::Other(reason) => {
             backend::tell(reason);
             Response::text(FAILED).status(500)
         }

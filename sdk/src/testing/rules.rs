@@ -1,11 +1,14 @@
 //! The contract's rules that need no state: keys, conditions, content types.
 
-use crate::Error;
 use crate::bucket::Condition;
+use crate::{Draft, Error};
 
 /// The contract's bounds.
 const MAX_KEY_BYTES: usize = 1024;
 const MAX_PART_BYTES: usize = 255;
+const MAX_NAME_BYTES: usize = 1024;
+const MAX_VALUE_BYTES: usize = 8 << 10;
+const MAX_ATTRIBUTES_BYTES: usize = 64 << 10;
 
 pub fn check_condition(
     condition: &Condition,
@@ -42,6 +45,32 @@ pub fn valid_key(key: &str) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::Invalid(format!("key {key:?} {fault}")))
+}
+
+/// Checks the lengths of what a message names.
+pub fn valid_draft(draft: &Draft) -> Result<(), Error> {
+    let check = |name: &str, length: usize, most: usize| {
+        if length <= most {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "{name} has {length} bytes, and at most {most} are taken; use a shorter one"
+        )))
+    };
+    let named = [
+        ("`content-type`", &draft.content_type),
+        ("`ordering-key`", &draft.ordering_key),
+    ];
+    for (name, value) in named {
+        check(name, value.as_ref().map_or(0, String::len), MAX_NAME_BYTES)?;
+    }
+    let mut total = 0;
+    for (name, value) in draft.attributes.iter() {
+        check("the name of an attribute", name.len(), MAX_NAME_BYTES)?;
+        check(&format!("`{name}`"), value.len(), MAX_VALUE_BYTES)?;
+        total += name.len() + value.len();
+    }
+    check("the list of attributes", total, MAX_ATTRIBUTES_BYTES)
 }
 
 pub fn guess_content_type(key: &str) -> Option<String> {

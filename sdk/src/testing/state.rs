@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use super::http::Server;
-use super::rules::{check_condition, guess_content_type, valid_key};
+use super::rules::{check_condition, guess_content_type, valid_draft, valid_key};
 use super::{Log, Published};
 use crate::bucket::{Condition, WriteOptions};
 use crate::event::time_from_millis;
@@ -268,6 +268,7 @@ impl State {
 
     pub fn publish(&mut self, topic: &str, messages: Vec<Draft>) -> Result<(), Error> {
         self.open_topic(topic)?;
+        messages.iter().try_for_each(valid_draft)?;
         self.stage(Effect::Publish {
             topic: topic.to_owned(),
             messages,

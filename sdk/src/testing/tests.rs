@@ -12,6 +12,33 @@ fn put(key: &str) -> Result<(), Error> {
     Bucket::open("b")?.put(key, "x", "text/plain")
 }
 
+/// A name that the host refuses was taken here.
+#[test]
+fn names_of_messages_are_bounded_as_the_host_bounds_them() {
+    fn publish(event: Message) -> Result<(), Failure> {
+        let length = event.text()?.parse().map_err(Failure::reject)?;
+        let draft = Draft::new("").attribute("a", "v".repeat(length));
+        Ok(Topic::open("out")?.publish(draft)?)
+    }
+    let host = Host::new();
+    host.topic("out");
+    assert_eq!(host.run(publish, host.message("in", "8192")), Ok(()));
+    let refused = host.run(publish, host.message("in", "8193"));
+    let says = "invalid: `a` has 8193 bytes, and at most 8192 are taken; use a shorter one";
+    assert_eq!(refused, Err(Failure::Permanent(says.into())));
+}
+
+/// An event that no attempt could help was tried five times.
+#[test]
+fn a_denial_is_permanent() {
+    fn publish(_event: Message) -> Result<(), Failure> {
+        Ok(Topic::open("nowhere")?.publish("")?)
+    }
+    let host = Host::new();
+    let refused = host.run(publish, host.message("in", ""));
+    assert!(matches!(refused, Err(Failure::Permanent(_))), "{refused:?}");
+}
+
 #[test]
 fn without_a_host_every_capability_says_so() {
     let message = Bucket::open("b").unwrap_err().to_string();

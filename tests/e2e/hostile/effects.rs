@@ -6,6 +6,7 @@ use super::attack::{Attack, End, guest};
 use crate::harness::{App, settled, text};
 
 const STAGING: &str = "limits.staging = \"1MiB\"";
+const MANY: End = End::Failed("limit reached: effects are limited to 10000");
 const FULL: End = End::Failed("staging is limited to 1048576 bytes");
 
 pub const ATTACKS: &[Attack] = &[
@@ -14,7 +15,16 @@ pub const ATTACKS: &[Attack] = &[
     guest("removals", STAGING, FULL).stopped_by("staged-count"),
     guest("messages", STAGING, FULL).stopped_by("staged-count"),
     guest("huge-message", STAGING, FULL).stopped_by("staging"),
-    guest("attributes", STAGING, FULL).stopped_by("staging"),
+    guest("attributes", "", End::Failed("the list of attributes has")).stopped_by("event-names"),
+    guest("many-messages", "", MANY).stopped_by("effects"),
+    guest(
+        "many-values",
+        "",
+        End::Failed("effects are limited to 10000"),
+    )
+    .stopped_by("effects"),
+    guest("many-removals", "", MANY).stopped_by("effects"),
+    guest("huge-names", "", End::Done).stopped_by("event-names"),
     guest("far-future", "", End::Done),
     guest("values", STAGING, FULL).stopped_by("staged-count"),
     guest("huge-value", STAGING, FULL).stopped_by("staging"),

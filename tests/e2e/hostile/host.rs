@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{App, Output, settled, text, waits};
+use crate::harness::{App, Output, echo, settled, text, waits};
 use crate::{cache, chains, http};
 
 /// An attack with a host of its own.
@@ -70,6 +70,11 @@ pub const SIEGES: &[Siege] = &[
         name: "reach-the-own-network",
         guard: "own-networks",
         stopped: reach_the_own_network,
+    },
+    Siege {
+        name: "post-huge-ids",
+        guard: "event-names",
+        stopped: post_huge_ids,
     },
     Siege {
         name: "forge-code",
@@ -269,6 +274,31 @@ fn send(granted: &str, limits: &str, without: Option<&str>) -> Value {
     host.stop();
     target_host.stop();
     ended
+}
+
+/// An event whose id the host would keep, and show, at its whole length.
+fn post_huge_ids(without: Option<&str>) -> bool {
+    let app = App::new(&format!(
+        "{}\n[[ingress]]\npath = \"/in\"\nformat = \"cloudevents\"\ntopic = \"in\"\nauth = \"none\"\n",
+        echo("in")
+    ));
+    let host = http::up_without(&app, without);
+    let body = format!(
+        r#"{{"specversion":"1.0","id":"{}","source":"/s","type":"t","data":1}}"#,
+        "x".repeat(500_000)
+    );
+    let said = http::send(
+        &host,
+        &format!(
+            "POST /in HTTP/1.1\r\nhost: a\r\ncontent-type: application/cloudevents+json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        ),
+    );
+    host.stop();
+    let stopped = said.contains("`id` has 500000 bytes");
+    assert!(stopped || said.contains("202 Accepted"), "{said}");
+    stopped
 }
 
 /// Somebody who can write to the cache, and hasn't the key.

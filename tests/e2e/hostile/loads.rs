@@ -44,19 +44,19 @@ pub const REFUSED: &[Refused] = &[
     },
     Refused {
         guard: Some("instances"),
-        ..refused(
-            "many-instances",
-            || many("", 30),
-            "32 core module instances",
-        )
+        ..refused("many-instances", || many("", 70), "72 core instances")
     },
     Refused {
         guard: Some("instances"),
         ..refused(
             "many-memories",
-            || many("(memory 1)", 4),
-            "more in it than an instance may",
+            || many("(memory 1)", 8),
+            "9 linear memories",
         )
+    },
+    Refused {
+        guard: Some("instances"),
+        ..refused("many-tables", || many("(table 1 funcref)", 33), "33 tables")
     },
     Refused {
         guard: Some("compile-time"),

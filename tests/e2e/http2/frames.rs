@@ -61,6 +61,21 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
+/// A header field whose value is longer than one byte can say.
+pub fn long_field(name: &str, bytes: usize) -> Vec<u8> {
+    let mut field = vec![0, u8::try_from(name.len()).unwrap()];
+    field.extend(name.as_bytes());
+    field.push(127);
+    let mut rest = bytes - 127;
+    while rest >= 128 {
+        field.push(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    field.push(u8::try_from(rest).unwrap());
+    field.resize(field.len() + bytes, b'x');
+    field
+}
+
 pub const ECHO: [(&str, &str); 4] = [
     (":method", "POST"),
     (":scheme", "http"),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse,
     ResponseOutparam, Scheme,
 };
 use wasip2::io::streams::{OutputStream, StreamError};
@@ -105,6 +105,16 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 while stream.blocking_write_and_flush(&piece).is_ok() {}
             }
             "/leaked" => std::mem::forget(start(out, 200)),
+            "/leaked-error" => {
+                eprintln!("no cat");
+                std::mem::forget(start(out, 503));
+            }
+            "/error-early" => {
+                ResponseOutparam::set(out, Err(ErrorCode::ConfigurationError));
+                // The error is answered by then.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                println!("and ended");
+            }
             "/dropped" => {
                 let (body, stream) = start(out, 200);
                 drop(stream);

@@ -1,7 +1,8 @@
-//! Does what an event asks for in a way that tells how often it was committed: each run draws a random
-//! number, and every effect carries it. An object's key is `EVENT~RUN~PART`, or `EVENT~RUN/PART` with config
-//! `layout = "folder"`; its body starts with the length and the CRC-32 of the rest. A message's body is
-//! `EVENT.PART~RUN`, which is the event's name for whom it wakes.
+//! Does what an event asks for in a way that tells how often it was committed: each run draws a
+//! random number, and every effect carries it. An object's key is `EVENT~RUN~PART`, or
+//! `EVENT~RUN/PART` with config `layout = "folder"`; its body starts with the length and the CRC-32
+//! of the rest. A message's body is `EVENT.PART~RUN`, which is the event's name for whom it wakes,
+//! and a line of blanks, which is long at times.
 //!
 //! A message with an ordering key adds its name to the object of that key, a line for each: what the bucket
 //! has says in which order messages were handled, and how often.
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 use kinglet_sdk::{Batch, Bucket, Config, Error, Failure, KeyValue, Message, ObjectCreated, Topic};
 
+/// What makes two messages more than one step of the store.
+const LARGE: usize = 700 << 10;
 /// The longest body: some pages.
 const LONGEST: u64 = 20_000;
 
@@ -60,6 +63,7 @@ fn object(event: ObjectCreated) -> Result<(), Failure> {
 }
 
 fn work(event: &str) -> Result<(), Failure> {
+    let event = event.lines().next().unwrap_or(event);
     let run = format!("{:016x}", random());
     maybe_fail("before")?;
     count(event, &run)?;
@@ -79,7 +83,10 @@ fn work(event: &str) -> Result<(), Failure> {
     }
     let messages: u32 = Config::get_or("messages", 0)?;
     for part in 0..messages {
-        Topic::open("parts")?.publish(format!("{event}.{part}~{run}"))?;
+        // Large ones are accepted in steps of their own.
+        let padding = if random() % 8 == 0 { LARGE } else { 0 };
+        let body = format!("{event}.{part}~{run}\n{}", " ".repeat(padding));
+        Topic::open("parts")?.publish(body)?;
     }
     maybe_fail("after")?;
     maybe_reject(event)

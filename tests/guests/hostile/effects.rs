@@ -61,6 +61,50 @@ pub fn attributes() -> Ended {
     Ok(topic.publish(draft)?)
 }
 
+/// In one call, as few bytes as there can be.
+pub fn many_messages() -> Ended {
+    Ok(Topic::open("out")?.publish_all((0..20_000).map(|_| ""))?)
+}
+
+pub fn many_values() -> Ended {
+    let values = (0..20_000).map(|number| (number.to_string(), ""));
+    Ok(KeyValue::open("out")?.set_many(values)?)
+}
+
+pub fn many_removals() -> Ended {
+    let bucket = Bucket::open("out")?;
+    for number in 0..20_000 {
+        bucket.remove(format!("{number}"))?;
+    }
+    Ok(())
+}
+
+/// That the host would keep with each event, and show.
+pub fn huge_names() -> Ended {
+    let topic = Topic::open("out")?;
+    let long = || "x".repeat(1 << 20);
+    must_fail(
+        "a key of order",
+        topic.publish(Draft::new("").ordering_key(long())),
+    )?;
+    must_fail(
+        "a media type",
+        topic.publish(Draft::new("").content_type(long())),
+    )?;
+    must_fail(
+        "a name",
+        topic.publish(Draft::new("").attribute(long(), "")),
+    )?;
+    must_fail(
+        "a value",
+        topic.publish(Draft::new("").attribute("a", long())),
+    )?;
+    let many = (0..100).fold(Draft::new(""), |draft, number| {
+        draft.attribute(number.to_string(), "x".repeat(1_000))
+    });
+    must_fail("many attributes", topic.publish(many))
+}
+
 /// After the end of time.
 pub fn far_future() -> Ended {
     let delay = Duration::from_millis(u64::MAX);

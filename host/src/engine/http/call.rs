@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{Request, Response, header};
+use http::{HeaderMap, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::{Notify, oneshot};
@@ -165,7 +165,7 @@ pub(super) async fn incoming_handler(
     let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam_from_callback(move |answer| {
         let answer = answer.map(|mut response| {
-            response.headers_mut().remove(EFFECTS);
+            remove_of_host(response.headers_mut());
             response.map(|body| {
                 let body = body.map_err(|code| broken(&code)).boxed_unsync();
                 bounded(body, limit, calls)
@@ -213,7 +213,7 @@ pub(super) async fn handler(
             }
         };
         let (reader, read) = oneshot::channel();
-        response.headers_mut().remove(EFFECTS);
+        remove_of_host(response.headers_mut());
         let response = response.map(|body| {
             let body = body.map_err(|error| broken(&error)).boxed_unsync();
             let reader = Some((reader, sender));
@@ -246,6 +246,12 @@ fn error_code(
         return Ok((Some(code.clone()),));
     }
     Ok((error.downcast_ref().map(codes::two),))
+}
+
+/// Removes from a response's head what is for the host alone, and what a function may have copied from its request.
+fn remove_of_host(headers: &mut HeaderMap) {
+    headers.remove(EFFECTS);
+    headers.remove(header::HOST);
 }
 
 fn is_secure(request: &Request<RequestBody>) -> bool {

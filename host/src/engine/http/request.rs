@@ -5,14 +5,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use crate::ports::{IncomingBody, Share};
 use bytes::Bytes;
-use http::HeaderMap;
-use http::Request;
 use http::request::Parts;
+use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-
-use crate::ports::Share;
 
 /// What a piece of a body takes beside its bytes.
 const PIECE: usize = 64;
@@ -20,13 +17,72 @@ const PIECE: usize = 64;
 /// As one attempt reads it.
 pub(super) enum RequestBody {
     /// The only one.
-    Once(Incoming),
+    Once(Arriving),
     /// One of several.
     Again {
         kept: Arc<Mutex<Kept>>,
         /// How many of the pieces it has read.
         read: usize,
     },
+}
+
+/// A body as its client sends it.
+pub(super) struct Arriving {
+    incoming: IncomingBody,
+    /// What came of it when it was asked for.
+    first: Option<Result<Frame<Bytes>, hyper::Error>>,
+}
+
+impl Arriving {
+    /// Takes a request's body.
+    pub fn of(request: Request<IncomingBody>) -> Request<Self> {
+        request.map(|incoming| Self {
+            incoming,
+            first: None,
+        })
+    }
+
+    /// Takes a request's body, and asks for it where its client waits for that (`Expect: 100-continue`): hyper sends the
+    /// response 100 once the body is polled.
+    pub async fn ask(request: Request<IncomingBody>) -> Request<Self> {
+        let waits = request.headers().contains_key(header::EXPECT);
+        let mut request = Self::of(request);
+        if waits {
+            let body = request.body_mut();
+            poll_fn(|context| {
+                // A client that waits has sent nothing. What has come all the same is for the next poll.
+                if let Poll::Ready(first) = Pin::new(&mut body.incoming).poll_frame(context) {
+                    body.first = first;
+                }
+                Poll::Ready(())
+            })
+            .await;
+        }
+        request
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => Pin::new(&mut self.incoming).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
 }
 
 /// A request that can be sent to a function more than once.
@@ -37,7 +93,7 @@ pub(super) struct Repeatable {
 
 /// What has come of a body, as long as that isn't too much to be kept.
 pub(super) struct Kept {
-    incoming: Incoming,
+    incoming: Arriving,
     hint: SizeHint,
     pieces: Vec<Bytes>,
     trailers: Option<HeaderMap>,
@@ -64,7 +120,7 @@ pub(super) enum NotKept {
 
 impl Repeatable {
     /// Of the body at most so many bytes are kept; past that there is one attempt.
-    pub fn new(request: Request<Incoming>, most: u64, memory: Share) -> Self {
+    pub fn new(request: Request<Arriving>, most: u64, memory: Share) -> Self {
         let (parts, incoming) = request.into_parts();
         let kept = Kept {
             hint: incoming.size_hint(),

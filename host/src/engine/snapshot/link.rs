@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
-use crate::config::Allowed;
+use crate::config::{Allowed, Function};
 use crate::engine::settings;
 use crate::engine::state::{RANDOM_BYTES, State};
 
@@ -27,14 +27,16 @@ enum Rule {
     Linked,
     /// Numbers that derive from the component.
     Random,
-    /// Answered with nothing, and refused as soon as the init has returned: Rust's panic hook looks for
-    /// `RUST_BACKTRACE`, and the adapter of `cargo component` for folders, before either says what happened.
-    Empty(&'static str),
+    /// Answered with an empty list, as at each event.
+    Empty,
+    /// Answered with an empty list, and refused as soon as the init has returned: Rust's panic hook reads its
+    /// environment, and the adapter of `cargo component` asks for folders, before a panic prints its message.
+    EmptyOnce(&'static str),
     Refused(&'static str),
 }
 
 impl Rule {
-    fn of(interface: &str, allow: &[Allowed]) -> Self {
+    fn of(interface: &str, function: &Function) -> Self {
         let (allowed, rule, next) = match interface {
             "wasi:io/error"
             | "wasi:io/poll"
@@ -50,8 +52,9 @@ impl Rule {
             | "wasi:cli/terminal-stderr"
             | "wasi:logging/logging"
             | "kinglet:events/types" => return Self::Linked,
-            "wasi:cli/environment" => return Self::Empty(NO_ENVIRONMENT),
-            "wasi:filesystem/preopens" => return Self::Empty(NO_FILES),
+            "wasi:cli/environment" if function.environment.is_empty() => return Self::Empty,
+            "wasi:cli/environment" => return Self::EmptyOnce(OTHER_ENVIRONMENT),
+            "wasi:filesystem/preopens" => return Self::EmptyOnce(NO_FILES),
             "wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed" => (
                 Allowed::Random,
                 Self::Random,
@@ -72,7 +75,7 @@ impl Rule {
             ),
             _ => return Self::Refused(refusal(interface)),
         };
-        if allow.contains(&allowed) {
+        if function.snapshot.allow.contains(&allowed) {
             rule
         } else {
             Self::Refused(next)
@@ -80,8 +83,8 @@ impl Rule {
     }
 }
 
-const NO_ENVIRONMENT: &str =
-    "functions have no environment and no arguments; read the function's `config` in the handler";
+const OTHER_ENVIRONMENT: &str = "guests keep what they read of their environment, so that the function's `environment` \
+     would be missing at each event; read it in the handler, or move it to `config`";
 
 const NO_FILES: &str =
     "functions have no files; put the file into the component with `include_bytes!`";
@@ -104,7 +107,7 @@ pub(super) fn linker(
     engine: &wasmtime::Engine,
     wasm: &[u8],
     component: &Component,
-    allow: &[Allowed],
+    function: &Function,
     asked: &Arc<OnceLock<Refused>>,
 ) -> wasmtime::Result<Linker<State>> {
     let mut linker = settings::linker(engine, false)?;
@@ -114,7 +117,7 @@ pub(super) fn linker(
     let mut resources = Vec::new();
     for (name, item) in component.component_type().imports(engine) {
         let interface = name.split('@').next().unwrap_or(name);
-        let rule = Rule::of(interface, allow);
+        let rule = Rule::of(interface, function);
         let ComponentItem::ComponentInstance(instance) = item.ty else {
             if let ComponentItem::ComponentFunc(_) = item.ty {
                 let (import, next) = (name.to_owned(), refusal(name));
@@ -136,9 +139,11 @@ pub(super) fn linker(
                     match rule {
                         Rule::Linked => {}
                         Rule::Random => random(&mut linker.instance(name)?, item, &numbers)?,
-                        Rule::Empty(next) => {
-                            let refused = Refused { import, next };
-                            answer(&mut linker.instance(name)?, item, refused, asked)?;
+                        Rule::Empty => answer(&mut linker.instance(name)?, item, || ())?,
+                        Rule::EmptyOnce(next) => {
+                            let (refused, asked) = (Refused { import, next }, Arc::clone(asked));
+                            let note = move || _ = asked.get_or_init(|| refused.clone());
+                            answer(&mut linker.instance(name)?, item, note)?;
                         }
                         Rule::Refused(next) => {
                             let refused = Refused { import, next };
@@ -161,20 +166,18 @@ fn refuse(
     instance.func_new(item, move |_, _, _, _| Err(refused.clone().into()))
 }
 
-/// Answers with no current folder, or with an empty list.
+/// Answers with no current folder, or with an empty list, and notes each call.
 fn answer(
     instance: &mut LinkerInstance<'_, State>,
     item: &str,
-    refused: Refused,
-    asked: &Arc<OnceLock<Refused>>,
+    note: impl Fn() + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
-    let asked = Arc::clone(asked);
     let nothing = match item {
         "initial-cwd" => Val::Option(None),
         _ => Val::List(Vec::new()),
     };
     instance.func_new(item, move |_, _, _, results| {
-        asked.get_or_init(|| refused.clone());
+        note();
         if let Some(result) = results.first_mut() {
             *result = nothing.clone();
         }
@@ -247,26 +250,34 @@ mod tests {
         assert_ne!(one, other);
     }
 
+    fn function(allow: &str, environment: &str) -> Function {
+        let text = format!(
+            "name = 'f'\ncomponent = 'f.wasm'\non = {{ message = 'in' }}\n\
+             snapshot = {{ allow = [{allow}] }}\nenvironment = {{ {environment} }}"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
     #[test]
     fn what_an_init_may_have_is_listed_and_all_else_refused() {
-        let refused = |interface: &str, allow: &[Allowed]| match Rule::of(interface, allow) {
+        let refused = |interface: &str, allow: &str| match Rule::of(interface, &function(allow, ""))
+        {
             Rule::Refused(next) => Some(next),
             _ => None,
         };
-        for (interface, allowed, name) in [
-            ("wasi:clocks/wall-clock", Allowed::Clock, "\"clock\""),
-            ("wasi:clocks/monotonic-clock", Allowed::Clock, "\"clock\""),
-            ("wasi:random/insecure-seed", Allowed::Random, "\"random\""),
-            ("wasi:config/store", Allowed::Config, "\"config\""),
+        for (interface, name) in [
+            ("wasi:clocks/wall-clock", "\"clock\""),
+            ("wasi:clocks/monotonic-clock", "\"clock\""),
+            ("wasi:random/insecure-seed", "\"random\""),
+            ("wasi:config/store", "\"config\""),
         ] {
-            let next = refused(interface, &[]).unwrap();
+            let next = refused(interface, "").unwrap();
             assert!(
                 next.contains(name) && next.contains("snapshot.allow"),
                 "{next}"
             );
-            assert!(refused(interface, &[allowed]).is_none(), "{interface}");
+            assert!(refused(interface, name).is_none(), "{interface}");
         }
-        let all = [Allowed::Clock, Allowed::Random, Allowed::Config];
         for interface in [
             "kinglet:events/objects",
             "kinglet:events/topics",
@@ -276,7 +287,15 @@ mod tests {
             "wasi:http/outgoing-handler",
             "acme:new/thing",
         ] {
-            assert!(refused(interface, &all).is_some(), "{interface}");
+            let all = "\"clock\", \"random\", \"config\"";
+            assert!(refused(interface, all).is_some(), "{interface}");
         }
+    }
+
+    #[test]
+    fn an_environment_is_empty_where_it_is_so_at_each_event() {
+        let rule = |environment| Rule::of("wasi:cli/environment", &function("", environment));
+        assert!(matches!(rule(""), Rule::Empty));
+        assert!(matches!(rule("A = 'b'"), Rule::EmptyOnce(next) if next.contains("`environment`")));
     }
 }

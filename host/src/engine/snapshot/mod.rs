@@ -23,7 +23,9 @@ use super::limiter::{Limiter, MemoryExceeded};
 use super::load::{INIT, describe};
 use super::settings;
 use super::state::State;
-use crate::capabilities::{Context, GuestLog, HostCalls, LogScope, Reach, Staging, Trouble};
+use crate::capabilities::{
+    Context, GuestLog, HostCalls, LogScope, Reach, Staging, StagingLimits, Trouble,
+};
 use crate::clock::Clock;
 use crate::config::{ByteSize, Function, Period};
 use crate::ports::{Journal, Record, RecordKind, Reserved, Share, StagingRoom};
@@ -212,7 +214,7 @@ impl<'a> Run<'a> {
             reach: Arc::new(given.reach),
             staging: Staging::new(
                 0,
-                0,
+                StagingLimits::default(),
                 Reserved::none(Arc::new(StagingRoom::new(0)), Share::endless()),
             ),
             log: log.clone(),
@@ -226,7 +228,7 @@ impl<'a> Run<'a> {
         let mut store = Store::new(engine, state);
         store.limiter(|state| state);
         let asked = Arc::default();
-        let linker = link::linker(engine, wasm, component, &function.snapshot.allow, &asked);
+        let linker = link::linker(engine, wasm, component, function, &asked);
         let linker = linker.map_err(cannot_run)?;
         // An init is bounded by its time: it is run once, and where it runs nobody else waits.
         store

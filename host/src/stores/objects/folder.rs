@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
@@ -45,11 +45,22 @@ pub struct FolderBucket {
 #[derive(Debug)]
 struct Inner {
     name: String,
+    /// As it was given; links in it may lead elsewhere later.
+    given: PathBuf,
+    /// With links resolved.
     path: PathBuf,
     owner: String,
+    place: RwLock<Arc<Place>>,
+    clock: Clock,
+}
+
+/// The folder, opened. Another takes its place where the folder is put back from a copy.
+#[derive(Debug)]
+struct Place {
     dir: Dir,
     staging: Dir,
-    clock: Clock,
+    /// Device and inode of the folder.
+    id: (u64, u64),
 }
 
 impl FolderBucket {
@@ -64,30 +75,17 @@ impl FolderBucket {
             reason: format!("can't {doing} {}: {error}", path.display()),
         };
         folders::make(path).map_err(|e| failed("make folder", e))?;
-        let dir = Dir::open_ambient_dir(path, ambient_authority())
-            .map_err(|e| failed("open folder", e))?;
-        let staging = format!("{STAGING}/{owner}");
-        dir.create_dir_all(&staging)
-            .map_err(|e| failed("write to folder", e))?;
-        // A decided intent relies on its staged files, so on these names.
-        for above in [STAGING, "."] {
-            dir.open(above)
-                .and_then(|folder| folder.sync_all())
-                .map_err(|e| failed("sync folder", e))?;
-        }
-        let staging = dir
-            .open_dir(&staging)
-            .map_err(|e| failed("open the staging folder of", e))?;
-        let path = path
+        let place = Place::open(path, owner).map_err(|e| failed("use folder", e))?;
+        let resolved = path
             .canonicalize()
             .map_err(|e| failed("resolve folder", e))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
-                path,
+                given: path.to_owned(),
+                path: resolved,
                 owner: owner.to_owned(),
-                dir,
-                staging,
+                place: RwLock::new(Arc::new(place)),
                 clock,
             }),
         })
@@ -104,12 +102,9 @@ impl FolderBucket {
     /// # Errors
     /// Where the folder can't be written.
     pub fn mark(&self) -> Result<(), ObjectError> {
-        let Inner { dir, owner, .. } = &*self.inner;
-        let made = dir
-            .create(mark(owner))
-            .and_then(|_| dir.open(format!("{STAGING}/{owner}")))
-            .and_then(|folder| folder.sync_all());
-        made.map_err(|e| self.inner.failed("mark folder", ".", &e))
+        let inner = &*self.inner;
+        let marked = inner.current().mark(&inner.owner);
+        marked.map_err(|e| inner.failed("mark folder", ".", &e))
     }
 
     /// The folder, with links resolved.
@@ -175,9 +170,8 @@ impl Bucket for FolderBucket {
                 after: after.as_deref(),
                 limit,
             };
-            bucket.check_place()?;
-            let found =
-                walk(&bucket.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
+            let place = bucket.place()?;
+            let found = walk(&place.dir, &query).map_err(|e| bucket.failed("list", &prefix, &e))?;
             let mut listing = Listing {
                 objects: Vec::new(),
                 problems: found.problems,
@@ -199,20 +193,27 @@ impl Bucket for FolderBucket {
             let token = inner.clock.new_id();
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
-            let file = inner
-                .staging
-                .open_with(&token, &options)
-                .map_err(|e| inner.failed("stage", &draft.key, &e))?;
-            let undo = (Arc::clone(&bucket.inner), token.clone());
+            let mut place = inner.place()?;
+            let opened = match place.staging.open_with(&token, &options) {
+                // Somebody removed the folder of what is staged.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    place = inner.renew().map_err(|e| inner.failed("stage", &draft.key, &e))?;
+                    place.staging.open_with(&token, &options)
+                }
+                opened => opened,
+            };
+            let file = opened.map_err(|e| inner.failed("stage", &draft.key, &e))?;
+            let undo = (Arc::clone(&bucket.inner), Arc::clone(&place), token.clone());
             let discard = Discard::new(move || {
-                let (inner, token) = undo;
-                if let Err(error) = inner.staging.remove_file(&token)
+                let (inner, place, token) = undo;
+                if let Err(error) = place.staging.remove_file(&token)
                     && error.kind() != io::ErrorKind::NotFound
                 {
                     tracing::warn!(bucket = inner.name, token, %error, "a staged object stays behind");
                 }
             });
-            Ok(Box::new(Writer { bucket, draft, token, file, broken: None, discard }) as Box<dyn StagedWriter>)
+            let writer = Writer { bucket, place, draft, token, file, broken: None, discard };
+            Ok(Box::new(writer) as Box<dyn StagedWriter>)
         })
         .await
     }
@@ -226,6 +227,7 @@ impl Bucket for FolderBucket {
         let token = token.to_owned();
         self.blocking(move |bucket| {
             let mut file = bucket
+                .place()?
                 .staging
                 .open(&token)
                 .map_err(|e| bucket.failed("read staged object", &token, &e))?;
@@ -238,7 +240,11 @@ impl Bucket for FolderBucket {
         let change = change.clone();
         self.blocking(move |bucket| match &change {
             IntendedChange::Remove { .. } => Ok(()),
-            IntendedChange::Write { key, condition, .. } => bucket.prepare_write(key, condition),
+            IntendedChange::Write {
+                token,
+                key,
+                condition,
+            } => bucket.prepare_write(token, key, condition),
         })
         .await
     }
@@ -252,11 +258,25 @@ impl Bucket for FolderBucket {
         let keep = keep.clone();
         self.blocking(move |bucket| {
             let failed = |e: io::Error| bucket.failed("sweep", STAGING, &e);
-            for entry in bucket.staging.entries().map_err(failed)? {
+            let place = bucket.place()?;
+            for entry in place.staging.entries().map_err(failed)? {
                 let name = entry.map_err(failed)?.file_name();
                 if name != MARK && !name.to_str().is_some_and(|token| keep.contains(token)) {
-                    bucket.staging.remove_file(&name).map_err(failed)?;
+                    place.staging.remove_file(&name).map_err(failed)?;
                 }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn check(&self) -> Result<(), ObjectError> {
+        self.blocking(|bucket| {
+            bucket.place()?;
+            // Of the same folder somebody may have removed what makes it the bucket at the next start.
+            if !FolderBucket::is_marked(&bucket.path, &bucket.owner) {
+                let renewed = bucket.renew();
+                renewed.map_err(|e| bucket.failed("mark folder", ".", &e))?;
             }
             Ok(())
         })
@@ -264,41 +284,114 @@ impl Bucket for FolderBucket {
     }
 }
 
+impl Place {
+    fn open(path: &Path, owner: &str) -> io::Result<Self> {
+        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
+        let folder = format!("{STAGING}/{owner}");
+        dir.create_dir_all(&folder)?;
+        // A decided intent relies on its staged files, so on these names.
+        for above in [STAGING, "."] {
+            dir.open(above)?.sync_all()?;
+        }
+        let staging = dir.open_dir(&folder)?;
+        let found = dir.dir_metadata()?;
+        let id = (found.dev(), found.ino());
+        Ok(Self { dir, staging, id })
+    }
+
+    fn mark(&self, owner: &str) -> io::Result<()> {
+        self.dir.create(mark(owner))?;
+        self.dir.open(format!("{STAGING}/{owner}"))?.sync_all()
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.id)
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // Tidy where nothing is staged; what is stays for who owns it.
-        if self
-            .dir
-            .remove_dir(format!("{STAGING}/{}", self.owner))
-            .is_ok()
-        {
-            let _ = self.dir.remove_dir(STAGING);
+        let place = self.current();
+        let staging = format!("{STAGING}/{}", self.owner);
+        if place.dir.remove_dir(staging).is_ok() {
+            let _ = place.dir.remove_dir(STAGING);
         }
     }
 }
 
 impl Inner {
-    /// A folder that was removed and made anew lists as empty through the old handle, for ever.
-    fn check_place(&self) -> Result<(), ObjectError> {
-        let here = self.dir.dir_metadata().map(|m| (m.dev(), m.ino()));
-        let there = std::fs::metadata(&self.path).map(|m| {
-            use std::os::unix::fs::MetadataExt;
-            (m.dev(), m.ino())
-        });
-        match (here, there) {
-            (Ok(here), Ok(there)) if here == there => Ok(()),
-            (_, Err(error)) => {
-                Err(self.failed("look at", &self.path.display().to_string(), &error))
-            }
-            (Err(error), _) => Err(self.failed("look at", ".", &error)),
-            _ => Err(ObjectError::Unavailable {
-                bucket: self.name.clone(),
-                reason: format!(
-                    "{} is another folder than when the host started; start the host again",
-                    self.path.display()
-                ),
-            }),
+    fn current(&self) -> Arc<Place> {
+        Arc::clone(&self.place.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the folder, opened, where it is the one at the bucket's path. A folder that was removed
+    /// lists as empty through its old handle for ever, and nobody would see what is written to it.
+    fn place(&self) -> Result<Arc<Place>, ObjectError> {
+        let place = self.current();
+        if place.is_at(&self.given) {
+            return Ok(place);
         }
+        self.find()
+    }
+
+    /// Takes the folder that is at the bucket's path now, where it bears the bucket's mark: it was put
+    /// back from a copy, or somebody made the mark on purpose.
+    fn find(&self) -> Result<Arc<Place>, ObjectError> {
+        let mut current = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        if current.is_at(&self.given) {
+            return Ok(Arc::clone(&current));
+        }
+        let problem = match self.given.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "was removed",
+            Err(error) => {
+                return Err(self.failed("look at", &self.given.display().to_string(), &error));
+            }
+            Ok(found) if found != self.path => {
+                return Err(ObjectError::Unavailable {
+                    bucket: self.name.clone(),
+                    reason: format!(
+                        "{} leads to {}, and led to {} when the host started; start the host again",
+                        self.given.display(),
+                        found.display(),
+                        self.path.display()
+                    ),
+                });
+            }
+            Ok(_) if FolderBucket::is_marked(&self.path, &self.owner) => {
+                let opened = Place::open(&self.path, &self.owner);
+                let opened = opened.map_err(|e| self.failed("open folder", ".", &e))?;
+                *current = Arc::new(opened);
+                return Ok(Arc::clone(&current));
+            }
+            Ok(_) => "is another folder, without the bucket's mark",
+        };
+        let staging = self.path.join(STAGING).join(&self.owner);
+        let mark = staging.join(MARK);
+        Err(ObjectError::Unavailable {
+            bucket: self.name.clone(),
+            reason: format!(
+                "{} {problem}. Put the folder back or mount its disk, and the host continues with it. To \
+                 have the bucket as the folder is now, make the mark, and objects that aren't there count as \
+                 deleted: mkdir -p {} && touch {}",
+                self.path.display(),
+                quoted(&staging),
+                quoted(&mark)
+            ),
+        })
+    }
+
+    /// Makes the folder of what is staged, and the mark, in the same folder of the bucket again.
+    fn renew(&self) -> io::Result<Arc<Place>> {
+        let mut current = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        let opened = Place::open(&self.path, &self.owner)?;
+        if opened.id != current.id {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        opened.mark(&self.owner)?;
+        *current = Arc::new(opened);
+        Ok(Arc::clone(&current))
     }
 
     /// Opens an object. Never waits, whatever lies at the key: a pipe without a writer would.
@@ -306,11 +399,12 @@ impl Inner {
         validate_key(key).map_err(ObjectError::Invalid)?;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(nonblock());
-        let file = match self.dir.open_with(key, &options) {
+        let place = self.place()?;
+        let file = match place.dir.open_with(key, &options) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Err(self.not_found(key)),
             // Its folders are no hindrance, so it is this one alone: no permission, a socket, links in a circle.
-            Err(error) if self.dir.symlink_metadata(key).is_ok() && is_of_one(&error) => {
+            Err(error) if place.dir.symlink_metadata(key).is_ok() && is_of_one(&error) => {
                 return Err(self.unreadable(key, error));
             }
             Err(error) => return Err(self.failed("open", key, &error)),
@@ -370,7 +464,17 @@ impl Inner {
         Ok(body)
     }
 
-    fn prepare_write(&self, key: &str, condition: &Condition) -> Result<(), ObjectError> {
+    fn prepare_write(
+        &self,
+        token: &str,
+        key: &str,
+        condition: &Condition,
+    ) -> Result<(), ObjectError> {
+        let place = self.place()?;
+        // A change whose staged file is missing counts as applied, so it must be there before the decision.
+        if let Err(error) = place.staging.symlink_metadata(token) {
+            return Err(self.failed("find what was staged for", key, &error));
+        }
         let current = match self.open(key) {
             Ok(file) => Some(self.describe(key, &file)?.etag),
             Err(ObjectError::NotFound { .. }) => None,
@@ -383,7 +487,7 @@ impl Inner {
             });
         }
         if current.is_none()
-            && self
+            && place
                 .dir
                 .symlink_metadata(key)
                 .is_ok_and(|found| found.is_dir())
@@ -393,18 +497,18 @@ impl Inner {
                 self.name
             )));
         }
-        self.make_parents(key)
+        self.make_parents(&place, key)
     }
 
     /// Makes the folder of a key, and has it on disk.
-    fn make_parents(&self, key: &str) -> Result<(), ObjectError> {
+    fn make_parents(&self, place: &Place, key: &str) -> Result<(), ObjectError> {
         let Some((parents, _)) = key.rsplit_once('/') else {
             return Ok(());
         };
-        if self.dir.is_dir(parents) {
+        if place.dir.is_dir(parents) {
             return Ok(());
         }
-        self.dir.create_dir_all(parents).map_err(|error| {
+        place.dir.create_dir_all(parents).map_err(|error| {
             use io::ErrorKind::{AlreadyExists, NotADirectory};
             match error.kind() {
                 AlreadyExists | NotADirectory => ObjectError::Invalid(format!(
@@ -417,26 +521,27 @@ impl Inner {
         })?;
         let mut synced = parents;
         loop {
-            self.sync_dir(synced)?;
+            self.sync_dir(place, synced)?;
             match synced.rsplit_once('/') {
                 Some((above, _)) => synced = above,
-                None => return self.sync_dir(""),
+                None => return self.sync_dir(place, ""),
             }
         }
     }
 
     fn apply(&self, changes: &[IntendedChange]) -> Result<(), ObjectError> {
+        let place = &*self.place()?;
         let mut touched = BTreeSet::new();
         for change in changes {
             let key = match change {
                 IntendedChange::Write { token, key, .. } => {
-                    let name = || self.staging.rename(token, &self.dir, key);
-                    let staged = || self.staging.symlink_metadata(token).is_ok();
+                    let name = || place.staging.rename(token, &place.dir, key);
+                    let staged = || place.staging.symlink_metadata(token).is_ok();
                     match name() {
                         Ok(()) => {}
                         // Somebody removed the folder since it was made.
                         Err(error) if error.kind() == io::ErrorKind::NotFound && staged() => {
-                            self.make_parents(key)?;
+                            self.make_parents(place, key)?;
                             name().map_err(|e| self.failed("name", key, &e))?;
                         }
                         // Applied before: the staged file has its name by now.
@@ -452,7 +557,8 @@ impl Inner {
                         Err(error) => return Err(error),
                     };
                     if self.describe(key, &file)?.etag == *etag {
-                        self.dir
+                        place
+                            .dir
                             .remove_file(key)
                             .map_err(|e| self.failed("remove", key, &e))?;
                     }
@@ -462,15 +568,16 @@ impl Inner {
             touched.insert(key.rsplit_once('/').map_or("", |(parents, _)| parents));
         }
         for dir in touched {
-            self.sync_dir(dir)?;
+            self.sync_dir(place, dir)?;
         }
         Ok(())
     }
 
     /// A rename is durable once its directory is synced. One that is gone by now has nothing to sync.
-    fn sync_dir(&self, key: &str) -> Result<(), ObjectError> {
+    fn sync_dir(&self, place: &Place, key: &str) -> Result<(), ObjectError> {
         let path = if key.is_empty() { "." } else { key };
-        match self.dir.open(path).and_then(|dir| dir.sync_all()) {
+        let folder = place.dir.open_dir(path);
+        match folder.and_then(|folder| folder.into_std_file().sync_all()) {
             Err(error) if !is_absent(&error) => Err(self.failed("sync the folder", path, &error)),
             _ => Ok(()),
         }
@@ -501,6 +608,7 @@ impl Inner {
 
 struct Writer {
     bucket: FolderBucket,
+    place: Arc<Place>,
     draft: ObjectDraft,
     token: String,
     file: File,
@@ -534,6 +642,7 @@ impl StagedWriter for Writer {
     async fn finish(self: Box<Self>) -> Result<StagedObject, ObjectError> {
         let Self {
             bucket,
+            place,
             draft,
             token,
             file,
@@ -559,7 +668,7 @@ impl StagedWriter for Writer {
                 file.sync_all()
                     .map_err(|e| bucket.failed("sync", key, &e))?;
                 // The file's name must be on disk as well: the intent will refer to it.
-                bucket
+                place
                     .staging
                     .open(".")
                     .and_then(|staging| staging.sync_all())
@@ -616,6 +725,11 @@ fn is_of_one(error: &io::Error) -> bool {
     errno.is_some_and(|errno| {
         [Errno::ACCESS, Errno::PERM, Errno::LOOP, Errno::NXIO].contains(&errno)
     })
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
 fn nonblock() -> i32 {

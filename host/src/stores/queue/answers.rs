@@ -30,7 +30,11 @@ impl Operations {
             let mut seq = 0;
             let mut intent = commitment.intent.clone();
             if let Some(intent) = &mut intent {
-                seq = store.take_seq();
+                // One that has many followers has its number already.
+                seq = match intent.seq {
+                    0 => store.take_seq(),
+                    seq => seq,
+                };
                 intent.seq = seq;
             }
             let Commitment {

@@ -10,7 +10,11 @@ use rusqlite::Connection;
 use super::FILE;
 use super::operations::{Operations, Result, unsigned};
 use super::schema::{self, failed};
+use crate::files;
 use crate::ports::QueueError;
+
+/// The first bytes of every file of SQLite.
+const HEADER: &[u8] = b"SQLite format 3\0";
 
 impl Operations {
     /// Moves the log into the store's file, and keeps that as it is until `end_backup`: what is written
@@ -55,7 +59,7 @@ pub(super) fn copy(mut store: &File, bytes: u64, to: &Path) -> Result<()> {
     partial.push(".partial");
     let partial = Path::new(&partial);
     let mut write = || -> std::io::Result<u64> {
-        let mut copy = File::create(partial)?;
+        let mut copy = files::create(partial)?;
         store.seek(SeekFrom::Start(0))?;
         std::io::copy(&mut store.take(bytes), &mut copy)
     };
@@ -79,10 +83,11 @@ pub(super) fn copy(mut store: &File, bytes: u64, to: &Path) -> Result<()> {
 pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathBuf>> {
     let copy = dir.join("restored.partial");
     remove_if_there(&copy)?;
-    fs::copy(from, &copy).map_err(|error| io(from, &error))?;
-    // A copy has the mode of what it is of, and a backup may be read-only.
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))
-        .map_err(|error| io(&copy, &error))?;
+    let backup = open_backup(from)?;
+    copy_backup(backup, &copy).inspect_err(|_| {
+        // A full disk isn't to be filled further; the error is the one to report.
+        let _ = fs::remove_file(&copy);
+    })?;
     let checked = check(&copy);
     remove_if_there(&copy.with_extension("partial-wal"))?;
     if let Err(error) = checked {
@@ -112,6 +117,39 @@ pub(super) fn restore(from: &Path, dir: &Path) -> Result<Option<std::path::PathB
     Ok(had.then_some(kept))
 }
 
+/// Opens a file that begins as a store does. Nothing is copied of any other, however large it is.
+fn open_backup(path: &Path) -> Result<File> {
+    let mut file = files::open(path).map_err(|error| QueueError::Refused {
+        reason: error.to_string(),
+    })?;
+    let mut start = Vec::new();
+    let read = Read::by_ref(&mut file)
+        .take(HEADER.len() as u64)
+        .read_to_end(&mut start);
+    read.map_err(|error| io(path, &error))?;
+    if start != HEADER {
+        return Err(not_a_backup());
+    }
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| io(path, &error))?;
+    Ok(file)
+}
+
+fn copy_backup(mut backup: File, to: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| io(to, &error);
+    let mut copy = files::create(to).map_err(|error| failed(error.into()))?;
+    copy.set_permissions(fs::Permissions::from_mode(0o600))
+        .map_err(failed)?;
+    std::io::copy(&mut backup, &mut copy).map_err(failed)?;
+    Ok(())
+}
+
+fn not_a_backup() -> QueueError {
+    QueueError::Refused {
+        reason: "the file isn't a backup; name one that `kinglet backup` wrote".to_owned(),
+    }
+}
+
 /// A name for the store that was there. One that an earlier restore kept is kept too: it may be the only
 /// copy of what was accepted.
 fn free_name(dir: &Path) -> std::path::PathBuf {
@@ -126,9 +164,7 @@ fn free_name(dir: &Path) -> std::path::PathBuf {
 /// A file that isn't a whole store must not take a store's place.
 fn check(path: &Path) -> Result<()> {
     if !schema::is_store(path).unwrap_or(false) {
-        return Err(QueueError::Refused {
-            reason: "the file isn't a backup; name one that `kinglet backup` wrote".to_owned(),
-        });
+        return Err(not_a_backup());
     }
     let verdict = schema::open(path).and_then(|connection| {
         let verdict: String = connection

@@ -5,14 +5,30 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 
 use super::deliver::misplaced;
-use super::operations::{Operations, Result, bytes, rows, signed};
+use super::operations::{Operations, Result, rows, signed, unsigned};
 use super::record::{decode, encode};
 use crate::clock::Timestamp;
-use crate::ports::{DeadFilter, DeadLetter, QueueError};
+use crate::ports::{DeadFilter, DeadLetter, QueueError, STEP};
 
-/// Chooses by a `DeadFilter`: a null parameter chooses all, and the list is JSON.
-const CHOSEN: &str = "(?1 IS NULL OR function = ?1) AND (?2 IS NULL OR time < ?2)
-    AND (?3 IS NULL OR seq IN (SELECT value FROM json_each(?3))) AND seq < ?4";
+/// Returns what chooses by a filter, of whose values the parameters are; those of what isn't asked
+/// for are null, and the list is JSON. By a function its index is used: others may have a hundred
+/// thousand.
+fn chosen(filter: &DeadFilter) -> String {
+    let or_any = |chosen: bool, condition: &'static str, any: &'static str| {
+        if chosen { condition } else { any }
+    };
+    [
+        or_any(filter.function.is_some(), "function = ?1", "?1 IS NULL"),
+        or_any(filter.before.is_some(), "time < ?2", "?2 IS NULL"),
+        or_any(
+            !filter.seqs.is_empty(),
+            "seq IN (SELECT value FROM json_each(?3))",
+            "?3 IS NULL",
+        ),
+        "seq < ?4",
+    ]
+    .join(" AND ")
+}
 
 impl Operations {
     pub(super) fn add_dead(&self, letter: &DeadLetter) -> Result<()> {
@@ -28,32 +44,27 @@ impl Operations {
         Ok(())
     }
 
-    /// One that can't be read is set aside, and isn't among them.
-    pub fn dead_letters(
+    /// Reads one step of those past a number, and tells the last number that it looked at; none at
+    /// the end. One that can't be read is set aside, and isn't among them.
+    pub fn dead_step(
         &mut self,
         filter: &DeadFilter,
         after: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<DeadLetter>> {
-        let mut letters = Vec::new();
-        let mut after = after.map_or(-1, signed);
-        // As many as are wanted, also where some of a page can't be read.
-        while letters.len() < limit {
-            let found = self.dead_page(filter, after, limit - letters.len())?;
-            let Some((last, _)) = found.last() else {
-                break;
-            };
-            after = *last;
-            for (seq, record) in found {
-                match decode_letter(seq, &record) {
-                    Ok(letter) => letters.push(letter),
-                    Err(error) => self.set_dead_aside(seq, &error)?,
-                }
+    ) -> Result<(Vec<DeadLetter>, Option<u64>)> {
+        let page = self.dead_page(filter, after.map_or(-1, signed), limit.min(STEP))?;
+        let last = page.last().map(|(seq, _)| unsigned(*seq));
+        let mut letters = Vec::with_capacity(page.len());
+        for (seq, record) in page {
+            match decode_letter(seq, &record) {
+                Ok(letter) => letters.push(letter),
+                Err(error) => self.set_dead_aside(seq, &error)?,
             }
         }
-        Ok(letters)
+        Ok((letters, last))
     }
 
+    /// Reads those that come next, up to `limit` or to as many bytes as one step has.
     fn dead_page(
         &self,
         filter: &DeadFilter,
@@ -61,13 +72,13 @@ impl Operations {
         limit: usize,
     ) -> Result<Vec<(i64, Vec<u8>)>> {
         let sql = format!(
-            "SELECT seq, record FROM dead WHERE {CHOSEN} AND seq > ?5 ORDER BY seq LIMIT ?6"
+            "SELECT seq, record FROM dead WHERE {} AND seq > ?5 ORDER BY seq LIMIT ?6",
+            chosen(filter)
         );
         let (function, before, seqs, below) = parameters(filter);
-        self.rows(
+        self.step(
             &sql,
             params![function, before, seqs, below, after, rows(limit)],
-            |row| Ok((row.get(0)?, bytes(row, 1)?)),
         )
     }
 
@@ -94,7 +105,11 @@ impl Operations {
         due: Timestamp,
         step_ms: u64,
     ) -> Result<BTreeMap<String, u64>> {
-        let letters = self.dead_letters(filter, None, limit)?;
+        let (mut letters, mut last) = self.dead_step(filter, None, limit)?;
+        // None of those could be read: the next are looked for.
+        while letters.is_empty() && last.is_some() {
+            (letters, last) = self.dead_step(filter, last, limit)?;
+        }
         self.atomically(|store| {
             let mut redriven = BTreeMap::new();
             for (number, letter) in (0_u64..).zip(letters) {
@@ -115,7 +130,8 @@ impl Operations {
     pub fn drop_dead(&mut self, filter: &DeadFilter, limit: usize) -> Result<u64> {
         let sql = format!(
             "DELETE FROM dead WHERE seq IN
-                (SELECT seq FROM dead WHERE {CHOSEN} ORDER BY seq LIMIT ?5)"
+                (SELECT seq FROM dead WHERE {} ORDER BY seq LIMIT ?5)",
+            chosen(filter)
         );
         let (function, before, seqs, below) = parameters(filter);
         let dropped = self.sql(&sql, params![function, before, seqs, below, rows(limit)])?;

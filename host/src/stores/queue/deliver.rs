@@ -11,12 +11,12 @@ use rusqlite::params;
 
 use super::operations::{Allowance, Operations, Result, bytes, rows, signed, unsigned};
 use super::record::{decode, encode};
-use super::schema::failed;
+use super::schema::{SEEN_ROW, failed, remembered};
 use crate::clock::Timestamp;
 use crate::ports::{
     Accept, Accepted, AttemptRecord, Cost, DeadLetter, Delivery, Disposition, Expected, HostFault,
-    Identity, Intent, Intents, KeyChange, Outcome, QueueError, Settled, Settlement, Sighting,
-    Taken, Totals,
+    Identity, Intent, Intents, KeyChange, Outcome, QueueError, STEP_BYTES, Settled, Settlement,
+    Sighting, Taken, Totals,
 };
 
 /// A delivery as it is stored.
@@ -46,7 +46,12 @@ impl Operations {
         if self.allowance.events > 0 && self.allowance.bytes > 0 {
             return Ok(());
         }
-        let Totals { events, bytes, .. } = self.totals()?;
+        let Totals {
+            events,
+            bytes,
+            remembered,
+            ..
+        } = self.totals()?;
         let full = |reason: String| Err(QueueError::Full { reason });
         if events >= self.config.max_events {
             return full(format!(
@@ -54,36 +59,34 @@ impl Operations {
                 self.config.max_events
             ));
         }
-        if bytes >= self.config.max_bytes {
+        let taken = bytes.saturating_add(remembered);
+        if taken >= self.config.max_bytes {
             return full(format!(
-                "{bytes} bytes of events wait and `queue.max-bytes` is {}; let functions catch up, or \
-                 raise it",
+                "events that wait take {bytes} bytes, ids that are remembered take {remembered}, and \
+                 `queue.max-bytes` is {}; let functions catch up, raise it, or shorten `queue.duplicate-window`",
                 self.config.max_bytes
             ));
         }
         self.allowance = Allowance {
             events: self.config.max_events - events,
-            bytes: self.config.max_bytes - bytes,
+            bytes: self.config.max_bytes - taken,
         };
         Ok(())
     }
 
-    fn accept_one(&mut self, accept: &Accept) -> Result<Accepted> {
+    pub(super) fn accept_one(&mut self, accept: &Accept) -> Result<Accepted> {
         let event = &accept.event;
         let known = match &accept.identity {
             Identity::Unique => false,
             Identity::Id => {
                 // One that is remembered for longer than its window, as none was tidied since, is new.
                 let forgotten = self.now().saturating_sub(self.config.duplicate_window_ms);
+                let (source, id) = remembered(&event.source, &event.id);
+                self.allowance.take(0, source.len() + id.len() + SEEN_ROW);
                 self.sql(
                     "INSERT INTO seen (source, id, accepted) VALUES (?1, ?2, ?3)
                      ON CONFLICT DO UPDATE SET accepted = excluded.accepted WHERE accepted < ?4",
-                    params![
-                        event.source,
-                        event.id,
-                        signed(event.accepted),
-                        signed(forgotten)
-                    ],
+                    params![source, id, signed(event.accepted), signed(forgotten)],
                 )? == 0
             }
             Identity::Object(sighting) => self.saw(sighting)?,
@@ -152,13 +155,20 @@ impl Operations {
         Ok(removed == 1)
     }
 
-    pub fn take(&mut self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<Taken> {
+    /// Leases what is due, up to `limit` or to as many bytes as one step has; and whether there may
+    /// be more.
+    pub fn take(
+        &mut self,
+        function: &Arc<str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<(Taken, bool)> {
         let mut taken = Taken::default();
         if self.is_held(function)? {
             taken.held = true;
-            return Ok(taken);
+            return Ok((taken, false));
         }
-        let found = self.due(function, limit, now)?;
+        let (found, more) = self.due(function, limit, now)?;
         let none = found.is_empty();
         for Row { seq, record } in found {
             match decode_delivery(seq, function, &record) {
@@ -182,7 +192,7 @@ impl Operations {
         for delivery in &taken.deliveries {
             leases.add(delivery.seq, function, delivery.lane.as_deref());
         }
-        Ok(taken)
+        Ok((taken, more))
     }
 
     /// Counts the attempts that the end of the host before this one cut off.
@@ -233,8 +243,8 @@ impl Operations {
         Ok(held.unwrap_or(false))
     }
 
-    /// What is due and not leased.
-    fn due(&self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<Vec<Row>> {
+    /// What is due and not leased, and whether there may be more.
+    fn due(&self, function: &Arc<str>, limit: usize, now: Timestamp) -> Result<(Vec<Row>, bool)> {
         let leases = self.leases();
         let mut statement = self
             .connection
@@ -249,7 +259,9 @@ impl Operations {
             .query(params![&**function, signed(now), looked_at])
             .map_err(|error| failed(&error))?;
         let mut due = Vec::new();
+        let mut size = 0;
         while due.len() < limit
+            && size < STEP_BYTES
             && let Some(row) = found.next().map_err(|error| failed(&error))?
         {
             let seq: i64 = row.get(0).map_err(|error| failed(&error))?;
@@ -263,9 +275,11 @@ impl Operations {
                 continue;
             }
             let record = bytes(row, 2).map_err(|error| failed(&error))?;
+            size += record.len();
             due.push(Row { seq, record });
         }
-        Ok(due)
+        let more = due.len() >= limit || size >= STEP_BYTES;
+        Ok((due, more))
     }
 
     /// Keeps what can't be read out of the way of what can. Of which lane it was can't be known, so that whoever is the
@@ -438,13 +452,21 @@ impl Operations {
             .try_for_each(|accept| self.accept_one(accept).map(|_| ()))
     }
 
-    pub fn applied(&mut self, intent: u64, accepts: &[Accept]) -> Result<()> {
+    /// Notes that an intent is applied, and accepts what follows from it. Returns none, and does
+    /// nothing, while it has followers that are accepted in steps of their own.
+    pub fn applied(&mut self, intent: u64) -> Result<Option<Vec<Accepted>>> {
+        if self.has_followers(intent)? {
+            return Ok(None);
+        }
         self.atomically(|store| {
-            // An intent that is gone was noted before, with what follows from it.
             let seq = signed(intent);
-            if store.sql("DELETE FROM intent WHERE seq = ?1", [seq])? == 0 {
-                return Ok(());
-            }
+            let sql = "DELETE FROM intent WHERE seq = ?1 RETURNING record";
+            let removed = store.rows(sql, [seq], |row| bytes(row, 0))?;
+            // An intent that is gone was noted before, with what follows from it.
+            let Some(record) = removed.into_iter().next() else {
+                return Ok(Some(Vec::new()));
+            };
+            let accepts = decode_intent(seq, &record)?.accepts;
             let waits: Vec<(String, String)> = store.rows(
                 "SELECT function, lane FROM delivery WHERE seq = ?1 AND lane IS NOT NULL",
                 [seq],
@@ -455,7 +477,9 @@ impl Operations {
             }
             accepts
                 .iter()
-                .try_for_each(|accept| store.accept_one(accept).map(|_| ()))
+                .map(|accept| store.accept_one(accept))
+                .collect::<Result<_>>()
+                .map(Some)
         })
     }
 

@@ -24,6 +24,8 @@ impl Operations {
             totals.bytes = totals.bytes.saturating_add(bytes);
             totals.dead.push((function, dead));
         }
+        let seen: Option<i64> = self.one("SELECT value FROM meta WHERE name = 'seen'", [])?;
+        totals.remembered = seen.map_or(0, unsigned);
         Ok(totals)
     }
 

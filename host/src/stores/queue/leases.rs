@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::files::{self, FileError};
 use crate::ports::QueueError;
 
 /// The file's name. It is a list of delivery numbers, eight bytes each, little end first; zero is nothing.
@@ -39,12 +40,12 @@ impl Leases {
     /// Begins without leases. Returns also those that an ended host had.
     pub fn open(dir: &Path) -> Result<(Self, Vec<u64>), QueueError> {
         let path = dir.join(RUNNING);
-        let failed = |error: std::io::Error| QueueError::Failed {
-            reason: format!("can't use {}: {error}", path.display()),
+        let failed = |error: FileError| QueueError::Failed {
+            reason: format!("{error}; or remove it"),
         };
-        let found = match std::fs::read(&path) {
+        let found = match files::read(&path, files::TEXT) {
             Ok(found) => found,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.is_absent() => Vec::new(),
             Err(error) => return Err(failed(error)),
         };
         let (entries, _) = found.as_chunks::<ENTRY>();
@@ -54,7 +55,7 @@ impl Leases {
             .filter(|seq| *seq != 0)
             .collect();
         let leases = Self {
-            file: File::create(&path).map_err(failed)?,
+            file: files::create(&path).map_err(failed)?,
             held: HashMap::new(),
             lost: HashSet::new(),
             lanes: HashSet::new(),

@@ -7,12 +7,15 @@
 mod ahead;
 mod answers;
 mod backup;
+mod claim;
 mod dead;
 mod deliver;
+mod followers;
 mod inspect;
 mod keyvalue;
 mod leases;
 mod operations;
+mod place;
 /// Public so that it can be fuzzed.
 #[doc(hidden)]
 pub mod record;
@@ -22,7 +25,6 @@ mod thread;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,13 +33,17 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
+use crate::files;
 use crate::ports::{
-    Accept, Accepted, AnswerKey, Commitment, Count, DeadFilter, DeadLetter, Intents, KeptAnswer,
-    KeyValue, Listed, Queue, QueueError, Settled, Settlement, Sighting, Taken, Totals, Value,
-    Waiter,
+    Accept, Accepted, AnswerKey, Commitment, Count, DeadFilter, DeadLetter, Intent, Intents,
+    KeptAnswer, KeyValue, Listed, Queue, QueueError, STEP, Settled, Settlement, Sighting, Taken,
+    Totals, Value, Waiter,
 };
+use claim::Claim;
+pub use claim::HostTurn;
 use leases::Leases;
 use operations::Operations;
+use place::Place;
 use thread::{Command, Shared, Work};
 
 /// The store's file, in a folder of its own.
@@ -54,12 +60,16 @@ pub struct EmbeddedQueue {
     leases: Arc<Mutex<Leases>>,
     clock: Clock,
     dir: PathBuf,
+    place: Place,
     /// The store's file, for backups: held open, since closing it would end SQLite's locks on it.
     file: Arc<File>,
+    /// One large step at a time: a group has no two of them, and whoever else waits is of the next
+    /// group.
+    turn: tokio::sync::Mutex<()>,
     /// One backup at a time.
     backups: tokio::sync::Mutex<()>,
-    /// Held: says to other hosts that the store is in use.
-    _lock: File,
+    /// Held: says to others that the store is in use.
+    _claim: Claim,
 }
 
 /// How much the store holds, and for how long.
@@ -79,50 +89,25 @@ pub struct QueueConfig {
     pub dead_letter_age_ms: Option<u64>,
 }
 
-/// Claims a store's folder, making it where it is missing: nobody else uses it while this is held.
-fn claim(dir: &Path) -> Result<File, QueueError> {
-    let failed = |error: std::io::Error| QueueError::Failed {
-        reason: format!("can't write folder {}: {error}", dir.display()),
-    };
-    crate::stores::folders::make(dir).map_err(failed)?;
-    let path = dir.join("lock");
-    let mut lock = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
-    lock.try_lock().map_err(|error| match error {
-        std::fs::TryLockError::WouldBlock => QueueError::InUse {
-            path: dir.display().to_string(),
-            process: holder(&path),
-        },
-        std::fs::TryLockError::Error(error) => failed(error),
-    })?;
-    // For the other's error alone: on a full disk the claim holds without it.
-    let _ = lock
-        .set_len(0)
-        .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
-    Ok(lock)
-}
-
-/// Which process wrote its number into a lock, for errors.
-fn holder(lock: &Path) -> String {
-    match std::fs::read_to_string(lock) {
-        Ok(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("process {id}")
-        }
-        _ => "another process".to_owned(),
-    }
-}
-
 /// Puts a backup in the place of the store in `dir`. Returns where the one is kept that was there.
 ///
 /// # Errors
-/// Where a host uses the store, or the file isn't a whole backup: then nothing is changed.
+/// Where another process uses the store, or the file isn't a whole backup: then nothing is changed.
 pub fn restore(from: &Path, dir: &Path) -> Result<Option<PathBuf>, QueueError> {
-    let _lock = claim(dir)?;
+    restore_for("kinglet", None, from, dir)
+}
+
+/// Restores for a command, whose name others read in their errors, or for the host that has its turn.
+///
+/// # Errors
+/// As `restore`.
+pub fn restore_for(
+    command: &str,
+    turn: Option<&HostTurn>,
+    from: &Path,
+    dir: &Path,
+) -> Result<Option<PathBuf>, QueueError> {
+    let _claim = Claim::take(dir, command, turn)?;
     backup::restore(from, dir)
 }
 
@@ -130,18 +115,34 @@ impl EmbeddedQueue {
     /// Opens the store in `dir`, making it where it is missing.
     ///
     /// # Errors
-    /// Where another host has it, it can't be read or written, or it is damaged.
+    /// Where another process has it, it can't be read or written, or it is damaged.
     pub fn open(dir: &Path, clock: Clock, config: QueueConfig) -> Result<Self, QueueError> {
-        let lock = claim(dir)?;
+        Self::open_for("kinglet", None, dir, clock, config)
+    }
+
+    /// Opens the store for a command, whose name others read in their errors, or for the host that has its
+    /// turn.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_for(
+        command: &str,
+        turn: Option<&HostTurn>,
+        dir: &Path,
+        clock: Clock,
+        config: QueueConfig,
+    ) -> Result<Self, QueueError> {
+        let claim = Claim::take(dir, command, turn)?;
         let connection = schema::open(&dir.join(FILE))?;
-        let file = File::open(dir.join(FILE)).map_err(|error| QueueError::Failed {
-            reason: format!("can't read {}: {error}", dir.join(FILE).display()),
+        let file = files::open(&dir.join(FILE)).map_err(|error| QueueError::Failed {
+            reason: error.to_string(),
         })?;
         let (leases, cut_off) = Leases::open(dir)?;
         let leases = Arc::new(Mutex::new(leases));
         let mut operations =
             Operations::new(connection, Arc::clone(&leases), clock.clone(), config)?;
         operations.note_cut_off(&cut_off)?;
+        let place = Place::of(&dir.join(FILE));
         let store = Arc::new(Shared::new(operations));
         let (commands, waiting) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
@@ -160,9 +161,11 @@ impl EmbeddedQueue {
             leases,
             clock,
             dir: dir.to_owned(),
+            place,
             file: Arc::new(file),
+            turn: tokio::sync::Mutex::default(),
             backups: tokio::sync::Mutex::default(),
-            _lock: lock,
+            _claim: claim,
         })
     }
 
@@ -207,6 +210,62 @@ impl EmbeddedQueue {
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
+    /// Keeps the events of intents that have many, in steps before what decides them. Returns the
+    /// number of each intent of which some are kept.
+    async fn keep_followers(
+        &self,
+        intents: Vec<Option<&mut Intent>>,
+    ) -> Result<Vec<Option<u64>>, QueueError> {
+        let all = intents.iter().flatten();
+        let followers: usize = all.map(|intent| intent.accepts.len()).sum();
+        let mut kept = Vec::with_capacity(intents.len());
+        for intent in intents {
+            let many = |intent: &&mut Intent| {
+                followers > STEP && !intent.accepts.is_empty() || Accept::are_many(&intent.accepts)
+            };
+            let Some(intent) = intent.filter(many) else {
+                kept.push(None);
+                continue;
+            };
+            let seq = intent.seq;
+            // Left over from an attempt whose commit failed.
+            self.drop_followers(seq).await?;
+            let accepts = std::mem::take(&mut intent.accepts);
+            let mut left = accepts.as_slice();
+            while !left.is_empty() {
+                let (step, rest) = left.split_at(Accept::step(left));
+                let records: Vec<Vec<u8>> =
+                    step.iter().map(record::encode).collect::<Result<_, _>>()?;
+                self.write_step(move |store| store.keep_followers(seq, &records))
+                    .await?;
+                left = rest;
+            }
+            kept.push(Some(seq));
+        }
+        Ok(kept)
+    }
+
+    /// Drops what was kept for an intent that isn't decided.
+    async fn drop_followers(&self, seq: u64) -> Result<(), QueueError> {
+        while self.read(move |store| store.has_followers(seq)).await? {
+            self.write_step(move |store| store.drop_followers(seq))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes one step of several. By the store's own thread: a caller that executed one after the
+    /// other could keep that thread, and all who wait for it, from the store.
+    async fn write_step<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let _turn = self.turn.lock().await;
+        let (sender, answer) = oneshot::channel();
+        self.send(Command::Write(Work::new(work, sender))).await?;
+        answer.await.unwrap_or(Err(QueueError::Closed))
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Operations) -> Result<T, QueueError> + Send + 'static,
@@ -238,7 +297,11 @@ impl Drop for EmbeddedQueue {
 #[async_trait]
 impl Queue for EmbeddedQueue {
     async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, QueueError> {
-        self.write(move |store| store.accept(&events)).await
+        self.place.check()?;
+        let accepted = self.write(move |store| store.accept(&events)).await?;
+        // It is on disk, and has a name there.
+        self.place.check()?;
+        Ok(accepted)
     }
 
     async fn take(
@@ -247,9 +310,32 @@ impl Queue for EmbeddedQueue {
         limit: usize,
         now: Timestamp,
     ) -> Result<Taken, QueueError> {
-        let function = Arc::from(function);
-        self.read(move |store| store.take(&function, limit, now))
-            .await
+        let function: Arc<str> = Arc::from(function);
+        let mut taken = Taken::default();
+        loop {
+            let function = Arc::clone(&function);
+            let left = limit.saturating_sub(taken.deliveries.len());
+            let step = self.read(move |store| store.take(&function, left.min(STEP), now));
+            let (step, more) = match step.await {
+                Ok(step) => step,
+                Err(error) => {
+                    let seqs = taken.deliveries.iter().map(|delivery| delivery.seq);
+                    self.release(&seqs.collect::<Vec<_>>());
+                    return Err(error);
+                }
+            };
+            let first = taken.deliveries.is_empty() && taken.damaged.is_empty();
+            if first {
+                taken = step;
+            } else {
+                // What holds a function from now on, or is due later, is for the next look.
+                taken.deliveries.extend(step.deliveries);
+                taken.damaged.extend(step.damaged);
+            }
+            if !more || taken.deliveries.len() >= limit {
+                return Ok(taken);
+            }
+        }
     }
 
     async fn attend(&self, function: &str, waiter: Arc<dyn Waiter>) -> Result<(), QueueError> {
@@ -273,13 +359,48 @@ impl Queue for EmbeddedQueue {
         settlements: Vec<Settlement>,
         together: bool,
     ) -> Result<Vec<Settled>, QueueError> {
-        self.write(move |store| store.settle(&settlements, together))
-            .await
+        let mut settlements = settlements;
+        let intents = settlements.iter_mut().map(|s| s.intent.as_mut());
+        let kept = self.keep_followers(intents.collect()).await?;
+        let settled = self
+            .write(move |store| store.settle(&settlements, together))
+            .await?;
+        for (seq, settled) in kept.into_iter().zip(&settled) {
+            if let (Some(seq), Settled::Conflict { .. }) = (seq, settled) {
+                self.drop_followers(seq).await?;
+            }
+        }
+        Ok(settled)
     }
 
     async fn commit(&self, commitment: Commitment) -> Result<(Settled, u64), QueueError> {
-        self.write(move |store| store.commit_request(&commitment))
-            .await
+        let mut commitment = commitment;
+        self.place.check()?;
+        let mut kept = None;
+        if let Some(intent) = &mut commitment.intent
+            && Accept::are_many(&intent.accepts)
+        {
+            let wakes = intent.accepts.iter().any(Accept::wakes);
+            intent.seq = self.read(move |store| store.number_for_many(wakes)).await?;
+            kept = self
+                .keep_followers(vec![Some(intent)])
+                .await?
+                .pop()
+                .flatten();
+        }
+        // What is decided of objects is carried out, whatever became of the store meanwhile.
+        let intent = commitment.intent.as_ref();
+        let decided = intent.is_some_and(|intent| !intent.changes.is_empty());
+        let (settled, number) = self
+            .write(move |store| store.commit_request(&commitment))
+            .await?;
+        if let (Some(seq), Settled::Conflict { .. }) = (kept, &settled) {
+            self.drop_followers(seq).await?;
+        }
+        if !decided {
+            self.place.check()?;
+        }
+        Ok((settled, number))
     }
 
     async fn answer(&self, key: &AnswerKey) -> Result<Option<KeptAnswer>, QueueError> {
@@ -294,9 +415,17 @@ impl Queue for EmbeddedQueue {
         }
     }
 
-    async fn applied(&self, intent: u64, accepts: Vec<Accept>) -> Result<(), QueueError> {
-        self.write(move |store| store.applied(intent, &accepts))
-            .await
+    async fn applied(&self, intent: u64) -> Result<Vec<Accepted>, QueueError> {
+        let mut answers = Vec::new();
+        loop {
+            let applied = self.write(move |store| store.applied(intent)).await?;
+            if let Some(last) = applied {
+                answers.extend(last);
+                return Ok(answers);
+            }
+            let step = self.write_step(move |store| store.accept_followers(intent));
+            answers.extend(step.await?);
+        }
     }
 
     async fn intents(&self) -> Result<Intents, QueueError> {
@@ -316,7 +445,14 @@ impl Queue for EmbeddedQueue {
 
     async fn forget(&self, bucket: &str, keys: Vec<String>) -> Result<(), QueueError> {
         let bucket = bucket.to_owned();
-        self.write(move |store| store.forget(&bucket, &keys)).await
+        let mut keys = keys;
+        // A folder may have had millions of objects.
+        while !keys.is_empty() {
+            let bucket = bucket.clone();
+            let forgetting = self.write(move |store| store.forget(&bucket, keys));
+            keys = forgetting.await?;
+        }
+        Ok(())
     }
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, QueueError> {
@@ -339,6 +475,7 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn pause(&self, function: &str, paused: bool) -> Result<bool, QueueError> {
+        self.place.check()?;
         let (function, since) = (function.to_owned(), paused.then(|| self.clock.now()));
         self.write(move |store| store.pause(&function, since)).await
     }
@@ -349,9 +486,20 @@ impl Queue for EmbeddedQueue {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, QueueError> {
-        let filter = filter.clone();
-        self.between(move |store| store.dead_letters(&filter, after, limit))
-            .await
+        let mut letters: Vec<DeadLetter> = Vec::new();
+        let mut after = after;
+        // As many as are wanted, also where some of a step can't be read.
+        while letters.len() < limit {
+            let (filter, left) = (filter.clone(), limit - letters.len());
+            let step = self.between(move |store| store.dead_step(&filter, after, left));
+            let (step, last) = step.await?;
+            letters.extend(step);
+            if last.is_none() {
+                break;
+            }
+            after = last;
+        }
+        Ok(letters)
     }
 
     async fn next_seq(&self) -> Result<u64, QueueError> {
@@ -365,15 +513,21 @@ impl Queue for EmbeddedQueue {
         due: Timestamp,
         step_ms: u64,
     ) -> Result<BTreeMap<String, u64>, QueueError> {
+        self.place.check()?;
         let filter = filter.clone();
         self.write(move |store| store.redrive(&filter, limit, due, step_ms))
             .await
     }
 
     async fn drop_dead(&self, filter: &DeadFilter, limit: usize) -> Result<u64, QueueError> {
+        self.place.check()?;
         let filter = filter.clone();
         self.write(move |store| store.drop_dead(&filter, limit))
             .await
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.place.problem()
     }
 
     async fn backup(&self, to: &Path) -> Result<(), QueueError> {

@@ -12,16 +12,16 @@ use super::ahead::Ahead;
 use super::schema::failed;
 use super::{Leases, QueueConfig};
 use crate::clock::{Clock, Stopwatch, Timestamp};
-use crate::ports::QueueError;
+use crate::ports::{QueueError, STEP_BYTES};
 
 /// How often old ids and dead letters are forgotten, and the time is noted.
 const TIDY_EVERY_MS: u64 = 5_000;
 /// A commit that takes longer is an exception, as where the log is moved into the store's file.
 const SLOW_COMMIT: Duration = Duration::from_millis(10);
 /// How many old rows are removed with one commit: the rest waits for the next.
-const TIDY_ROWS: usize = 1_000;
+const TIDY_ROWS: usize = 250;
 /// The same of answers, which are large.
-pub(super) const TIDY_ANSWERS: usize = 50;
+pub(super) const TIDY_ANSWERS: usize = 10;
 
 pub(super) type Result<T> = std::result::Result<T, QueueError>;
 
@@ -77,6 +77,9 @@ impl Operations {
                 .map_err(|error| failed(&error))?;
             Ok(unsigned(highest))
         };
+        connection
+            .execute(super::followers::DROP_UNDECIDED, [])
+            .map_err(|error| failed(&error))?;
         let next_seq = 1 + highest(
             "SELECT max(
                 coalesce((SELECT max(seq) FROM delivery), 0),
@@ -330,6 +333,29 @@ impl Operations {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row(values, |row| row.get(0)).optional())
             .map_err(|error| self.failed(&error))
+    }
+
+    /// Reads numbers and records until they are as many bytes as one step has; at least one where
+    /// there is one.
+    pub(super) fn step(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<Vec<(i64, Vec<u8>)>> {
+        let read = || -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut found = statement.query(values)?;
+            let (mut records, mut size) = (Vec::new(), 0);
+            while size < STEP_BYTES
+                && let Some(row) = found.next()?
+            {
+                let record = bytes(row, 1)?;
+                size += record.len();
+                records.push((row.get(0)?, record));
+            }
+            Ok(records)
+        };
+        read().map_err(|error| self.failed(&error))
     }
 
     pub(super) fn rows<T>(

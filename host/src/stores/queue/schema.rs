@@ -1,5 +1,6 @@
 //! The store's file: how it is opened, its tables, their version, and the way from older ones.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -7,10 +8,11 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::record::decode;
+use crate::files::{self, FileError};
 use crate::ports::{DeadLetter, QueueError};
 
 /// Goes up with every change of the tables; an older store is migrated, a newer one refused.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// The log is taken into the store's file once it has so many pages.
 pub(super) const LOG_PAGES: i64 = 4_000;
@@ -83,7 +85,8 @@ const TABLES: &str = "
         record BLOB NOT NULL
     ) STRICT;
 
-    -- Ids that sources gave, to recognise duplicates by.
+    -- Ids that sources gave, to recognise duplicates by; of long ones the digest, which stands
+    -- without a source.
     CREATE TABLE seen (
         source TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -109,7 +112,8 @@ const TABLES: &str = "
         PRIMARY KEY (bucket, key)
     ) STRICT, WITHOUT ROWID;
 
-    -- Single figures: `time`, when the store last looked at the clock; `answers`, what those take.
+    -- Single figures: `time`, when the store last looked at the clock; `answers` and `seen`, what
+    -- those take.
     CREATE TABLE meta (
         name TEXT PRIMARY KEY,
         value INTEGER NOT NULL
@@ -134,19 +138,75 @@ const ANSWERS: &str = "
     END;
 ";
 
+/// Came with version 4.
+const FOLLOWERS: &str = "
+    -- Events that follow from an intent that has many: written in steps before it is decided, and
+    -- accepted in steps after it is applied. Without their intent they are of a decision that
+    -- wasn't made.
+    CREATE TABLE follower (
+        number INTEGER PRIMARY KEY,
+        intent INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX follower_intent ON follower (intent, number);
+";
+
+/// What an id that is remembered takes beside its texts, in two indexes, in bytes.
+pub(super) const SEEN_ROW: usize = 64;
+/// The longest source and id that are remembered as they are, together, in bytes.
+const REMEMBERED: usize = 128;
+
+/// Returns the source and the id under which an event is remembered: where they are long, no source
+/// and a digest of both. No event has an empty source.
+pub(super) fn remembered<'a>(source: &'a str, id: &'a str) -> (Cow<'a, str>, Cow<'a, str>) {
+    if source.len() + id.len() <= REMEMBERED {
+        return (source.into(), id.into());
+    }
+    let mut hasher = blake3::Hasher::new();
+    // Its length tells where the source ends.
+    hasher.update(&(source.len() as u64).to_le_bytes());
+    hasher.update(source.as_bytes());
+    hasher.update(id.as_bytes());
+    ("".into(), hasher.finalize().to_hex().to_string().into())
+}
+
+/// Counts what is remembered, also of what was there before version 4.
+fn count_seen() -> String {
+    // Figures that were damaged mustn't keep rows from being removed.
+    let row = |row: &str| {
+        format!("coalesce(octet_length({row}.source) + octet_length({row}.id), 0) + {SEEN_ROW}")
+    };
+    format!(
+        "INSERT OR REPLACE INTO meta (name, value)
+            SELECT 'seen', coalesce(sum({}), 0) FROM seen;
+         CREATE TRIGGER seen_comes AFTER INSERT ON seen BEGIN
+            UPDATE meta SET value = value + {} WHERE name = 'seen';
+         END;
+         CREATE TRIGGER seen_goes AFTER DELETE ON seen BEGIN
+            UPDATE meta SET value = value - ({}) WHERE name = 'seen';
+         END;",
+        row("seen"),
+        row("new"),
+        row("old")
+    )
+}
+
 /// Opens the store, makes its tables where it is new, and migrates them where it is old.
 pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
+    check_files(path)?;
     let connection = Connection::open(path).map_err(|error| failed(&error))?;
     set_up(&connection).map_err(|error| failed(&error))?;
     match version(&connection)? {
         VERSION => {}
         0 => connection
             .execute_batch(&format!(
-                "BEGIN; {TABLES} {ANSWERS} PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN; {TABLES} {ANSWERS} {FOLLOWERS} {} PRAGMA user_version = {VERSION}; COMMIT;",
+                count_seen()
             ))
             .map_err(|error| failed(&error))?,
         1 => migrate_from_1(&connection)?,
-        2 => migrate_from_2(&connection)?,
+        2 => migrate_to_4(&connection, ANSWERS)?,
+        3 => migrate_to_4(&connection, "")?,
         newer => {
             return Err(QueueError::Failed {
                 reason: format!(
@@ -159,6 +219,26 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     }
     sync_names(path)?;
     Ok(connection)
+}
+
+/// Refuses a store or a log that is no regular file: SQLite would wait for a pipe's other end.
+fn check_files(path: &Path) -> Result<(), QueueError> {
+    for end in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        match files::open(Path::new(&file)) {
+            // Closed again at once, before SQLite has locks that this would end.
+            Ok(_) => {}
+            Err(error @ FileError::NotRegular { .. }) => {
+                return Err(QueueError::Failed {
+                    reason: format!("{error}; or move it away"),
+                });
+            }
+            // SQLite's own words are as good.
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The log is there by now, and is worth what its name is. SQLite syncs the folder as well, and takes a sync
@@ -205,6 +285,7 @@ fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
     )?;
     let moved = batch(TABLES)
         .and_then(|()| batch(ANSWERS))
+        .and_then(|()| batch(FOLLOWERS))
         .and_then(|()| {
             batch(
                 "INSERT INTO delivery (seq, function, due, record)
@@ -216,6 +297,7 @@ fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
             )
         })
         .and_then(|()| migrate_dead_from_1(connection))
+        .and_then(|()| shorten_seen(connection))
         .and_then(|()| {
             batch(&format!(
                 "DROP TABLE delivery_1; DROP TABLE dead_1; DROP TABLE intent_1; DROP TABLE seen_1;
@@ -228,13 +310,44 @@ fn migrate_from_1(connection: &Connection) -> Result<(), QueueError> {
     })
 }
 
-fn migrate_from_2(connection: &Connection) -> Result<(), QueueError> {
-    let sql = format!("BEGIN IMMEDIATE; {ANSWERS} PRAGMA user_version = {VERSION}; COMMIT;");
-    connection.execute_batch(&sql).map_err(|error| {
+/// Adds what came with version 4, and `missing`, what came between.
+fn migrate_to_4(connection: &Connection, missing: &str) -> Result<(), QueueError> {
+    let batch = |sql: &str| {
+        connection
+            .execute_batch(sql)
+            .map_err(|error| failed(&error))
+    };
+    batch("BEGIN IMMEDIATE;")?;
+    let moved = batch(missing)
+        .and_then(|()| batch(FOLLOWERS))
+        .and_then(|()| shorten_seen(connection))
+        .and_then(|()| batch(&format!("PRAGMA user_version = {VERSION}; COMMIT;")));
+    moved.inspect_err(|_| {
         // The error that came first is the one to tell.
-        let _ = connection.execute_batch("ROLLBACK");
-        failed(&error)
+        let _ = batch("ROLLBACK");
     })
+}
+
+/// Puts digests in the place of long ids, and counts what is remembered from now on.
+fn shorten_seen(connection: &Connection) -> Result<(), QueueError> {
+    let error = |error: rusqlite::Error| failed(&error);
+    let mut long = connection
+        .prepare("SELECT source, id FROM seen WHERE octet_length(source) + octet_length(id) > ?1")
+        .map_err(error)?;
+    let long: Vec<(String, String)> = long
+        .query_map([REMEMBERED as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect)
+        .map_err(error)?;
+    for (source, id) in &long {
+        let (none, digest) = remembered(source, id);
+        connection
+            .execute(
+                "UPDATE OR REPLACE seen SET source = ?3, id = ?4 WHERE source = ?1 AND id = ?2",
+                params![source, id, none, digest],
+            )
+            .map_err(error)?;
+    }
+    connection.execute_batch(&count_seen()).map_err(error)
 }
 
 /// The time of death was in the record alone.

@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::operations::{Operations, Result, rows, text};
-use crate::ports::Sighting;
+use crate::ports::{STEP, Sighting};
 
 impl Operations {
     /// Notes a version of an object. Whether it was the noted one already.
@@ -31,24 +31,40 @@ impl Operations {
         )
     }
 
-    /// Forgets objects; a key that ends with a slash stands for all below it.
-    pub fn forget(&mut self, bucket: &str, keys: &[String]) -> Result<()> {
+    /// Forgets objects, as many as one step has; a key that ends with a slash stands for all below
+    /// it. Returns the keys that are left.
+    pub fn forget(&mut self, bucket: &str, mut keys: Vec<String>) -> Result<Vec<String>> {
         self.atomically(|store| {
-            for key in keys {
-                match key.strip_suffix('/') {
-                    // '0' follows '/' in the order of bytes.
-                    Some(folder) => store.sql(
-                        "DELETE FROM sighting WHERE bucket = ?1
-                         AND key > ?2 || '/' AND key < ?2 || '0'",
-                        params![bucket, folder],
-                    )?,
-                    None => store.sql(
-                        "DELETE FROM sighting WHERE bucket = ?1 AND key = ?2",
-                        params![bucket, key],
-                    )?,
-                };
+            let mut room = STEP;
+            while room > 0
+                && let Some(key) = keys.pop()
+            {
+                let forgotten = store.forget_one(bucket, &key, room)?;
+                // Where a step is full there may be more below the same key.
+                if forgotten == room {
+                    keys.push(key);
+                    break;
+                }
+                room -= forgotten.max(1);
             }
-            Ok(())
+            Ok(keys)
         })
+    }
+
+    /// Forgets an object, or up to `most` of those below a folder. Returns how many.
+    fn forget_one(&self, bucket: &str, key: &str, most: usize) -> Result<usize> {
+        match key.strip_suffix('/') {
+            // '0' follows '/' in the order of bytes.
+            Some(folder) => self.sql(
+                "DELETE FROM sighting WHERE bucket = ?1 AND key IN
+                    (SELECT key FROM sighting WHERE bucket = ?1
+                     AND key > ?2 || '/' AND key < ?2 || '0' ORDER BY key LIMIT ?3)",
+                params![bucket, folder, rows(most)],
+            ),
+            None => self.sql(
+                "DELETE FROM sighting WHERE bucket = ?1 AND key = ?2",
+                params![bucket, key],
+            ),
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::head::HEAD_BYTES;
 use super::place::serve_at;
 use super::respond::{Client, Site};
 use super::streams::Streams;
+use super::wire::{AnsweringBody, Phase, Wire};
 use crate::events::{Stop, stopped};
-use crate::ports::{Afterwards, HttpHandler};
+use crate::ports::{Afterwards, HttpHandler, IncomingBody};
 
 /// How long a client may take to send a request's head, and may be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a request's head may be, in bytes.
-const HEAD_BYTES: u32 = 64 << 10;
 /// How many requests may come over one connection at once.
 const STREAMS: u32 = 128;
 /// How a connection of HTTP/2 begins.
@@ -132,42 +132,78 @@ async fn over_http1<H: HttpHandler>(
 ) {
     // Over HTTP/1.0 the end of a connection is the end of a body: one that breaks off must end it otherwise.
     let by_end = AtomicBool::new(false);
+    let (phase, requests) = (Arc::<Phase>::default(), AtomicU64::new(0));
     let service = service_fn(|request: Request<Incoming>| {
         by_end.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
+        let answering = phase.begin(requests.fetch_add(1, Ordering::Relaxed));
         let (site, afterwards) = (Arc::clone(&site), Arc::clone(&afterwards));
-        async move { Ok::<_, Infallible>(site.respond(client, request, afterwards).await) }
+        async move {
+            let request = request.map(IncomingBody::from);
+            let response = site.respond(client, request, afterwards).await;
+            Ok::<_, Infallible>(response.map(|body| AnsweringBody {
+                body,
+                _answering: answering,
+            }))
+        }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_header_size(HEAD_BYTES as usize)
         .max_buf_size(HEAD_BYTES as usize)
-        .serve_connection(stream, service);
-    let mut connection = pin!(connection);
+        .serve_connection(Wire::new(stream, &phase), service);
     let mut stopping = pin!(stopped(&mut stop));
     let mut told = false;
     let ended = poll_fn(|context| {
         if !told && stopping.as_mut().poll(context).is_ready() {
             told = true;
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
-        let polled = connection.as_mut().poll(context);
+        let polled = Pin::new(&mut connection).poll(context);
         // By now what there was to send is sent, or as much of it as goes.
         let _ = afterwards.poll(context);
         polled
     })
     .await;
+    let http1::Parts {
+        io: mut wire,
+        read_buf: unread,
+        ..
+    } = connection.into_parts();
+    let afterwards = poll_fn(|context| afterwards.poll(context));
     match ended {
-        // All was answered; what goes on after that does so without its client.
-        Ok(()) => poll_fn(|context| afterwards.poll(context)).await,
+        // All was answered; what continues after that does so without its client.
+        Ok(()) => drop(tokio::join!(end(wire, told, stopping), afterwards)),
         Err(error) => {
-            // The client's doing, or a function that failed in the middle, which is told in the
-            // log.
+            // The client's doing, or a function that failed in the middle, which is logged.
             tracing::debug!(%error, "a connection broke off");
-            if let (true, Ok(socket)) = (by_end.load(Ordering::Relaxed), &socket) {
+            if wire.is_refused() {
+                if wire.refuse(&error, &unread).await.is_ok() {
+                    end(wire, told, stopping).await;
+                }
+            } else if let (true, Ok(socket)) = (by_end.load(Ordering::Relaxed), &socket) {
                 // A reset, in place of the end that a whole body has.
                 let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
             }
         }
+    }
+}
+
+/// Closes a connection of HTTP/1, for whose client a host that stops doesn't wait.
+async fn end(
+    wire: Wire<impl Read + Write + Unpin>,
+    is_stopping: bool,
+    stopping: impl Future<Output = ()>,
+) {
+    let stopping = async {
+        if !is_stopping {
+            stopping.await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = wire.close() => {}
+        () = stopping => {}
     }
 }
 
@@ -184,6 +220,7 @@ async fn over_http2<H: HttpHandler>(
         async move {
             let afterwards = Arc::new(Afterwards::at(&streams.place));
             let method = request.method().clone();
+            let request = request.map(|body| streams.incoming(body));
             let response = site.respond(client, request, Arc::clone(&afterwards)).await;
             Ok::<_, Infallible>(streams.response(&method, response, &afterwards))
         }

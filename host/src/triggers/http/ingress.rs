@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
@@ -21,7 +21,9 @@ pub use self::secret::SecretError;
 use crate::clock::Timestamp;
 use crate::config::{Format, Ingress, Manifest};
 use crate::events::{Events, PublishError};
-use crate::ports::{Accepted, Fetch, Level, QueueError, ResponseBody, plain, visible};
+use crate::ports::{
+    Accepted, Fetch, IncomingBody, Level, QueueError, ResponseBody, plain, shorten_in_place, visible,
+};
 use crate::triggers::ingress::auth::Unauthorized;
 use crate::triggers::ingress::{Batch, DecodeError, Posted, decode};
 
@@ -38,6 +40,10 @@ const LONG: usize = 64 << 10;
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// The logs tell of one path no more often.
 const SAY_EVERY_MS: u64 = 1_000;
+/// How many characters of a method are shown.
+const SHOWN: usize = 200;
+/// The longest text of an answer, in bytes: it may show some of what was sent.
+const MAX_TEXT: usize = 1_024;
 /// How many reasons an answer has.
 const MOST_REASONS: usize = 20;
 
@@ -144,19 +150,13 @@ impl Ingresses {
     pub async fn take(
         &self,
         entry: &Arc<Entry>,
-        request: Request<Incoming>,
+        request: Request<IncomingBody>,
     ) -> Response<ResponseBody> {
-        let (head, mut body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let answer = match self.admit(entry, &head) {
             Ok(None) => self.answer(entry, head.headers, body).await,
             Ok(Some(response)) => Ok(response),
-            Err(refusal) => {
-                // Who waits to be asked for its body sends none.
-                if !head.headers.contains_key(header::EXPECT) {
-                    let _ = timeout(PAUSE, drain(&mut body, entry.ingress.max_body.0)).await;
-                }
-                Err(refusal)
-            }
+            Err(refusal) => Err(refusal),
         };
         answer.unwrap_or_else(|refusal| {
             let Refusal {
@@ -184,7 +184,8 @@ impl Ingresses {
             return Ok(Some(handshake(&head.headers, allowed)));
         }
         if head.method != Method::POST {
-            let text = format!("events are posted here, and {} isn't answered", head.method);
+            let method: String = head.method.as_str().chars().take(SHOWN).collect();
+            let text = format!("{method} isn't allowed where events are posted; use POST");
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text);
             return Err(refusal.with(header::ALLOW, allowed));
         }
@@ -202,7 +203,7 @@ impl Ingresses {
         &self,
         entry: &Arc<Entry>,
         headers: HeaderMap,
-        body: Incoming,
+        body: IncomingBody,
     ) -> Taken<Response<ResponseBody>> {
         let read = timeout(BODY, self.read(entry, body));
         let (body, _room) = read.await.map_err(|_| late())??;
@@ -238,7 +239,7 @@ impl Ingresses {
     async fn read(
         &self,
         entry: &Entry,
-        mut body: Incoming,
+        mut body: IncomingBody,
     ) -> Taken<(Vec<u8>, Option<SemaphorePermit<'_>>)> {
         let most = usize::try_from(entry.ingress.max_body.0).unwrap_or(usize::MAX);
         let too_long = || {
@@ -385,18 +386,6 @@ impl Ingresses {
     }
 }
 
-/// Reads a body and keeps nothing of it. Where a connection ends with bytes that nobody read, so
-/// may the answer before its client has it.
-async fn drain(body: &mut Incoming, most: u64) {
-    let mut left = most;
-    while left > 0
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        left = left.saturating_sub(length as u64);
-    }
-}
-
 /// A sender may send, whoever it is: what it sends is asked for its credentials.
 fn handshake(headers: &HeaderMap, allowed: HeaderValue) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::default()));
@@ -424,7 +413,8 @@ fn busy(text: &str, detail: Option<String>) -> Box<Refusal> {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, text: String) -> Box<Self> {
+    fn new(status: StatusCode, mut text: String) -> Box<Self> {
+        shorten_in_place(&mut text, MAX_TEXT);
         Box::new(Self {
             status,
             text,
@@ -453,9 +443,15 @@ impl From<DecodeError> for Box<Refusal> {
 
 impl From<PublishError> for Box<Refusal> {
     fn from(error: PublishError) -> Self {
+        if let PublishError::TooLong(long) = &error {
+            return Refusal::new(StatusCode::BAD_REQUEST, long.to_string());
+        }
         let text = match &error {
             PublishError::Queue(QueueError::Full { .. }) => {
                 "the store of events is full; send them again later"
+            }
+            PublishError::Queue(QueueError::Lost { .. }) => {
+                "the store of events was removed under the host; send them again once it is back"
             }
             _ => "the events can't be accepted now; send them again later",
         };

@@ -7,20 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Either};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Either, Full};
 
+use super::head;
 use super::ingress::{Entry, Ingresses};
-use super::routes::{Found, NotFound, Routes, SPIN, canonical};
+use super::routes::{Found, NotFound, Routes, SPIN};
 use super::tls::Tls;
 use crate::clock::{Clock, Stopwatch};
 use crate::ports::{
-    Afterwards, BrokenOff, HttpHandler, Journal, REQUEST_ID, Record, RecordKind, ResponseBody,
-    Secure, plain,
+    Afterwards, BrokenOff, HttpHandler, IncomingBody, Journal, REQUEST_ID, Record, RecordKind,
+    ResponseBody, Secure, plain,
 };
 
 /// How long an id of a request may be that comes with it, in bytes.
@@ -52,9 +51,13 @@ pub(super) struct Access {
     pub clock: Clock,
 }
 
-/// Whom a connection is with.
+/// The two ends of a connection.
 #[derive(Clone, Copy)]
-pub(super) struct Client(pub SocketAddr);
+pub(super) struct Client {
+    pub address: SocketAddr,
+    /// The address of the host that the client connected to.
+    pub server: SocketAddr,
+}
 
 /// Ids for requests that come without one: the host's own, and a count.
 pub(super) struct Ids {
@@ -81,15 +84,23 @@ impl<H: HttpHandler> Site<H> {
     pub async fn respond(
         &self,
         client: Client,
-        mut request: Request<Incoming>,
+        mut request: Request<IncomingBody>,
         afterwards: Arc<Afterwards>,
     ) -> Response<ResponseBody> {
+        let host = head::settle(&mut request, client);
         self.prepare(&mut request);
         let telling = self
             .access
             .as_ref()
             .map(|access| Telling::new(access, client, &request));
-        let (function, response) = match self.find(client, &mut request) {
+        // A body that nobody reads ends its connection, but for a stream's of HTTP/2.
+        let closes = request.version() <= Version::HTTP_11 && !request.body().is_end_stream();
+        let found = match host {
+            Ok(host) => self.find(client, &mut request, &host),
+            Err(error) => Err(Box::new(plain(error.status(), error.to_string()))),
+        };
+        let is_refused = found.is_err();
+        let (function, mut response) = match found {
             Ok(Answers::Ingress(entry)) => (None, self.ingresses.take(entry, request).await),
             Ok(Answers::Function(function)) => {
                 let handler = Arc::clone(&self.handler);
@@ -98,6 +109,10 @@ impl<H: HttpHandler> Site<H> {
             }
             Err(response) => (None, *response),
         };
+        if closes && (is_refused || response.status() == StatusCode::PAYLOAD_TOO_LARGE) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         match telling {
             Some(telling) => telling.of(function, response),
             None => response,
@@ -105,7 +120,7 @@ impl<H: HttpHandler> Site<H> {
     }
 
     /// A function sees the id under which its request is told, and nothing that only the host may say.
-    fn prepare(&self, request: &mut Request<Incoming>) {
+    fn prepare(&self, request: &mut Request<IncomingBody>) {
         let headers = request.headers_mut();
         let is_id =
             |id: &HeaderValue| !id.is_empty() && id.len() <= ID_BYTES && id.to_str().is_ok();
@@ -125,34 +140,42 @@ impl<H: HttpHandler> Site<H> {
         }
     }
 
-    /// Who answers; the request has the parameters of its route then. The error is the answer where
-    /// nobody does.
+    /// Finds who answers a request to this host, and gives the request the parameters of its route. The error is the response
+    /// where nobody does.
     fn find(
         &self,
         client: Client,
-        request: &mut Request<Incoming>,
+        request: &mut Request<IncomingBody>,
+        host: &str,
     ) -> Result<Answers<'_>, Box<Response<ResponseBody>>> {
         let answer = |status, text: String| Box::new(plain(status, text));
-        let Some(host) = host_of(request) else {
-            let text = "a request names its host, in one header `Host` as `name` or `name:port`, and no other in its target";
-            return Err(answer(StatusCode::BAD_REQUEST, text.to_owned()));
-        };
-        if request.method() == Method::CONNECT {
-            let text = "nothing is connected to by way of this server";
-            return Err(answer(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
-        }
         let path = request.uri().path();
         let shown = || path.chars().take(SHOWN).collect::<String>();
-        if !path.starts_with('/') {
-            return Err(answer(
-                StatusCode::BAD_REQUEST,
-                format!("{} isn't a path", shown()),
-            ));
+        match *request.method() {
+            Method::CONNECT => {
+                let text = "CONNECT is not supported; send the request to a function's route";
+                return Err(answer(StatusCode::NOT_IMPLEMENTED, text.to_owned()));
+            }
+            // It is about the server as a whole, as a health check (RFC 9110, 9.3.7).
+            Method::OPTIONS if path == "*" => {
+                let mut response = answer(StatusCode::NO_CONTENT, String::new());
+                *response.body_mut() = Either::Left(Full::default());
+                response.headers_mut().clear();
+                return Err(response);
+            }
+            _ if !path.starts_with('/') => {
+                let text = format!(
+                    "the request's target {:?} isn't a path; begin it with `/`",
+                    shown()
+                );
+                return Err(answer(StatusCode::BAD_REQUEST, text));
+            }
+            _ => {}
         }
         if let Some(entry) = self.ingresses.find(path) {
             return Ok(Answers::Ingress(entry));
         }
-        match self.routes.find(request.method(), &host, path) {
+        match self.routes.find(request.method(), host, path) {
             Ok(Found {
                 function,
                 parameters,
@@ -171,9 +194,9 @@ impl<H: HttpHandler> Site<H> {
             Err(NotFound::Method(methods)) => {
                 let allowed = allow(methods);
                 let text = format!(
-                    "{} isn't answered with {}, but with {allowed}",
-                    shown(),
-                    request.method()
+                    "{} isn't allowed for {}; allowed: {allowed}",
+                    method_of(request),
+                    shown()
                 );
                 let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, text);
                 if let Ok(allowed) = HeaderValue::try_from(allowed) {
@@ -185,23 +208,9 @@ impl<H: HttpHandler> Site<H> {
     }
 }
 
-/// The host that a request names, without its port, in lower case. Its target goes before the
-/// header, which mustn't name another (RFC 9112, 3.2; RFC 9113, 8.3.1).
-fn host_of(request: &Request<Incoming>) -> Option<String> {
-    let mut headers = request.headers().get_all(header::HOST).iter();
-    let header = match (headers.next(), headers.next()) {
-        (Some(header), None) => Some(Authority::try_from(header.as_bytes()).ok()?),
-        (None, _) => None,
-        (Some(_), Some(_)) => return None,
-    };
-    let authority = match (request.uri().authority(), &header) {
-        (Some(target), Some(header)) if target != header => return None,
-        (Some(target), _) => target,
-        (None, header) => header.as_ref()?,
-    };
-    let host = authority.host();
-    // What stands before the host is for no server.
-    (!host.is_empty() && !authority.as_str().contains('@')).then(|| canonical(host))
+/// Returns a request's method as texts name it.
+fn method_of<B>(request: &Request<B>) -> String {
+    request.method().as_str().chars().take(SHOWN).collect()
 }
 
 /// Methods as the header `Allow` has them.
@@ -224,13 +233,12 @@ struct Telling {
 }
 
 impl Telling {
-    fn new(access: &Access, Client(client): Client, request: &Request<Incoming>) -> Self {
+    fn new(access: &Access, client: Client, request: &Request<IncomingBody>) -> Self {
         let text = |name: HeaderName| {
             let value = request.headers().get(name)?.to_str().ok()?;
             Some(value.chars().take(SHOWN).collect())
         };
         let path: String = request.uri().path().chars().take(SHOWN).collect();
-        let method: String = request.method().as_str().chars().take(SHOWN).collect();
         Self {
             journal: Arc::clone(&access.journal),
             watch: access.clock.stopwatch(),
@@ -240,14 +248,14 @@ impl Telling {
                 function: None,
                 source: Some("http".to_owned()),
                 event: text(HeaderName::from_static(REQUEST_ID)),
-                subject: Some(format!("{method} {path}")),
+                subject: Some(format!("{} {path}", method_of(request))),
                 attempt: None,
                 kind: RecordKind::Request {
                     status: 0,
                     bytes: 0,
                     whole: false,
                     run_us: 0,
-                    client: client.ip().to_string(),
+                    client: client.address.ip().to_string(),
                     host: text(header::HOST).or_else(|| {
                         let authority = request.uri().authority()?;
                         Some(authority.as_str().chars().take(SHOWN).collect())

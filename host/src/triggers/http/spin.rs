@@ -44,7 +44,7 @@ impl SpinHeaders {
     }
 
     /// Tells a request's function.
-    pub fn add<B>(&self, request: &mut Request<B>, Client(client): Client) {
+    pub fn add<B>(&self, request: &mut Request<B>, client: Client) {
         let url = full_url(request);
         let below = self
             .below
@@ -54,7 +54,7 @@ impl SpinHeaders {
         headers.extend(self.fixed.clone());
         add(headers, PATH_INFO, &below);
         add(headers, FULL_URL, &url);
-        add(headers, CLIENT_ADDR, &client.to_string());
+        add(headers, CLIENT_ADDR, &client.address.to_string());
     }
 }
 
@@ -94,7 +94,10 @@ mod tests {
         request
             .headers_mut()
             .insert(header::HOST, HeaderValue::from_static("example.com:81"));
-        let client = Client("127.0.0.1:8777".parse().unwrap());
+        let client = Client {
+            address: "127.0.0.1:8777".parse().unwrap(),
+            server: "127.0.0.1:3000".parse().unwrap(),
+        };
         SpinHeaders::new(&route).add(&mut request, client);
         let headers = request.headers().iter();
         let mut told: Vec<_> = headers

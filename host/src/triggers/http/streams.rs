@@ -9,10 +9,13 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Incoming;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
 use super::place::serve_at;
-use crate::ports::{Afterwards, BrokenOff, HttpHandler, Place, ResponseBody};
+use super::wire::{LINGER, LINGER_BYTES, LINGER_PAUSE};
+use crate::ports::{Afterwards, BrokenOff, HttpHandler, IncomingBody, Place, ResponseBody};
 
 /// What goes on for one connection, and ends with it.
 pub(super) struct Streams<H> {
@@ -50,6 +53,13 @@ impl<H: HttpHandler> Streams<H> {
             handler: Arc::clone(handler),
             place: Arc::default(),
         }
+    }
+
+    /// A request's body, of which a bounded rest is read where nobody wants it: a client whose stream is reset amid its body
+    /// may not look at the response that came before.
+    pub fn incoming(&self, body: Incoming) -> IncomingBody {
+        let streams = self.clone();
+        IncomingBody::with_leftover(body, move |body| drop(streams.spawn(discard(body))))
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
@@ -136,6 +146,18 @@ impl<H: HttpHandler> Streams<H> {
     fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn discard(mut body: Incoming) {
+    let discarding = async {
+        let mut left = LINGER_BYTES;
+        while left > 0
+            && let Ok(Some(Ok(frame))) = timeout(LINGER_PAUSE, body.frame()).await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    let _ = timeout(LINGER, discarding).await;
 }
 
 /// A body whose function ends where nobody reads it to its end.

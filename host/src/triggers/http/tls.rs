@@ -1,7 +1,6 @@
 //! The server's certificate, read again when its files change.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsConfig;
+use crate::files::{self, FileError};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -26,13 +26,8 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file that can't be read.
-    #[error("`http.tls`: can't read {}: {error}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
+    #[error("`http.tls`: {0}")]
+    Read(#[from] FileError),
     /// A file that isn't what it is to be.
     #[error("`http.tls`: {} {problem}", .path.display())]
     Content {
@@ -162,12 +157,7 @@ impl ResolvesServerCert for Certificate {
 }
 
 fn read(files: &TlsConfig, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let text = |path: &PathBuf| {
-        fs::read(path).map_err(|error| TlsError::Read {
-            path: path.clone(),
-            error,
-        })
-    };
+    let text = |path: &PathBuf| files::read(path, files::TEXT);
     let wrong = |path: &PathBuf, problem: String| TlsError::Content {
         path: path.clone(),
         problem,

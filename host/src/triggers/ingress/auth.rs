@@ -207,7 +207,7 @@ fn unsigned(name: &HeaderName) -> Unauthorized {
 fn refused(wanted: &str, challenge: &str) -> Unauthorized {
     let challenge = HeaderValue::try_from(challenge);
     Unauthorized {
-        problem: format!("who posts here needs {wanted}, and this isn't one that is known"),
+        problem: format!("missing or unknown credentials; expected {wanted}"),
         challenge: challenge.unwrap_or_else(|_| HeaderValue::from_static("Bearer")),
     }
 }

@@ -7,7 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, header};
 use percent_encoding::percent_decode;
 
-use super::{DecodeError, json, time};
+use super::{DecodeError, json, shown, time};
+use crate::ports::{check_attributes, check_name};
 
 /// What the headers of binary mode begin with.
 const PREFIX: &str = "ce-";
@@ -15,6 +16,9 @@ const PREFIX: &str = "ce-";
 const FAMILY: &str = "application/cloudevents";
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
+
+/// Attributes that are names: shorter than others.
+const NAMES: [&str; 4] = ["id", "source", "type", "partitionkey"];
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,8 @@ pub fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Vec<CloudEvent>, Decod
         BATCH => batch(json::text(body)?),
         other if other.starts_with(FAMILY) => Err(DecodeError::MediaType {
             problem: format!(
-                "events come as {STRUCTURED} or {BATCH} or in binary mode, not as {other}"
+                "events come as {STRUCTURED} or {BATCH} or in binary mode, not as {}",
+                shown(other)
             ),
         }),
         _ => Ok(vec![binary(headers, content_type, body)?]),
@@ -208,7 +213,10 @@ fn scalar(json: &str) -> Result<Option<String>, String> {
         "null" => Ok(None),
         "a number" => match json.parse::<i32>() {
             Ok(number) => Ok(Some(number.to_string())),
-            Err(_) => Err(format!("is {json}; a number is whole, and has 32 bits")),
+            Err(_) => Err(format!(
+                "is {}; a number is whole, and has 32 bits",
+                shown(json)
+            )),
         },
         other => Err(format!(
             "is {other}; an attribute is text, a boolean or a whole number"
@@ -234,6 +242,15 @@ fn event(
         if value.chars().any(char::is_control) {
             return Err(wrong("has a control character"));
         }
+        // By these the store finds and orders events.
+        if NAMES.contains(&name.as_str()) {
+            check_name(name, value).map_err(|long| DecodeError::too_long(at, &long))?;
+        }
+    }
+    check_attributes(&attributes).map_err(|long| DecodeError::too_long(at, &long))?;
+    if let Some(content_type) = &content_type {
+        let checked = check_name("datacontenttype", content_type);
+        checked.map_err(|long| DecodeError::too_long(at, &long))?;
     }
     let required = |name: &str| match attributes.get(name) {
         Some(value) if !value.is_empty() => Ok(value.clone()),
@@ -245,13 +262,16 @@ fn event(
         return Err(DecodeError::event(
             at,
             "specversion",
-            &format!("is {version:?}; send \"1.0\""),
+            &format!("is {:?}; send \"1.0\"", shown(&version)),
         ));
     }
     if let Some(value) = attributes.get("time")
         && time::of_cloud_event(value).is_none()
     {
-        let problem = format!("is {value:?}, which isn't a time as \"2026-01-31T12:00:00Z\"");
+        let problem = format!(
+            "is {:?}, which isn't a time as \"2026-01-31T12:00:00Z\"",
+            shown(value)
+        );
         return Err(DecodeError::event(at, "time", &problem));
     }
     Ok(CloudEvent {

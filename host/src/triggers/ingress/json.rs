@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::DecodeError;
+use super::{DecodeError, shown};
 
 /// Text that is JSON.
 pub(super) fn text(body: &[u8]) -> Result<&str, DecodeError> {
@@ -41,7 +41,7 @@ pub(super) fn members(json: &str) -> Result<Vec<(String, &str)>, String> {
         rest.take(':')?;
         let (IgnoredAny, value) = rest.value()?;
         if !seen.insert(name.clone()) {
-            return Err(format!("has `{name}` twice"));
+            return Err(format!("has `{}` twice", shown(&name)));
         }
         members.push((name, value));
     }

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::config::{Format, Ingress, Manifest};
 use crate::events::{NewMessage, ToldObject};
-use crate::ports::{Draft, is_unfinished, validate_key};
+use crate::ports::{Draft, TooLong, shorten, validate_key};
 
 /// How many events one request may have: they are accepted in one step, for which others wait.
 const MOST_EVENTS: usize = 10_000;
@@ -109,6 +109,14 @@ impl DecodeError {
         }
     }
 
+    /// About a name or a value of an event that is too long.
+    fn too_long(at: Option<usize>, long: &TooLong) -> Self {
+        Self::Event {
+            at,
+            problem: format!("isn't taken: {long}"),
+        }
+    }
+
     fn check_count(count: usize) -> Result<(), Self> {
         match count {
             0..=MOST_EVENTS => Ok(()),
@@ -129,7 +137,7 @@ impl DecodeError {
 
 /// What was sent, no longer than an error should be.
 fn shown(text: &str) -> String {
-    text.chars().take(SHOWN).collect()
+    shorten(text, SHOWN)
 }
 
 /// What a request to an ingress comes to.
@@ -218,7 +226,7 @@ fn objects(
             ignored.push(problem);
             continue;
         }
-        if is_unfinished(&object.key) {
+        if manifest.is_unfinished(here, &object.key) {
             ignored.push(format!(
                 "key {:?} is of an unfinished file",
                 shown(&object.key)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{DecodeError, json, shown, time};
 use crate::config::Keys;
-use crate::ports::ObjectInfo;
+use crate::ports::{ObjectInfo, TooLong, check_attributes, check_name};
 
 /// Who sends keys as they are, and a sequencer that is another each time it tells of a version.
 const CEPH: &str = "ceph:s3";
@@ -272,6 +272,18 @@ impl Object {
         let version_id = some(self.version_id).filter(|version| version != "null");
         let sequencer = some(self.sequencer);
         let metadata = metadata(self.user_metadata.as_ref().or(self.metadata.as_ref()));
+        let content_type = some(self.content_type);
+        let too_long = |long: TooLong| DecodeError::too_long(Some(at), &long);
+        for (name, value) in [
+            ("s3.object.eTag", &etag),
+            ("s3.object.versionId", &version_id),
+            ("s3.object.sequencer", &sequencer),
+            ("s3.object.contentType", &content_type),
+        ] {
+            check_name(name, value.as_deref().unwrap_or_default()).map_err(too_long)?;
+        }
+        let pairs = metadata.iter().map(|(name, value)| (name, value));
+        check_attributes(pairs).map_err(too_long)?;
         let (version, etag) = match (version_id, etag) {
             // Each upload has a version of its own.
             (Some(version), etag) => {
@@ -296,7 +308,7 @@ impl Object {
                 key,
                 size: self.size,
                 etag,
-                content_type: some(self.content_type),
+                content_type,
                 modified,
                 metadata,
             },

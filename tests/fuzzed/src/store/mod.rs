@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kinglet::clock::Clock;
 use kinglet::ports::{
-    DeadFilter, Delivery, Disposition, KeyValue, Queue, QueueError, Settled, Settlement,
+    Accept, DeadFilter, Delivery, Disposition, KeyValue, Queue, QueueError, Settled, Settlement,
 };
 use kinglet::stores::queue::{EmbeddedQueue, QueueConfig, restore};
 
@@ -54,6 +54,7 @@ async fn check(base: &Base, edited: &Edited) {
         base,
         edited,
         delivered: BTreeSet::new(),
+        followers: Vec::new(),
         refused: false,
     };
     look.around().await;
@@ -104,6 +105,8 @@ struct Look<'a> {
     base: &'a Base,
     edited: &'a Edited,
     delivered: BTreeSet<u64>,
+    /// What follows from intents that were applied: each comes once.
+    followers: Vec<Accept>,
     /// Whether it was said that the store is damaged: then not all can be there.
     refused: bool,
 }
@@ -138,8 +141,10 @@ impl Look<'_> {
         for intent in intents.intents {
             let put_in = |base: &Base| base.intents.get(&intent.seq) == Some(&intent);
             assert!(bases().iter().any(put_in), "{intent:?} differs");
-            let applied = self.queue.applied(intent.seq, Vec::new()).await;
-            self.told(applied);
+            let applied = self.queue.applied(intent.seq).await;
+            if self.told(applied).is_some() {
+                self.followers.extend(intent.accepts);
+            }
         }
         assert!(intents.damaged.iter().all(|reason| !reason.is_empty()));
     }
@@ -217,6 +222,13 @@ impl Look<'_> {
             }
             delivery == *put_in
         };
+        let follows = self.followers.iter().position(|accept| {
+            accept.event == delivery.event && accept.functions.contains(&delivery.function)
+        });
+        if let Some(at) = follows {
+            self.followers.swap_remove(at);
+            return;
+        }
         // A store's file may have been changed for another's, or its log be cut short.
         let put_in = |base: &Base| {
             let now = base.deliveries.get(&delivery.seq);

@@ -10,6 +10,7 @@ async fn a_store_of_version_2_learns_to_remember_answers() {
     let kept = accept("1", &["f"], 0, Identity::Id);
     open(&dir).accept(vec![kept.clone()]).await.unwrap();
     let connection = rusqlite::Connection::open(dir.path().join("events.sqlite")).unwrap();
+    connection.execute_batch(TO_VERSION_3).unwrap();
     connection
         .execute_batch(
             "DROP TABLE answer; DELETE FROM meta WHERE name = 'answers'; PRAGMA user_version = 2;",
@@ -76,7 +77,7 @@ async fn what_a_request_decided_is_kept_whole_or_not_at_all() {
     let (settled, seq) = queue.commit(commitment.clone()).await.unwrap();
     assert_eq!(settled, Settled::Committed);
     assert_eq!(queue.intents().await.unwrap().intents[0].seq, seq);
-    queue.applied(seq, Vec::new()).await.unwrap();
+    queue.applied(seq).await.unwrap();
 
     // Another of the same key, that had begun before.
     let again = queue

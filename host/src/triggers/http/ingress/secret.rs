@@ -1,8 +1,6 @@
 //! The secrets of an ingress, read again when their file changes.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,6 +9,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use crate::config::{Auth, Ingress};
+use crate::files::{self, FileError};
 use crate::triggers::http::tls::{Version, version};
 use crate::triggers::ingress::auth::Credentials;
 
@@ -21,14 +20,12 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum SecretError {
     /// A file that can't be read.
-    #[error("ingress {ingress}: can't read {}: {error}; `auth` names a file of secrets, a line for each", .path.display())]
+    #[error("ingress {ingress}: {error}; `auth` names a file of secrets, a line for each")]
     Read {
         /// The path of the ingress.
         ingress: String,
-        /// The file.
-        path: PathBuf,
         /// Why not.
-        error: io::Error,
+        error: FileError,
     },
     /// A file that isn't what it is to be.
     #[error("ingress {ingress}: {} {problem}", .path.display())]
@@ -112,9 +109,8 @@ pub(super) async fn keep_current(secrets: Vec<Arc<Secret>>) {
 fn read(ingress: &str, auth: &Auth, path: Option<&Path>) -> Result<Credentials, SecretError> {
     let text = match path {
         None => String::new(),
-        Some(path) => fs::read_to_string(path).map_err(|error| SecretError::Read {
+        Some(path) => files::read_text(path, files::TEXT).map_err(|error| SecretError::Read {
             ingress: ingress.to_owned(),
-            path: path.to_owned(),
             error,
         })?,
     };
