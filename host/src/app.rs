@@ -86,6 +86,14 @@ pub enum AppError {
         /// Why not.
         reason: String,
     },
+    /// A schedule without a time to come.
+    #[error("function {function:?}: {reason}")]
+    Schedule {
+        /// The function's name.
+        function: String,
+        /// The problem with it.
+        reason: String,
+    },
     /// A component that can't serve its function.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -368,6 +376,31 @@ impl App {
     /// Delivery.
     pub fn events(&self) -> &Arc<Events> {
         &self.events
+    }
+
+    /// Refuses a schedule that is new and whose times are all past. One that came before may have
+    /// ended since, and holds up no start.
+    ///
+    /// # Errors
+    /// Fails where there is such a schedule, or the store can't be read.
+    pub async fn check_schedules(&self) -> Result<(), AppError> {
+        let now = self.events.clock().now();
+        for function in &self.events.manifest().functions {
+            let Source::Schedule(schedule) = function.on.source() else {
+                continue;
+            };
+            if !function.on.upcoming(now).is_empty() {
+                continue;
+            }
+            let last = self.events.last_time(&function.name, schedule).await?;
+            if last.is_none() {
+                return Err(AppError::Schedule {
+                    function: function.name.clone(),
+                    reason: schedule.is_over(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Loads every function.

@@ -16,6 +16,34 @@ pub mod capabilities {
 /// Its module is named by its version, as the contract's folder has an older one beside it.
 pub use capabilities::wasi::keyvalue0_2_0_draft2 as keyvalue;
 
+/// Spin's version of what differs.
+#[cfg(feature = "spin")]
+pub mod of_spin {
+    wit_bindgen::generate!({
+        inline: "package kinglet:sdk;
+            world of-spin {
+                import wasi:config/store@0.2.0-draft-2024-09-27;
+            }",
+        path: "wit/other-hosts",
+        generate_all,
+    });
+}
+
+/// The version of Wasmtime and wasmCloud of what differs.
+#[cfg(any(feature = "wasmtime", feature = "wasmcloud"))]
+pub mod of_others {
+    wit_bindgen::generate!({
+        inline: "package kinglet:sdk;
+            world of-others {
+                import wasi:keyvalue/store@0.2.0-draft;
+                import wasi:keyvalue/atomics@0.2.0-draft;
+                import wasi:keyvalue/batch@0.2.0-draft;
+            }",
+        path: "wit",
+        generate_all,
+    });
+}
+
 pub mod object_function {
     wit_bindgen::generate!({
         world: "object-function",

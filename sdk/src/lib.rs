@@ -85,11 +85,33 @@
 //! `cargo component build --release`. Built natively, the attributes export nothing, and the function
 //! stays an ordinary one.
 //!
+//! # Other hosts
+//!
+//! A function that answers requests runs on every host of `wasi:http` 0.2 as it is built, where it
+//! uses neither [`Config`], [`KeyValue`] nor [`info!`]: hosts have these in different versions, or
+//! not at all. The features `spin`, `wasmtime` and `wasmcloud`, of which a build has at most one,
+//! have it import what that host has; Kinglet runs such a component as well. `kinglet build` sets
+//! them for the `targets` of the manifest. Where a host has no interface for logs, they are printed
+//! to standard error.
+//!
 //! # Testing
 //!
 //! The `testing` module (on native targets) is an in-memory host with the same rules: staged
 //! effects, grants, conditions, key rules. Natively and without it, capabilities fail with
 //! [`Error::Other`].
+
+#[cfg(all(
+    target_family = "wasm",
+    any(
+        all(feature = "spin", feature = "wasmtime"),
+        all(feature = "spin", feature = "wasmcloud"),
+        all(feature = "wasmtime", feature = "wasmcloud"),
+    )
+))]
+compile_error!(
+    "a component is built for one other host: enable one of the features `spin`, `wasmtime` and \
+     `wasmcloud`"
+);
 
 mod backend;
 #[cfg(target_family = "wasm")]
@@ -135,6 +157,27 @@ pub use keyvalue::{KeyValue, Keys};
 /// assert_eq!(host.respond(greet, host.request("GET", "/?name=wren")).text(), "hello wren\n");
 /// assert_eq!(host.respond(greet, host.request("GET", "/")).status, 400);
 /// ```
+///
+/// Routes may be stated, as a manifest's `on.http` has them: a path, whose segments `{name}` are
+/// parameters, with `/...` at its end for all below it. The function then finds its parameters on
+/// hosts that don't route as well, and a path that none of its routes matches is answered with 404:
+///
+/// ```
+/// use kinglet_sdk::{Failure, Request, Response};
+///
+/// #[kinglet_sdk::http("/birds/{name}", "/birds/{name}/songs/...")]
+/// fn bird(request: Request) -> Result<Response, Failure> {
+///     let name = request.parameter("name").ok_or("no name")?;
+///     Ok(Response::text(format!("{name}\n")))
+/// }
+///
+/// let host = kinglet_sdk::testing::Host::new();
+/// assert_eq!(host.respond(bird, host.request("GET", "/birds/wren")).text(), "wren\n");
+/// assert_eq!(host.respond(bird, host.request("GET", "/trees/oak")).status, 404);
+/// ```
+///
+/// They are whole paths, as the client has them, also under a `base` of a `spin.toml`. `kinglet
+/// check` compares them with the manifest's.
 ///
 /// The [module](mod@http) of its name has the rest.
 pub use kinglet_sdk_macros::http;

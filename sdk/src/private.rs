@@ -2,7 +2,7 @@
 
 use crate::handler::{BatchHandler, InitOutcome, Outcome};
 use crate::http::Answer;
-use crate::{Batch, Failure, Response};
+use crate::{Batch, Failure, Request, Response};
 
 #[cfg(target_family = "wasm")]
 pub use crate::backend::{batch, failure, message, object_created, respond};
@@ -25,6 +25,30 @@ pub fn many<Shape>(
 
 pub fn answered(answer: impl Answer) -> Result<Response, Failure> {
     answer.into_response()
+}
+
+/// Returns a request with the parameters of its route, or what answers one that no route matches.
+pub fn routed(request: Request, routes: &'static [&'static str]) -> Result<Request, Response> {
+    request.routed(routes)
+}
+
+/// Returns from a handler of whatever type with the answer of a path that no route matches.
+pub fn unrouted<A: Answer>(response: Response) -> A {
+    A::from_response(response)
+}
+
+/// Puts routes into a section of the component, a line each.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __note_routes {
+    ($lines:literal) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = "kinglet:routes")]
+            static ROUTES: [u8; $lines.len()] = *$lines;
+        };
+    };
 }
 
 pub fn initialised(outcome: impl InitOutcome) -> Result<(), String> {

@@ -27,12 +27,22 @@ fn a_bad_manifest_is_refused_by_every_command() {
         (
             r#"memory = "64MiB""#,
             r#"memory = "lots""#,
-            vec!["line 10", "column", "\"lots\"", "64MiB"],
+            vec![
+                "kinglet.toml:10:21: ",
+                "`function.limits.memory`",
+                "\"lots\"",
+                "64MiB",
+            ],
         ),
         (
             "retry = {",
             "retry = { colour = 3,",
-            vec!["line 11", "colour", "attempts"],
+            vec![
+                "kinglet.toml:11:11: ",
+                "`colour`",
+                "`function.retry`",
+                "attempts",
+            ],
         ),
         (
             r#"read = ["in"]"#,
@@ -44,7 +54,7 @@ fn a_bad_manifest_is_refused_by_every_command() {
             r#"write = ["in"]"#,
             vec!["never come to rest", "allow-loop"],
         ),
-        ("[buckets.out]", "[buckets.out", vec!["line 5"]),
+        ("[buckets.out]", "[buckets.out", vec!["kinglet.toml:5:"]),
         (
             r#"name = "echo""#,
             r#"name = "copy""#,
@@ -257,7 +267,10 @@ fn components_that_cannot_serve_are_refused() {
         (
             &b"some text"[..],
             on_object,
-            vec!["isn't WebAssembly", "`component`"],
+            vec![
+                "it.wasm isn't WebAssembly: it begins with \"some text\"",
+                "`component`",
+            ],
         ),
         (b"", on_object, vec!["isn't WebAssembly", "`component`"]),
         (
@@ -265,7 +278,18 @@ fn components_that_cannot_serve_are_refused() {
             on_object,
             vec!["core module", "--target wasm32-wasip2"],
         ),
-        (truncated, on_object, vec!["can't run here"]),
+        (truncated, on_object, vec!["breaks off"]),
+        (
+            b"(component)",
+            on_object,
+            vec!["text format", "wasm-tools parse"],
+        ),
+        (
+            b"\x7fELF\x02\x01",
+            on_object,
+            vec!["program of a machine", "--target wasm32-wasip2"],
+        ),
+        (b"<!doctype html>", on_object, vec!["download that failed"]),
         (
             &object,
             on_message,
@@ -298,6 +322,7 @@ fn components_that_cannot_serve_are_refused() {
         let problem = findings[0]["problem"].as_str().unwrap();
         for word in says.iter().chain(&["suspect"]) {
             for text in [&checked.stdout, problem, &up.stderr] {
+                assert!(!text.contains("0x"), "bytes are dumped: {text}");
                 assert!(text.contains(word), "{word:?} isn't said: {text}");
             }
         }

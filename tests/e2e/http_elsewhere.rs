@@ -1,44 +1,156 @@
-//! The same functions under `wasmtime serve`: status, headers that the function sets, and bytes are the same.
+//! The same functions on other hosts, `wasmtime serve`, wasmCloud and Spin: status, headers that
+//! the function sets, and bytes are the same.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::{App, guest};
 use crate::host::{Host, PATIENCE};
 use crate::http::{address, up};
+use crate::new::{fresh, made, with_cargo};
 
-/// `wasmtime serve`, where the set-up has it.
-fn wasmtime() -> Option<PathBuf> {
-    let program = std::env::var_os("KINGLET_TEST_WASMTIME").map(PathBuf::from);
+/// A program that the set-up installed.
+fn installed(variable: &str) -> Option<PathBuf> {
+    let program = std::env::var_os(variable).map(PathBuf::from);
     if program.is_none() {
         assert!(
             std::env::var_os("KINGLET_TEST_FULL").is_none(),
-            "wasmtime is missing; run `cargo xtask test --full`, which installs it"
+            "{variable} isn't set; `cargo xtask test --full` installs what it names"
         );
-        eprintln!("skipped: wasmtime isn't installed; `cargo xtask test --full` does it");
+        eprintln!("skipped: {variable} isn't set; `cargo xtask test` installs what it names");
     }
     program
 }
 
-fn serve(program: PathBuf, guest_name: &str) -> Host {
-    // What guests print is no record.
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "exec \"$0\" \"$@\" >/dev/null"])
-        .arg(program)
-        .args(["serve", "-S", "cli,p3", "-W", "component-model-async"])
-        // Each request with a fresh instance, as here.
-        .args(["--max-instance-reuse-count=1", "--addr", "127.0.0.1:0"])
-        .arg(guest(guest_name))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut host = Host::start(command);
-    host.warned("http://");
-    host
+/// `wasmtime serve`, where the set-up has it.
+fn wasmtime() -> Option<PathBuf> {
+    installed("KINGLET_TEST_WASMTIME")
+}
+
+/// wasmCloud, likewise.
+fn wash() -> Option<PathBuf> {
+    installed("KINGLET_TEST_WASH")
+}
+
+/// Another host, which runs a component.
+struct Elsewhere {
+    name: &'static str,
+    host: Host,
+    address: SocketAddr,
+}
+
+impl Elsewhere {
+    /// Starts a command, whose standard output isn't records, and waits until it says this and
+    /// listens.
+    fn start(name: &'static str, mut command: Command, ready: &str, given: Option<u16>) -> Self {
+        let mut quiet = Command::new("sh");
+        quiet
+            .args(["-c", "exec \"$0\" \"$@\" >&2"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(folder) = command.get_current_dir() {
+            quiet.current_dir(folder);
+        }
+        for (name, value) in command.get_envs() {
+            quiet.envs(value.map(|value| (name, value)));
+        }
+        command = quiet;
+        let mut host = Host::start(command);
+        host.warned(ready);
+        let address = match given {
+            Some(port) => SocketAddr::from(([127, 0, 0, 1], port)),
+            None => address(&host),
+        };
+        Self {
+            name,
+            host,
+            address,
+        }
+    }
+
+    /// `wasmtime serve` with these options.
+    fn wasmtime(program: &Path, component: &Path, options: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command
+            .arg("serve")
+            .args(options)
+            // Each request with a fresh instance, as here.
+            .args(["--max-instance-reuse-count=1", "--addr", "127.0.0.1:0"])
+            .arg(component);
+        Self::start("wasmtime serve", command, "http://", None)
+    }
+
+    /// `wash dev` in a folder of its own, with this configuration of the workload.
+    fn wasmcloud(program: &Path, app: &App, component: &Path, workload: &str) -> Self {
+        let port = free_port();
+        let component = component.display();
+        app.put(
+            "wash/.wash/config.yaml",
+            format!(
+                "build:\n  command: \"true\"\n  component_path: {component}\n\
+                 dev:\n  address: 127.0.0.1:{port}\n{workload}"
+            ),
+        );
+        let home = app.path("wash");
+        let mut command = Command::new(program);
+        command
+            .arg("dev")
+            .current_dir(&home)
+            // It keeps its settings there, and asks nobody for a newer version.
+            .env("HOME", &home)
+            .env("XDG_CONFIG_HOME", &home);
+        Self::start(
+            "wasmCloud",
+            command,
+            "listening for HTTP requests",
+            Some(port),
+        )
+    }
+
+    /// `spin up` of the `spin.toml` in an app's folder.
+    fn spin(program: &Path, app: &App) -> Self {
+        let port = free_port();
+        let mut command = Command::new(program);
+        command
+            .args(["up", "--listen", &format!("127.0.0.1:{port}")])
+            .current_dir(app.path(""));
+        Self::start("Spin", command, "Available Routes", Some(port))
+    }
+
+    /// Asks the same of a host and of this one.
+    #[track_caller]
+    fn answers_as(&self, ours: &Host, request: &[u8]) -> Answer {
+        let line = request.split(|byte| *byte == b'\r').next().unwrap();
+        let line = String::from_utf8_lossy(line);
+        let own = ask(address(ours), request);
+        assert!(own.body.is_some(), "{line}: {own:?}");
+        let other = ask(self.address, request);
+        assert_eq!(own, other, "{} {line}", self.name);
+        own
+    }
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Spin's program, where it is on the path: no registry has it.
+fn spin() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut folders = std::env::split_paths(&path);
+    let found = folders.find_map(|folder| Some(folder.join("spin")).filter(|file| file.is_file()));
+    if found.is_none() {
+        eprintln!("skipped: `spin` isn't on the path");
+    }
+    found
 }
 
 /// What a client makes of a response.
@@ -197,42 +309,307 @@ fn requests(guest: &str) -> Vec<Vec<u8>> {
 #[test]
 fn functions_answer_the_same_under_wasmtime_serve() {
     let Some(program) = wasmtime() else { return };
-    for guest in ["sdk-http", "http-probe", "http-probe-p3"] {
-        let app = App::new(&format!(
-            r#"
-            [[function]]
-            name = "probe"
-            component = "guest:{guest}"
-            on = {{ http = "/..." }}
-            limits = {{ memory = "64MiB", timeout = "60s" }}
-            "#
-        ));
+    for name in ["sdk-http", "http-probe", "http-probe-p3"] {
+        let app = probe(name);
         let ours = up(&app);
-        let theirs = serve(program.clone(), guest);
-        for request in requests(guest) {
-            let line = request.split(|byte| *byte == b'\r').next().unwrap();
-            let line = String::from_utf8_lossy(line).into_owned();
-            let own = ask(address(&ours), &request);
-            assert!(own.body.is_some(), "{guest} {line}: {own:?}");
-            let other = ask(address(&theirs), &request);
-            assert_eq!(own, other, "{guest} {line}");
+        let options = ["-S", "cli,p3", "-W", "component-model-async"];
+        let theirs = Elsewhere::wasmtime(&program, &guest(name), &options);
+        for request in requests(name) {
+            theirs.answers_as(&ours, &request);
         }
         // Failures are never success, wherever it runs.
-        let failing = match guest {
+        let failing = match name {
             "sdk-http" => ["/panic", "/stream-fails"],
             _ => ["/panic-midway", "/short"],
         };
         for path in failing {
             let request = request(&format!("GET {path}"), "", b"");
-            for host in [&ours, &theirs] {
-                let answer = ask(address(host), &request);
+            for at in [address(&ours), theirs.address] {
+                let answer = ask(at, &request);
                 let taken = answer.status < 400 && answer.body.is_some();
                 // Wasmtime itself takes what there is for all of it, where a guest of 0.2 or 0.3 panics.
-                let known = std::ptr::eq(host, &theirs) && guest != "sdk-http";
-                assert!(known || !taken, "{guest} {path}: {answer:?}");
+                let known = at == theirs.address && name != "sdk-http";
+                assert!(known || !taken, "{name} {path}: {answer:?}");
             }
         }
         ours.stop();
-        theirs.kill();
+        theirs.host.kill();
     }
+}
+
+#[test]
+fn functions_answer_the_same_on_wasmcloud() {
+    let Some(program) = wash() else { return };
+    let app = probe("sdk-http");
+    let ours = up(&app);
+    let theirs = Elsewhere::wasmcloud(&program, &app, &guest("sdk-http"), "");
+    for request in requests("sdk-http") {
+        theirs.answers_as(&ours, &request);
+    }
+    ours.stop();
+    theirs.host.kill();
+}
+
+/// An application of one guest, which has all requests.
+fn probe(name: &str) -> App {
+    App::new(&format!(
+        r#"
+        [[function]]
+        name = "probe"
+        component = "guest:{name}"
+        on = {{ http = "/..." }}
+        limits = {{ memory = "64MiB", timeout = "60s" }}
+        "#
+    ))
+}
+
+/// Builds with `kinglet build`, and has every function checked.
+fn build(app: &App) {
+    with_cargo(|| app.command(&["build"])).expect(0);
+    app.ok(&["check"]);
+}
+
+/// Puts a manifest into a folder of its own, which leaves all routes to a component.
+fn put_routed(app: &App, folder: &str, component: &str) {
+    app.put(
+        &format!("{folder}/kinglet.toml"),
+        format!(
+            r#"
+            [app]
+            name = "routed"
+            [[function]]
+            name = "routed"
+            component = "../{component}"
+            on = {{ http = "/..." }}
+            grants = {{ keyvalue = ["default"] }}
+            config = {{ greeting = "good day" }}
+            "#
+        ),
+    );
+}
+
+/// Starts a host with one of an app's manifests.
+fn up_with(app: &App, manifest: &str) -> Host {
+    let listen = ["--listen", "127.0.0.1:0"];
+    let mut command = app.command(&["up", "--json", "--manifest", manifest]);
+    command.args(listen);
+    let mut host = Host::start(command);
+    host.said("ready");
+    host
+}
+
+fn get(path: &str, headers: &str) -> Vec<u8> {
+    request(&format!("GET {path}"), headers, b"")
+}
+
+/// The function of users' first minutes runs everywhere as it was built.
+#[test]
+fn a_new_function_runs_on_every_host() {
+    let app = made("warm-2", "http");
+    build(&app);
+    let component = app.path("warm-2.wasm");
+    for target in ["spin", "wasmtime", "wasmcloud"] {
+        let said = app.ok(&["check", "--target", target, "warm-2.wasm"]);
+        assert!(said.contains("it fits the world"), "{said}");
+    }
+    // A client can't say what the route's parameter is.
+    let forged = "spin-path-match-celsius: 0\r\n";
+    let answered = [
+        (get("/fahrenheit/21.5", ""), 200, "70.7\n"),
+        (get("/fahrenheit/21.5", forged), 200, "70.7\n"),
+        (get("/fahrenheit/-40?digits=3", ""), 200, "-40.000\n"),
+        (get("/fahrenheit/2%2E5", ""), 200, "36.5\n"),
+        (get("/fahrenheit/warm", ""), 400, "invalid float literal\n"),
+        (request("HEAD /fahrenheit/21.5", "", b""), 200, ""),
+    ];
+    let refused = [
+        get("/", ""),
+        get("/fahrenheit", ""),
+        get("/fahrenheit/", ""),
+        get("/fahrenheit/1/2", ""),
+        get("/celsius/1", forged),
+    ];
+    // By the route of the manifest, by that of a `spin.toml`, and by its own.
+    put_routed(&app, "all", "warm-2.wasm");
+    for manifest in ["kinglet.toml", "spin.toml", "all/kinglet.toml"] {
+        let ours = up_with(&app, manifest);
+        for (request, status, body) in &answered {
+            let answer = ask(address(&ours), request);
+            assert_eq!(answer.status, *status, "{manifest}");
+            assert_eq!(answer.body.as_deref(), Some(body.as_bytes()), "{manifest}");
+        }
+        for request in &refused {
+            assert_eq!(ask(address(&ours), request).status, 404, "{manifest}");
+        }
+        ours.stop();
+    }
+    let ours = up_with(&app, "all/kinglet.toml");
+    let mut others = Vec::new();
+    if let Some(program) = wasmtime() {
+        let options = ["-S", "cli"];
+        others.push(Elsewhere::wasmtime(&program, &component, &options));
+    }
+    if let Some(program) = wash() {
+        others.push(Elsewhere::wasmcloud(&program, &app, &component, ""));
+    }
+    if let Some(program) = spin() {
+        others.push(Elsewhere::spin(&program, &app));
+    }
+    for theirs in others {
+        for (request, ..) in &answered {
+            theirs.answers_as(&ours, request);
+        }
+        for request in &refused {
+            // Spin has routes itself, and answers what it doesn't route in words of its own.
+            assert_eq!(ask(theirs.address, request).status, 404, "{}", theirs.name);
+        }
+        theirs.host.kill();
+    }
+    ours.stop();
+}
+
+/// A function of what hosts have in different versions: settings, values by key and logs.
+const SETTINGS: &str = r#"
+use kinglet_sdk::{Config, Failure, KeyValue, Request, Response};
+
+#[kinglet_sdk::http("/greet/{name}", "/count/{key}", "/keys")]
+fn handle(request: Request) -> Result<Response, Failure> {
+    kinglet_sdk::info!("asked for {}", request.path());
+    if let Some(name) = request.parameter("name") {
+        let greeting: String = Config::require("greeting")?;
+        return Ok(Response::text(format!("{greeting} {name}\n")));
+    }
+    let values = KeyValue::open("default")?;
+    if let Some(key) = request.parameter("key") {
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            values.set(key, "x".repeat(values.get(key)?.map_or(0, |value| value.len()) + 1))?;
+            found.push(values.get(key)?.map_or(0, |value| value.len()));
+        }
+        return Ok(Response::text(format!("{found:?}\n")));
+    }
+    values.set("b", "2")?;
+    values.set("a", "1")?;
+    let mut keys = values.keys().collect::<Result<Vec<_>, _>>()?;
+    keys.sort();
+    Ok(Response::text(format!("{keys:?}\n")))
+}
+"#;
+
+/// A host with other versions of interfaces has a component of its own.
+#[test]
+fn a_function_with_settings_and_values_is_built_for_each_host() {
+    let app = fresh("settings", "http");
+    app.put("src/lib.rs", SETTINGS);
+    let targets = ["spin", "wasmtime", "wasmcloud"];
+    let manifest = app.read("kinglet.toml");
+    let manifest = manifest.replace(
+        "source = \".\"",
+        "source = \".\"\ntargets = [\"kinglet\", \"spin\", \"wasmtime\", \"wasmcloud\"]",
+    );
+    app.put("kinglet.toml", manifest);
+    build(&app);
+    for target in targets {
+        let own = ["check", "--target", target, "settings.wasm"];
+        app.kinglet(&own).expect(1);
+        let file = format!("settings.{target}.wasm");
+        let said = app.ok(&["check", "--target", target, &file]);
+        assert!(said.contains("it fits the world"), "{said}");
+    }
+    let expected = [
+        ("/greet/wren", "good day wren\n"),
+        ("/count/a", "[1, 2]\n"),
+        ("/count/b%20c", "[1, 2]\n"),
+        ("/keys", "[\"a\", \"b\"]\n"),
+        ("/", "not found\n"),
+    ];
+    let answers = |name: &str, at: SocketAddr| {
+        for (path, expected) in expected {
+            let answer = ask(at, &get(path, ""));
+            let body = answer.body.as_deref().map(String::from_utf8_lossy);
+            assert_eq!(body.as_deref(), Some(expected), "{name} {path}");
+        }
+    };
+    // Kinglet has every version.
+    for component in ["kinglet", "spin", "wasmtime", "wasmcloud"] {
+        let file = match component {
+            "kinglet" => "settings.wasm".to_owned(),
+            target => format!("settings.{target}.wasm"),
+        };
+        put_routed(&app, component, &file);
+        let ours = up_with(&app, &format!("{component}/kinglet.toml"));
+        answers(component, address(&ours));
+        ours.stop();
+    }
+    let mut others = Vec::new();
+    if let Some(program) = wasmtime() {
+        let options = [
+            "-S",
+            "cli,config,keyvalue",
+            "-S",
+            "config-var=greeting=good day",
+        ];
+        let component = app.path("settings.wasmtime.wasm");
+        others.push(Elsewhere::wasmtime(&program, &component, &options));
+    }
+    if let Some(program) = wash() {
+        let workload = "workload:\n  config:\n    greeting: good day\n";
+        let component = app.path("settings.wasmcloud.wasm");
+        others.push(Elsewhere::wasmcloud(&program, &app, &component, workload));
+    }
+    if let Some(program) = spin() {
+        app.put("spin.toml", SPIN_TOML);
+        others.push(Elsewhere::spin(&program, &app));
+    }
+    for theirs in others {
+        answers(theirs.name, theirs.address);
+        theirs.host.kill();
+    }
+}
+
+const SPIN_TOML: &str = r#"
+spin_manifest_version = 2
+
+[application]
+name = "settings"
+
+[variables]
+greeting = { default = "good day" }
+
+[[trigger.http]]
+route = "/..."
+component = "settings"
+
+[component.settings]
+source = "settings.spin.wasm"
+key_value_stores = ["default"]
+
+[component.settings.variables]
+greeting = "{{ greeting }}"
+"#;
+
+/// A function with a bucket is Kinglet's alone, and its build says so.
+#[test]
+fn a_target_that_hasnt_what_a_function_uses_ends_the_build() {
+    let app = fresh("results", "http");
+    app.put(
+        "src/lib.rs",
+        r#"
+        use kinglet_sdk::{Bucket, Failure, Request, Response};
+
+        #[kinglet_sdk::http]
+        fn handle(request: Request) -> Result<Response, Failure> {
+            Ok(Response::bytes(Bucket::open("results")?.read(request.path())?, "text/plain"))
+        }
+        "#,
+    );
+    let manifest = app.read("kinglet.toml");
+    let manifest = manifest.replace("source = \".\"", "source = \".\"\ntargets = \"spin\"");
+    app.put("kinglet.toml", manifest);
+    let output = with_cargo(|| app.command(&["build"])).expect(2);
+    output.says(&[
+        "\"results\" doesn't run on Spin 4.0",
+        "Kinglet alone has buckets",
+    ]);
+    assert!(!app.path("results.spin.wasm").exists());
 }

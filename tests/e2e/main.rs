@@ -19,6 +19,7 @@ mod composed;
 mod control_socket;
 mod crashes;
 mod delivery;
+mod denials;
 mod effects;
 mod faults;
 mod file_kinds;

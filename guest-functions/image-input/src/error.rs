@@ -145,7 +145,7 @@ impl Rejection {
 }
 
 /// One line, bounded: codecs quote what they read, and it ends in logs.
-fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     const MAX_CHARS: usize = 200;
     text.trim_matches('"')
         .chars()

@@ -12,7 +12,7 @@ pub enum Format {
     Png,
     /// Lossy and lossless; an animation's first frame.
     WebP,
-    /// The first frame, on its logical screen.
+    /// The first frame, on its logical screen, which is at least as large.
     Gif,
     /// Classic and BigTIFF, the first page.
     Tiff,

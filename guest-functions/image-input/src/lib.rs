@@ -25,6 +25,7 @@
 //! | palette | its colours, with transparency where the file has it |
 //! | CMYK, YCCK | RGB by `(255 - ink) * (255 - black) / 255`; ICC profiles aren't applied |
 //! | several frames or pages | the first |
+//! | data that end early, in a whole file too | a rejection; a JPEG's last refinements may miss |
 //! | alpha of 255 throughout | no alpha |
 
 mod budget;
@@ -32,6 +33,7 @@ mod decode;
 mod error;
 mod format;
 mod formats;
+pub mod naming;
 mod orientation;
 mod picture;
 mod resample;

@@ -8,12 +8,12 @@ pub(crate) fn orientation_of(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orienta
 }
 
 /// WebP and PNG writers often keep JPEG's prefix, which the format itself doesn't have.
-fn from_exif(exif: &[u8]) -> Option<Orientation> {
+pub(crate) fn from_exif(exif: &[u8]) -> Option<Orientation> {
     Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))
 }
 
 /// `tiff:Orientation="6"` or `<tiff:Orientation>6</tiff:Orientation>`.
-fn from_xmp(xmp: &[u8]) -> Option<Orientation> {
+pub(crate) fn from_xmp(xmp: &[u8]) -> Option<Orientation> {
     const NAME: &[u8] = b"tiff:Orientation";
     let after = xmp.get(memchr::memmem::find(xmp, NAME)? + NAME.len()..)?;
     let digit = match after {

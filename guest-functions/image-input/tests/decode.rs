@@ -520,6 +520,32 @@ fn gif_on_its_screen() {
     assert_eq!(alphas, [0, 0, 0, 0, 255, 0]);
 }
 
+/// A screen of 0x0 gave one black pixel.
+#[test]
+fn gif_on_a_screen_that_is_smaller_than_its_frame() {
+    for (screen, at, size) in [
+        ((0, 0), (0, 0), (60, 30)),
+        ((0, 30), (0, 0), (60, 30)),
+        ((20, 10), (0, 0), (60, 30)),
+        ((60, 30), (10, 5), (70, 35)),
+        ((100, 90), (10, 5), (100, 90)),
+    ] {
+        let mut gif = made::gif((60, 30), at, (60, 30), None);
+        gif[6..8].copy_from_slice(&u16::to_le_bytes(screen.0));
+        gif[8..10].copy_from_slice(&u16::to_le_bytes(screen.1));
+        let picture = read(&gif);
+        assert_eq!((picture.width, picture.height), size, "{screen:?} {at:?}");
+        let channels = picture.layout.channels();
+        let first = (usize::from(at.1) * picture.width as usize + usize::from(at.0)) * channels;
+        assert_eq!(
+            picture.pixels[first..first + 3],
+            [255, 0, 0],
+            "{screen:?} {at:?}"
+        );
+        assert_eq!(picture.pixels[first + channels..][..3], [0, 255, 0]);
+    }
+}
+
 #[test]
 fn bmp_with_faults_that_programs_forgive() {
     let whole = made::bmp();
@@ -596,6 +622,31 @@ fn every_orientation() {
             (WIDTH, HEIGHT)
         };
         assert_eq!(read(&jpeg).upright_size(), turned);
+    }
+}
+
+/// A program that adds a segment of its own doesn't undo the camera's.
+#[test]
+fn the_first_segment_with_an_orientation_holds() {
+    let jpeg = made::jpeg(false, false);
+    let without = made::tiff(&[(256, vec![60])], &[]);
+    let turned = made::exif(6);
+    let straight = made::exif(1);
+    for (segments, expected) in [
+        (vec![&turned, &without], (HEIGHT, WIDTH)),
+        (vec![&without, &turned], (HEIGHT, WIDTH)),
+        (vec![&turned, &straight], (HEIGHT, WIDTH)),
+        (vec![&straight, &turned], (WIDTH, HEIGHT)),
+        (vec![&without], (WIDTH, HEIGHT)),
+    ] {
+        let segments = segments.into_iter().flat_map(|exif| {
+            let body = [b"Exif\0\0".as_slice(), exif].concat();
+            let len = (body.len() as u16 + 2).to_be_bytes();
+            [b"\xff\xe1".as_slice(), &len, &body].concat()
+        });
+        let segments: Vec<u8> = segments.collect();
+        let bytes = [&jpeg[..2], &segments, &jpeg[2..]].concat();
+        assert_eq!(read(&bytes).upright_size(), expected);
     }
 }
 

@@ -313,3 +313,234 @@ fn broken_huffman_codes_are_corrupt_not_gray() {
         "{result:?}"
     );
 }
+
+/// A picture that doesn't compress: each part of its data says something.
+const SIDE: u16 = 96;
+
+fn noise() -> Vec<u8> {
+    let mut random = 7_u64;
+    let samples = 0..usize::from(SIDE) * usize::from(SIDE) * 3;
+    samples
+        .map(|_| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (random >> 56) as u8
+        })
+        .collect()
+}
+
+fn noisy_jpeg(set: impl FnOnce(&mut jpeg_encoder::Encoder<&mut Vec<u8>>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 80);
+    set(&mut encoder);
+    encoder
+        .encode(&noise(), SIDE, SIDE, jpeg_encoder::ColorType::Rgb)
+        .unwrap();
+    bytes
+}
+
+/// Where each marker is that begins with one of these.
+fn markers(jpeg: &[u8], codes: std::ops::RangeInclusive<u8>) -> Vec<usize> {
+    let pairs = jpeg.windows(2).enumerate();
+    pairs
+        .filter(|(_, pair)| pair[0] == 0xff && codes.contains(&pair[1]))
+        .map(|(at, _)| at)
+        .collect()
+}
+
+fn assert_truncated(name: &str, bytes: &[u8], format: Format) {
+    let result = decode(bytes, &Limits::default()).map(drop);
+    assert_eq!(result, Err(Rejection::Truncated { format }), "{name}");
+}
+
+/// Half of the data and the end marker: the lower half was made up, and the thumbnail done.
+/// Decoders read zeros behind the end of a scan.
+#[test]
+fn a_jpeg_whose_data_end_early_is_truncated_not_made_up() {
+    let plain = noisy_jpeg(|_| {});
+    let progressive = noisy_jpeg(|encoder| encoder.set_progressive(true));
+    let halved_chroma =
+        noisy_jpeg(|encoder| encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2));
+    let in_scans = noisy_jpeg(|encoder| encoder.set_optimized_huffman_tables(true));
+    let restarts = noisy_jpeg(|encoder| encoder.set_restart_interval(3));
+    for (name, whole) in [
+        ("plain", &plain),
+        ("progressive", &progressive),
+        ("halved chroma", &halved_chroma),
+        ("in scans", &in_scans),
+        ("with restarts", &restarts),
+    ] {
+        assert_eq!(
+            decode(whole, &Limits::default()).map(drop),
+            Ok(()),
+            "{name}"
+        );
+        // What comes after the end is nobody's.
+        let more = [whole.as_slice(), b"\xff\xd8\xffmore"].concat();
+        assert_eq!(
+            decode(&more, &Limits::default()).map(drop),
+            Ok(()),
+            "{name}"
+        );
+        let data = markers(whole, 0xda..=0xda)[0] + 20;
+        for hundredths in 0..=99 {
+            let end = data + (whole.len() - 2 - 8 - data) * hundredths / 100;
+            // A marker that is cut, or a stuffed byte, is another case.
+            if whole[end - 1] == 0xff || whole[end - 2] == 0xff {
+                continue;
+            }
+            let part = [&whole[..end], b"\xff\xd9"].concat();
+            let result = decode(&part, &Limits::default()).map(drop);
+            let cut_in_tables = matches!(result, Err(Rejection::Corrupt { .. }));
+            assert!(
+                result
+                    == Err(Rejection::Truncated {
+                        format: Format::Jpeg
+                    })
+                    || cut_in_tables && name != "plain",
+                "{hundredths} hundredths of {name}: {result:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn lost_restart_intervals_and_scans_are_truncated() {
+    let restarts = noisy_jpeg(|encoder| encoder.set_restart_interval(1));
+    let at = markers(&restarts, 0xd0..=0xd7);
+    // Eight, so that their numbers still fit; one; a part of one.
+    for (from, to) in [(4, 12), (4, 5)] {
+        let lost = [&restarts[..at[from]], &restarts[at[to]..]].concat();
+        assert_truncated("intervals", &lost, Format::Jpeg);
+    }
+    let part = [&restarts[..at[4] + 6], &restarts[at[5]..]].concat();
+    assert_truncated("a part of an interval", &part, Format::Jpeg);
+
+    for optimized in [false, true] {
+        let scans = noisy_jpeg(|encoder| {
+            encoder.set_progressive(!optimized);
+            encoder.set_optimized_huffman_tables(optimized);
+        });
+        for scan in markers(&scans, 0xda..=0xda).into_iter().skip(1) {
+            let part = [&scans[..scan], b"\xff\xd9"].concat();
+            assert_truncated("scans", &part, Format::Jpeg);
+        }
+    }
+}
+
+/// Containers that are whole around a picture that isn't.
+#[test]
+fn other_formats_whose_data_end_early_are_truncated() {
+    let png = |data: &[u8]| {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, SIDE.into(), SIDE.into());
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_chunk(png::chunk::IDAT, data).unwrap();
+        drop(writer);
+        bytes
+    };
+    let rows: Vec<u8> = noise()
+        .chunks_exact(usize::from(SIDE) * 3)
+        .flat_map(|row| [&[0], row].concat())
+        .collect();
+    let packed = deflate(&rows);
+    assert_eq!(decode(&png(&packed), &Limits::default()).map(drop), Ok(()));
+    assert_truncated("png", &png(&packed[..packed.len() / 2]), Format::Png);
+    assert_truncated("rows", &png(&deflate(&rows[..rows.len() / 2])), Format::Png);
+
+    let side = u32::from(SIDE);
+    for (compression, data) in [(1, noise()), (8, deflate(&noise()))] {
+        let tags = [(259, vec![compression])];
+        let part = made::strip((side, side), &[8, 8, 8], 2, &tags, &data[..data.len() / 2]);
+        assert_truncated("tiff", &part, Format::Tiff);
+    }
+    let jpeg = noisy_jpeg(|_| {});
+    let tags = [(259, vec![7])];
+    let tiff = |jpeg: &[u8]| made::strip((side, side), &[8, 8, 8], 6, &tags, jpeg);
+    assert_eq!(decode(&tiff(&jpeg), &Limits::default()).map(drop), Ok(()));
+    let half = [&jpeg[..jpeg.len() / 2], b"\xff\xd9"].concat();
+    assert_truncated("tiff of jpeg", &tiff(&half), Format::Tiff);
+
+    let mut gif = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut gif, SIDE, SIDE, &[0, 0, 0, 255, 255, 255]).unwrap();
+    let frame = gif::Frame {
+        width: SIDE,
+        height: SIDE,
+        buffer: noise().iter().step_by(3).map(|sample| sample & 1).collect(),
+        ..gif::Frame::default()
+    };
+    encoder.write_frame(&frame).unwrap();
+    drop(encoder);
+    let header = gif
+        .windows(8)
+        .position(|part| part == frame_header())
+        .unwrap();
+    // The frame's header, the size of its codes, and one block of its data.
+    let one_block = header + 8 + 2 + 1;
+    let end = one_block + 1 + usize::from(gif[one_block]);
+    for bytes in [&gif[..end], &[&gif[..end], b"\0;"].concat()] {
+        assert_truncated("gif", bytes, Format::Gif);
+    }
+}
+
+/// A GIF frame at the corner, of the whole picture.
+fn frame_header() -> [u8; 8] {
+    let [low, high] = SIDE.to_le_bytes();
+    [0x2c, 0, 0, 0, 0, low, high, low]
+}
+
+fn deflate(data: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An app's PNG was answered with how the decoder keeps the names of chunks.
+#[test]
+fn what_is_wrong_is_said_in_words() {
+    let png = made::png();
+    let chunk = |name: &[u8], body: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(name);
+        crc.update(body);
+        let (len, crc) = ((body.len() as u32).to_be_bytes(), crc.sum().to_be_bytes());
+        [&len, name, body, &crc].concat()
+    };
+    let apple = [&png[..8], &chunk(b"CgBI", &[0x50, 0, 0x20, 2]), &png[8..]].concat();
+    let twice = [&png[..33], &png[8..33], &png[33..]].concat();
+    let other = [&png[..8], &chunk(b"tEXt", b"a\0b"), &png[8..]].concat();
+    let mut checksum = png.clone();
+    checksum[32] ^= 1;
+    let mut broken = png.clone();
+    let data = broken.windows(4).position(|part| part == b"IDAT").unwrap();
+    let len = u32::from_be_bytes(broken[data - 4..data].try_into().unwrap()) as usize;
+    broken[data + 4] = 0;
+    let body = broken[data + 4..data + 4 + len].to_vec();
+    let broken = [
+        &broken[..data - 4],
+        &chunk(b"IDAT", &body),
+        &broken[data + 8 + len..],
+    ]
+    .concat();
+    for (bytes, says) in [
+        (
+            apple,
+            "unsupported PNG: Apple's CgBI variant, which Xcode makes for apps; convert it, as \
+             with",
+        ),
+        (other, "corrupt PNG: tEXt chunk appeared before IHDR chunk"),
+        (twice, "corrupt PNG: Chunk IHDR must appear at most once"),
+        (checksum, "corrupt PNG: CRC error"),
+        (broken, "corrupt PNG: its compressed data are broken"),
+    ] {
+        let reason = decode(&bytes, &Limits::default()).unwrap_err().to_string();
+        assert!(reason.starts_with(says), "{reason}");
+        assert!(
+            !reason.contains('{') && !reason.contains("Type"),
+            "{reason}"
+        );
+    }
+}

@@ -7,12 +7,12 @@ use crate::tensor::Tensor;
 
 /// Says what a tensor is and how it was made, so that it can be used without this function's
 /// settings at hand.
-pub fn describe(source_key: &str, tensor: &Tensor, config: &Config) -> String {
+pub fn describe(source_key: &str, tensor_key: &str, tensor: &Tensor, config: &Config) -> String {
     let (source_width, source_height) = tensor.source_size;
     let filter = FILTERS.iter().find(|(_, filter)| *filter == config.filter);
     let resize = RESIZES.iter().find(|(_, resize)| *resize == config.resize);
     let description = json!({
-        "tensor": format!("{source_key}.npy"),
+        "tensor": tensor_key,
         "shape": [1, 3, tensor.height, tensor.width],
         "dtype": "float32",
         "layout": "NCHW",
@@ -52,8 +52,13 @@ mod tests {
             std: [0.25; 3],
             ..Config::default()
         };
-        let description: Value =
-            serde_json::from_str(&describe("a \"b\".jpg", &tensor, &config)).unwrap();
+        let description: Value = serde_json::from_str(&describe(
+            "a \"b\".jpg",
+            "a \"b\".jpg.npy",
+            &tensor,
+            &config,
+        ))
+        .unwrap();
         let expected = json!({
             "tensor": "a \"b\".jpg.npy",
             "shape": [1, 3, 1, 2],

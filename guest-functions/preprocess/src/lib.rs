@@ -1,13 +1,15 @@
 //! A function: pictures to normalised tensors, as models want them.
 //!
 //! `cats/tom.jpg` gives `cats/tom.jpg.npy`, the tensor, and `cats/tom.jpg.json`, which describes
-//! it. [`config`] has the settings, [`tensor`] does the work.
+//! it; names that get too long are cut, as [`output_key`] says. [`config`] has the settings,
+//! [`tensor`] does the work.
 
 pub mod config;
 pub mod describe;
 pub mod npy;
 pub mod tensor;
 
+use kinglet_image_input::naming::output_key;
 use kinglet_sdk::{Bucket, Failure, ObjectCreated};
 
 use crate::config::Config;
@@ -34,13 +36,11 @@ fn preprocess_picture(event: ObjectCreated) -> Result<(), Failure> {
     };
     let bucket = Bucket::open(&config.to)?;
     let key = event.key();
-    let description = describe::describe(key, &tensor, &config);
-    bucket.put(
-        format!("{key}.npy"),
-        npy::write(&tensor),
-        "application/octet-stream",
-    )?;
-    bucket.put(format!("{key}.json"), description, "application/json")?;
+    let named = |ending| output_key(key, ending).map_err(Failure::reject);
+    let (tensor_key, description_key) = (named(".npy")?, named(".json")?);
+    let description = describe::describe(key, &tensor_key, &tensor, &config);
+    bucket.put(tensor_key, npy::write(&tensor), "application/octet-stream")?;
+    bucket.put(description_key, description, "application/json")?;
     Ok(())
 }
 
@@ -67,6 +67,21 @@ mod tests {
                 .unwrap()
                 .contains("\"layout\": \"NCHW\"")
         );
+    }
+
+    #[test]
+    fn a_long_name_has_outputs_that_fit() {
+        let host = Host::new();
+        let name = "猫".repeat(84);
+        host.bucket("photos").put(&name, PICTURE);
+        let tensors = host.bucket("tensors");
+        let event = host.object_created("photos", &name);
+        assert_eq!(host.run(preprocess_picture, event), Ok(()));
+        let key = output_key(&name, ".npy").unwrap();
+        assert!(key.len() <= 255 && tensors.get(&key).is_some(), "{key}");
+        let description = tensors.get(&output_key(&name, ".json").unwrap()).unwrap();
+        let description = String::from_utf8(description).unwrap();
+        assert!(description.contains(&key), "{description}");
     }
 
     #[test]

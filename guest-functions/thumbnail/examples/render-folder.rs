@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(Ok(thumbnails)) => {
                 let mut outputs = Vec::new();
                 for thumbnail in thumbnails {
-                    let output = output_key(&key, thumbnail.size, thumbnail.format);
+                    let output = output_key(&key, thumbnail.size, thumbnail.format)?;
                     let path = out.join(&output);
                     fs::create_dir_all(path.parent().unwrap_or(out))?;
                     fs::write(path, thumbnail.bytes)?;

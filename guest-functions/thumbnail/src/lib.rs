@@ -34,7 +34,8 @@ fn thumbnail(event: ObjectCreated) -> Result<(), Failure> {
     };
     let bucket = Bucket::open(config.to)?;
     for thumbnail in thumbnails {
-        let key = naming::output_key(event.key(), thumbnail.size, thumbnail.format);
+        let key = naming::output_key(event.key(), thumbnail.size, thumbnail.format)
+            .map_err(Failure::reject)?;
         bucket.put(key, thumbnail.bytes, thumbnail.format.content_type())?;
     }
     Ok(())
@@ -60,6 +61,24 @@ mod tests {
         );
         for key in ["cats/tom.png.64x64.png", "cats/tom.png.32x16.png"] {
             assert!(small.get(key).unwrap().starts_with(b"\x89PNG"), "{key}");
+        }
+    }
+
+    /// Such names were tried five times, and then dead.
+    #[test]
+    fn a_long_name_has_an_output_that_fits() {
+        for name in ["a".repeat(248), "猫".repeat(81) + ".png"] {
+            let host = Host::new();
+            host.bucket("photos").put(&name, PICTURE);
+            let thumbs = host.bucket("thumbs");
+            let event = host.object_created("photos", &name);
+            assert_eq!(host.run(thumbnail, event), Ok(()));
+            let size = config::Size {
+                width: 256,
+                height: 256,
+            };
+            let key = naming::output_key(&name, size, encode::Encoded::Png).unwrap();
+            assert!(key.len() <= 255 && thumbs.get(&key).is_some(), "{key}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Where an output goes.
 
+use kinglet_image_input::naming::{self, KeyTooLong};
+
 use crate::config::Size;
 use crate::encode::Encoded;
 
@@ -8,15 +10,21 @@ use crate::encode::Encoded;
 /// The input's key stays as it is, extension and all: `a.png` and `a.jpg` never meet, and neither
 /// do two sizes, since the last two parts are always read off the end. The box is the configured
 /// one rather than the pixels that came of it, so that the key is known before the picture is read.
+/// A name that gets too long is cut, as [`naming::output_key`] says.
+///
+/// # Errors
+/// [`KeyTooLong`] where the folders of the input leave no room.
 ///
 /// ```
 /// use thumbnail::{config::Size, encode::Encoded, naming::output_key};
 ///
 /// let size = Size { width: 256, height: 256 };
-/// assert_eq!(output_key("cats/tom.png", size, Encoded::Jpeg), "cats/tom.png.256x256.jpg");
+/// let key = output_key("cats/tom.png", size, Encoded::Jpeg)?;
+/// assert_eq!(key, "cats/tom.png.256x256.jpg");
+/// # Ok::<(), kinglet_image_input::naming::KeyTooLong>(())
 /// ```
-pub fn output_key(input_key: &str, size: Size, format: Encoded) -> String {
-    format!("{input_key}.{size}.{}", format.extension())
+pub fn output_key(input_key: &str, size: Size, format: Encoded) -> Result<String, KeyTooLong> {
+    naming::output_key(input_key, &format!(".{size}.{}", format.extension()))
 }
 
 #[cfg(test)]
@@ -43,7 +51,7 @@ mod tests {
             for size in sizes {
                 for format in [Encoded::Jpeg, Encoded::Png, Encoded::WebP] {
                     assert!(
-                        seen.insert(output_key(input, size, format)),
+                        seen.insert(output_key(input, size, format).unwrap()),
                         "{input} {size}"
                     );
                 }

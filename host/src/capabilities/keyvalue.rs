@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 use wasmtime::component::Resource;
 
+use super::denials::cut;
 use super::host_calls::bytes_of;
 use super::staging::keeping;
 use super::{Context, View};
@@ -17,6 +18,7 @@ use crate::bindings::keyvalue::atomics::{self, CasError};
 use crate::bindings::keyvalue::batch;
 use crate::bindings::keyvalue::store::{self, Error, KeyResponse};
 use crate::bindings::{OpenCas, OpenKeys, Seen};
+use crate::config::{GrantKind, keyvalue_bucket};
 use crate::guard::{self, Guard};
 use crate::ports::{Expected, QueueError, StagedKey, Value};
 
@@ -35,7 +37,7 @@ impl store::Host for View<'_> {
         if !self.context.may_open(&identifier) {
             return Ok(Err(Error::AccessDenied));
         }
-        let bucket = Arc::from(identifier);
+        let bucket = Arc::from(keyvalue_bucket(&identifier));
         Ok(Ok(self.table.push(OpenKeys { bucket })?))
     }
 }
@@ -241,10 +243,18 @@ impl View<'_> {
 }
 
 impl Context {
-    /// Whether a bucket of this name is granted.
-    pub(super) fn may_open(&self, bucket: &str) -> bool {
-        let mut granted = self.reach.grants.keyvalue.iter();
-        granted.any(|name| name == bucket) || !guard::holds(Guard::Grants)
+    /// Tells whether a bucket of this name is granted, and logs where it isn't.
+    pub(super) fn may_open(&self, identifier: &str) -> bool {
+        if self.reach.grants.has_keyvalue(identifier) || !guard::holds(Guard::Grants) {
+            return true;
+        }
+        let name = keyvalue_bucket(identifier);
+        let opened = match identifier {
+            "" => format!("keyvalue bucket \"\", which is {name:?},"),
+            _ => format!("keyvalue bucket {:?}", cut(name)),
+        };
+        self.denials().note(&opened, GrantKind::KeyValue, name);
+        false
     }
 
     /// What a key has, which counts as moved whether the guest is given it or not; the next call ends one that moved

@@ -1,6 +1,6 @@
 //! `wasi:logging`, standard output and standard error: bounded, escaped, and on to the journal.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::View;
@@ -18,6 +18,8 @@ const KEEPING: usize = 64;
 /// The bytes and lines of a guest's last output that go into the outcome of one that ended itself.
 const CAUSE_BYTES: usize = 1_000;
 const CAUSE_LINES: usize = 8;
+/// Things that are remembered to be logged once.
+const MAX_THINGS: usize = 256;
 /// A longer line is broken, so that a guest that never ends its lines doesn't fill memory.
 const MAX_LINE_BYTES: usize = 8 << 10;
 
@@ -75,6 +77,8 @@ struct State {
     stderr: Vec<u8>,
     /// The last lines, with the stream of those that were printed.
     tail: VecDeque<(Option<Stream>, String)>,
+    /// Things whose line was logged, of those that have one line.
+    things: BTreeSet<String>,
 }
 
 impl GuestLog {
@@ -96,6 +100,7 @@ impl GuestLog {
             stdout: Vec::new(),
             stderr: Vec::new(),
             tail: VecDeque::new(),
+            things: BTreeSet::new(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -126,6 +131,30 @@ impl GuestLog {
         }
         for line in lines {
             self.line(stream, &line);
+        }
+        self.say_when_full();
+    }
+
+    /// Logs a line of the host about what the guest does, the first time in this attempt that
+    /// `thing` comes up. It takes of the log's room, as what the guest logs does.
+    pub fn once(&self, level: Level, thing: String, text: impl FnOnce() -> String) {
+        {
+            let mut state = self.state();
+            if state.full || state.things.contains(&thing) {
+                return;
+            }
+            // What is forgotten is logged a second time, within the same room.
+            if state.things.len() >= MAX_THINGS {
+                state.things.clear();
+            }
+            state.things.insert(thing);
+        }
+        let text = text();
+        let bytes = text.len() + KEEPING;
+        if self.state().take(bytes) == bytes {
+            let text = visible(&text);
+            self.keep(text.clone());
+            self.write(RecordKind::Host { level, text });
         }
         self.say_when_full();
     }
@@ -385,6 +414,23 @@ mod tests {
             1
         );
         assert!(texts.len() <= 3, "{texts:?}");
+    }
+
+    #[test]
+    fn a_line_about_a_thing_comes_once_and_within_the_limit() {
+        let (log, kept) = log(1_000);
+        for _ in 0..1_000_000 {
+            log.once(Level::Warn, "a".to_owned(), || "denied: a".to_owned());
+        }
+        assert_eq!(texts(&kept), ["denied: a"]);
+        for nth in 0..100_000 {
+            log.once(Level::Warn, nth.to_string(), || format!("denied: {nth}"));
+        }
+        let texts = texts(&kept);
+        assert!(texts.len() < 20, "{texts:?}");
+        assert!(texts.last().unwrap().contains("`limits.log`"), "{texts:?}");
+        assert!(log.state().things.len() <= MAX_THINGS);
+        assert_eq!(log.finish().first().map(String::as_str), Some("denied: a"));
     }
 
     #[test]

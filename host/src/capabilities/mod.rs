@@ -6,6 +6,7 @@
 mod batch_scope;
 mod config;
 mod config_other;
+mod denials;
 mod host_calls;
 mod keyvalue;
 mod keyvalue_draft;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
+pub use denials::DenialLog;
 pub use host_calls::{HostCalls, HostCallsExceeded};
 pub use logging::{GuestLog, LogScope};
 pub use outgoing::{Fetcher, Outgoing, Requests, RequestsExceeded, Sent};

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
+use super::denials::cut;
 use super::staging::keeping;
 use super::wire::object_info;
 use super::{Context, View};
 use crate::bindings::objects as wit;
 use crate::bindings::types::{Error, ObjectInfo};
 use crate::bindings::{OpenBucket, OpenWriter};
+use crate::config::GrantKind;
 use crate::guard::{self, Guard};
 use crate::ports::{
     Bucket, Change, Condition, ObjectDraft, ObjectError, StagedWriter, TooLong, check_attributes,
@@ -43,8 +45,10 @@ impl wit::HostBucket for View<'_> {
             .any(|grant| grant.bucket == name);
         let granted = granted || !guard::holds(Guard::Grants);
         if !granted || !self.context.reach.buckets.contains_key(&name) {
+            let what = format!("bucket {:?}", cut(&name));
+            let denied = self.context.denials().note(&what, GrantKind::Read, &name);
             return Ok(Err(Error::Denied(format!(
-                "bucket {name:?} isn't granted to this function; add it to `grants`"
+                "{denied}, or the same with `write`"
             ))));
         }
         let name = Arc::from(name);
@@ -242,12 +246,10 @@ fn info_bytes(info: &ObjectInfo) -> usize {
 impl Context {
     fn check_read(&self, bucket: &str, key: &str) -> Result<(), Error> {
         let granted = self.reach.grants.read.iter().any(|g| g.covers(bucket, key));
-        let granted = granted || !guard::holds(Guard::Grants);
-        granted.then_some(()).ok_or_else(|| {
-            Error::Denied(format!(
-                "reading {key:?} of bucket {bucket:?} isn't granted"
-            ))
-        })
+        if granted || !guard::holds(Guard::Grants) {
+            return Ok(());
+        }
+        Err(self.key_denied("reading", GrantKind::Read, bucket, key))
     }
 
     fn check_write(&self, bucket: &str, key: &str) -> Result<(), Error> {
@@ -258,12 +260,18 @@ impl Context {
             .write
             .iter()
             .any(|g| g.covers(bucket, key));
-        let granted = granted || !guard::holds(Guard::Grants);
-        granted.then_some(()).ok_or_else(|| {
-            Error::Denied(format!(
-                "writing {key:?} of bucket {bucket:?} isn't granted"
-            ))
-        })
+        if granted || !guard::holds(Guard::Grants) {
+            return Ok(());
+        }
+        Err(self.key_denied("writing", GrantKind::Write, bucket, key))
+    }
+
+    /// Proposes a grant of the key's folder: the bucket where it has none.
+    fn key_denied(&self, doing: &str, kind: GrantKind, bucket: &str, key: &str) -> Error {
+        let what = format!("{doing} {:?} of bucket {bucket:?}", cut(key));
+        let folder = key.rfind('/').and_then(|end| key.get(..=end));
+        let grant = folder.map_or_else(|| bucket.to_owned(), |folder| format!("{bucket}/{folder}"));
+        Error::Denied(self.denials().note(&what, kind, &grant))
     }
 
     /// Lists live in the guest's memory: one that can't fit isn't read at all.

@@ -23,7 +23,7 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
 use self::connect::{ConnectError, Connector, Origin};
 pub use self::fetch::Fetcher;
-use super::HostCalls;
+use super::{DenialLog, HostCalls};
 use crate::config::Destination;
 use crate::guard::{self, Guard};
 use crate::ports::Counted;
@@ -48,6 +48,7 @@ pub struct Outgoing {
 pub struct Requests {
     outgoing: Arc<Outgoing>,
     calls: Arc<HostCalls>,
+    denials: DenialLog,
     sent: u32,
     /// Whether there were to be more than may be.
     exceeded: bool,
@@ -89,11 +90,12 @@ impl Outgoing {
         }
     }
 
-    /// For one attempt, whose bytes are counted by `calls`.
-    pub fn begin(self: &Arc<Self>, calls: &Arc<HostCalls>) -> Requests {
+    /// For one attempt.
+    pub fn begin(self: &Arc<Self>, context: &super::Context) -> Requests {
         Requests {
             outgoing: Arc::clone(self),
-            calls: Arc::clone(calls),
+            calls: Arc::clone(&context.calls),
+            denials: context.denials(),
             sent: 0,
             exceeded: false,
         }
@@ -124,7 +126,10 @@ impl Requests {
         let origin = Origin::of(request.uri());
         let refused = match origin.map(|origin| origin.granted(&self.outgoing.granted).is_some()) {
             None => Some(HttpError::HttpRequestUriInvalid),
-            Some(false) => Some(HttpError::HttpRequestDenied),
+            Some(false) => {
+                self.denials.note_request(request.uri());
+                Some(HttpError::HttpRequestDenied)
+            }
             Some(true) if self.sent >= self.outgoing.requests && guard::holds(Guard::Requests) => {
                 self.exceeded = true;
                 Some(HttpError::ConnectionLimitReached)
@@ -132,6 +137,7 @@ impl Requests {
             Some(true) => None,
         };
         let (outgoing, calls) = (Arc::clone(&self.outgoing), Arc::clone(&self.calls));
+        let denials = self.denials.clone();
         if refused.is_none() {
             self.sent = self.sent.saturating_add(1);
         }
@@ -152,8 +158,13 @@ impl Requests {
             let mut request = request.map(|body| Counted { body, count }.boxed_unsync());
             let mut connection = capture_connection(&mut request);
             let connected = async move { drop(connection.wait_for_connection_metadata().await) };
+            let uri = request.uri().clone();
             let responding = outgoing.client.request(request);
-            let response = answered(responding, connected, &options).await?;
+            let response = answered(responding, connected, &options).await;
+            if let Err(HttpError::DestinationIpProhibited) = response {
+                denials.note_own_network(&uri);
+            }
+            let response = response?;
             // hyper lets more pass that comes in one piece.
             if head_bytes(response.headers()) > HEAD_BYTES as usize {
                 return Err(HttpError::HttpResponseHeaderSectionSize(Some(HEAD_BYTES)));

@@ -20,6 +20,7 @@ use super::{CapabilitiesView, HasCapabilities, View};
 use crate::bindings::keyvalue::store::Error as KeyError;
 use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
 use crate::bindings::{OpenKeys, Seen};
+use crate::config::keyvalue_bucket;
 use crate::ports::{KeyValue, QueueError};
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
@@ -46,7 +47,7 @@ impl<T: CapabilitiesView + 'static> HostStoreWithStore<T> for HasCapabilities {
             if !view.context.side_by_side.open_store() {
                 return Ok(Err(Error::StoreTableFull));
             }
-            let bucket = Arc::from(label);
+            let bucket = Arc::from(keyvalue_bucket(&label));
             Ok(Ok(view.table.push(OpenKeys { bucket })?))
         })
     }

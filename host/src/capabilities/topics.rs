@@ -5,10 +5,12 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use super::View;
+use super::denials::cut;
 use super::staging::keeping;
 use crate::bindings::OpenTopic;
 use crate::bindings::topics as wit;
 use crate::bindings::types::Error;
+use crate::config::GrantKind;
 use crate::guard::{self, Guard};
 use crate::ports::{Draft, TooLong, check_attributes, check_name};
 
@@ -26,9 +28,12 @@ impl wit::HostTopic for View<'_> {
         self.carry(name.len()).await?;
         let granted = self.context.reach.grants.publish.contains(&name);
         if !granted && guard::holds(Guard::Grants) {
-            return Ok(Err(Error::Denied(format!(
-                "publishing to topic {name:?} isn't granted to this function; add it to `grants`"
-            ))));
+            let what = format!("publishing to topic {:?}", cut(&name));
+            let denied = self
+                .context
+                .denials()
+                .note(&what, GrantKind::Publish, &name);
+            return Ok(Err(Error::Denied(denied)));
         }
         let name = Arc::from(name);
         Ok(Ok(self.table.push(OpenTopic { name })?))

@@ -10,21 +10,23 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::output::{bytes, micros, print_json, print_line, record_text};
-use super::{AppArgs, Verdict, find_function};
+use super::target::{self, Target};
+use super::{AppArgs, MAX_COMPONENT_BYTES, Verdict, find_function};
 use crate::capabilities::{Buckets, Reach};
 use crate::clock::{Clock, millis};
-use crate::config::Function;
+use crate::config::{self, Function};
 use crate::engine::{InitContext, Snapshot, snapshot};
 use crate::files;
 use crate::ports::{Journal, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
-/// The largest component that is taken from a build, in bytes.
-const COMPONENT: u64 = 1 << 30;
 const TARGET: &str = "wasm32-wasip2";
 
 /// Build the functions of the application that have a `source`. Where one has an init, it is run, and its
 /// instances begin with the memory that it left.
+///
+/// One with `targets` is built for these hosts as well: `api.spin.wasm` beside `api.wasm`, which
+/// may be the same.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  kinglet build\n  kinglet build thumbnail\n  kinglet build thumbnail --no-snapshot"
@@ -55,7 +57,7 @@ impl Build {
             .functions
             .iter()
             .filter(|f| self.functions.is_empty() || self.functions.contains(&f.name));
-        let mut built: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+        let mut crates = Crates::default();
         let mut skipped = Vec::new();
         for function in wanted {
             let Some(source) = &function.source else {
@@ -63,22 +65,21 @@ impl Build {
                 continue;
             };
             let source = manifest.root.join(source);
-            // Several functions may be one crate.
-            let artifact = match built.get(&source) {
-                Some(artifact) => artifact.clone(),
-                None => {
-                    let artifact = build_crate(&source)
-                        .with_context(|| format!("function {:?} can't be built", function.name))?;
-                    built.insert(source, artifact.clone());
-                    artifact
+            let wasm = crates
+                .build(&source, None)
+                .with_context(|| format!("function {:?} can't be built", function.name))?;
+            let component = manifest.root.join(&function.component);
+            let made = self.make(function, &wasm).await?;
+            self.write(function, &component, &made, None)?;
+            let mut others: Vec<config::Target> = Vec::new();
+            for target in &function.targets {
+                if others.contains(target) {
+                    continue;
                 }
-            };
-            self.install(
-                function,
-                &artifact,
-                &manifest.root.join(&function.component),
-            )
-            .await?;
+                others.push(*target);
+                self.build_for(*target, function, &source, &component, &made, &mut crates)
+                    .await?;
+            }
         }
         let of_spin = manifest.functions.iter().filter_map(|function| {
             let build = function.spin_build.as_deref()?;
@@ -97,18 +98,67 @@ impl Build {
         Ok(Verdict::Good)
     }
 
-    async fn install(
+    /// Writes a component for another host: the one that there is, where it runs there as it is.
+    async fn build_for(
         &self,
+        target: config::Target,
         function: &Function,
-        artifact: &Path,
+        source: &Path,
         component: &Path,
+        made: &Made,
+        crates: &mut Crates,
     ) -> anyhow::Result<()> {
-        let built = files::read(artifact, COMPONENT)?;
+        let Some(host) = Target::of(target) else {
+            return Ok(());
+        };
+        let file = target.component(component);
+        let examine = |made: &Made| {
+            target::examine(host, file.display().to_string(), made.wasm())
+                .with_context(|| format!("function {:?}", function.name))
+        };
+        if examine(made)?.runs() {
+            return self.write(function, &file, made, Some(target));
+        }
+        let wasm = crates.build(source, Some(target)).with_context(|| {
+            format!(
+                "function {:?} can't be built for {target}; `targets` need a crate that depends on \
+                 kinglet-sdk",
+                function.name
+            )
+        })?;
+        let made = self.make(function, &wasm).await?;
+        let finding = examine(&made)?;
+        if !finding.runs() {
+            bail!(
+                "function {:?} doesn't run on {}, which its `targets` name: {}",
+                function.name,
+                finding.host(),
+                finding.obstacles().join("; ")
+            );
+        }
+        self.write(function, &file, &made, Some(target))
+    }
+
+    /// Runs the init, where there is one.
+    async fn make(&self, function: &Function, built: &Arc<[u8]>) -> anyhow::Result<Made> {
         let snapshot = match self.no_snapshot {
             true => None,
-            false => take_snapshot(function, &built).await?,
+            false => take_snapshot(function, built).await?,
         };
-        let wasm = snapshot.as_ref().map_or(&built, |snapshot| &snapshot.wasm);
+        Ok(Made {
+            built: Arc::clone(built),
+            snapshot,
+        })
+    }
+
+    fn write(
+        &self,
+        function: &Function,
+        component: &Path,
+        made: &Made,
+        target: Option<config::Target>,
+    ) -> anyhow::Result<()> {
+        let wasm = made.wasm();
         if let Some(parent) = component.parent() {
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("can't make {}", parent.display()))?;
@@ -117,27 +167,70 @@ impl Build {
             .map_err(std::io::Error::from)
             .and_then(|mut file| file.write_all(wasm))
             .with_context(|| format!("can't write {}", component.display()))?;
-        let (size, before) = (wasm.len() as u64, built.len() as u64);
+        let (size, before) = (wasm.len() as u64, made.built.len() as u64);
         if self.json {
-            let snapshot = snapshot.map(|snapshot| {
+            let snapshot = made.snapshot.as_ref().map(|snapshot| {
                 serde_json::json!({ "bytes_before": before, "took_ms": millis(snapshot.took) })
             });
-            let built = serde_json::json!({
+            let mut built = serde_json::json!({
                 "function": function.name, "component": component, "bytes": size, "snapshot": snapshot
             });
+            if let (Some(target), Some(fields)) = (target, built.as_object_mut()) {
+                fields.insert("target".to_owned(), target.name().into());
+            }
             return print_json(&built);
         }
-        let snapshot = snapshot.map_or_else(String::new, |snapshot| {
+        let snapshot = made.snapshot.as_ref().map_or_else(String::new, |snapshot| {
             let took = u64::try_from(snapshot.took.as_micros()).unwrap_or(u64::MAX);
             let (before, took) = (bytes(before), micros(took));
             format!(", initialised: {before} before, in {took}")
         });
+        let target = target.map_or_else(String::new, |target| format!(" for {target}"));
         print_line(&format!(
-            "{}: {} ({}{snapshot})",
+            "{}: {}{target} ({}{snapshot})",
             function.name,
             component.display(),
             bytes(size)
         ))
+    }
+}
+
+/// A component.
+struct Made {
+    /// As cargo made it.
+    built: Arc<[u8]>,
+    /// With the memory that its init left.
+    snapshot: Option<Snapshot>,
+}
+
+impl Made {
+    fn wasm(&self) -> &[u8] {
+        match &self.snapshot {
+            Some(snapshot) => &snapshot.wasm,
+            None => &self.built,
+        }
+    }
+}
+
+/// The crates that are built, for which hosts: several functions may be one crate.
+#[derive(Default)]
+struct Crates(BTreeMap<(PathBuf, Option<&'static str>), Arc<[u8]>>);
+
+impl Crates {
+    fn build(
+        &mut self,
+        source: &Path,
+        target: Option<config::Target>,
+    ) -> anyhow::Result<Arc<[u8]>> {
+        let key = (source.to_owned(), target.map(config::Target::name));
+        if let Some(built) = self.0.get(&key) {
+            return Ok(Arc::clone(built));
+        }
+        let artifact = build_crate(source, target)?;
+        // The next build may write to the same file.
+        let built = Arc::from(files::read(&artifact, MAX_COMPONENT_BYTES)?);
+        self.0.insert(key, Arc::clone(&built));
+        Ok(built)
     }
 }
 
@@ -170,14 +263,19 @@ impl Journal for Shown {
 }
 
 /// Runs cargo, and finds the component in what it says it made.
-fn build_crate(source: &Path) -> anyhow::Result<PathBuf> {
+fn build_crate(source: &Path, target: Option<config::Target>) -> anyhow::Result<PathBuf> {
     let manifest = source.join("Cargo.toml");
     if !manifest.is_file() {
         bail!("there is no {}; correct `source`", manifest.display());
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--release", "--target", TARGET])
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--target", TARGET]);
+    if let Some(target) = target {
+        // The SDK's feature of that name.
+        command.arg(format!("--features=kinglet-sdk/{target}"));
+    }
+    let output = command
         .arg("--message-format=json-render-diagnostics")
         .current_dir(source)
         .stderr(Stdio::inherit())

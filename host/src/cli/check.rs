@@ -9,9 +9,12 @@ use clap::Args;
 
 use super::output::{print_json, print_line, table};
 use super::target::{self, Target};
-use super::{AppArgs, CacheArgs, NO_FUNCTIONS, VariableArgs, Verdict};
+use super::{AppArgs, CacheArgs, MAX_COMPONENT_BYTES, NO_FUNCTIONS, VariableArgs, Verdict};
 use crate::app::{Rooms, check_http_files, load_function, new_engine};
 use crate::clock::Clock;
+use crate::config::{Function, Manifest, Source};
+use crate::engine::routes_of;
+use crate::files;
 use crate::ports::{Journal, KeyValue, Record};
 use crate::stores::keyvalue::EmptyKeyValue;
 
@@ -48,6 +51,8 @@ struct Finding {
     problem: Option<String>,
     /// What is valid and may not be meant.
     advice: Vec<String>,
+    /// The next times of its schedule.
+    next: Vec<String>,
     exports: Vec<String>,
     imports: Vec<String>,
 }
@@ -57,6 +62,36 @@ struct Nowhere;
 
 impl Journal for Nowhere {
     fn write(&self, _: Record) {}
+}
+
+/// Returns what is valid and may not be meant, of the manifest and of the component beside it.
+fn advice(manifest: &Manifest, function: &Function) -> Vec<String> {
+    let mut advice = manifest.advice(function);
+    let Source::Http(requests) = function.on.source() else {
+        return advice;
+    };
+    // It was loaded before, so that it is there and not too large.
+    let wasm = files::read(&manifest.root.join(&function.component), MAX_COMPONENT_BYTES).unwrap_or_default();
+    let own = routes_of(&wasm);
+    if own.is_empty() {
+        return advice;
+    }
+    for route in requests.routes {
+        if !own.iter().any(|other| route.overlaps(other)) {
+            advice.push(format!(
+                "`on.http` has {route}, and none of the routes in its code match such a path: \
+                 it is answered with 404"
+            ));
+        }
+    }
+    for route in &own {
+        if !requests.routes.iter().any(|other| other.overlaps(route)) {
+            advice.push(format!(
+                "its code has the route {route}, and `on.http` sends no such request there"
+            ));
+        }
+    }
+    advice
 }
 
 impl Check {
@@ -87,6 +122,7 @@ impl Check {
         }
         check_http_files(&manifest)?;
         let clock = Clock::system();
+        let now = clock.now();
         let mut engine = new_engine(
             &manifest,
             self.cache.cache(),
@@ -101,30 +137,41 @@ impl Check {
             .functions
             .iter()
             .map(|function| {
-                let name = function.name.clone();
-                match load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None) {
-                    Ok(loaded) => Finding {
-                        function: name,
-                        problem: None,
-                        advice: manifest.advice(function),
-                        exports: loaded.handlers.exports.clone(),
-                        imports: loaded.handlers.imports.clone(),
-                    },
-                    Err(error) => Finding {
-                        function: name,
-                        problem: Some(error.to_string()),
-                        advice: manifest.advice(function),
-                        exports: Vec::new(),
-                        imports: Vec::new(),
-                    },
+                let loaded =
+                    load_function(&mut engine, &manifest, function, &buckets, &keyvalue, None);
+                let mut finding = Finding {
+                    function: function.name.clone(),
+                    problem: None,
+                    advice: manifest.advice(function),
+                    next: function.on.upcoming(now),
+                    exports: Vec::new(),
+                    imports: Vec::new(),
+                };
+                match (loaded, function.on.source()) {
+                    (Err(error), _) => finding.problem = Some(error.to_string()),
+                    (Ok(_), Source::Schedule(schedule)) if finding.next.is_empty() => {
+                        finding.problem = Some(schedule.is_over());
+                    }
+                    (Ok(loaded), _) => {
+                        finding.advice = advice(&manifest, function);
+                        finding.exports = loaded.handlers.exports.clone();
+                        finding.imports = loaded.handlers.imports.clone();
+                    }
                 }
+                finding
             })
             .collect();
         self.report(&findings)?;
         for Finding {
-            function, advice, ..
+            function,
+            advice,
+            next,
+            ..
         } in &findings
         {
+            if !next.is_empty() {
+                say!("function {function:?} comes next at {}", next.join(", "));
+            }
             for sentence in advice {
                 say!("note: function {function:?}: {sentence}");
             }

@@ -48,6 +48,9 @@ use crate::ports::QueueError;
 use crate::scheduling::use_short_slices;
 use crate::stores::queue::{self, HostTurn};
 
+/// The largest component that a command reads by itself, in bytes.
+const MAX_COMPONENT_BYTES: u64 = 1 << 30;
+
 /// Runs small WebAssembly functions on events: one fresh instance each, hard limits, nothing lost.
 #[derive(Debug, Parser)]
 #[command(

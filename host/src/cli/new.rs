@@ -100,6 +100,7 @@ const HTTP: &[File] = &[
         "kinglet.toml",
         include_str!("new/templates/http/kinglet.toml"),
     ),
+    ("spin.toml", include_str!("new/templates/http/spin.toml")),
     ("README.md", include_str!("new/templates/http/README.md")),
     (".gitignore", include_str!("new/templates/http/.gitignore")),
     (
@@ -137,6 +138,7 @@ impl New {
         for (name, template) in files {
             let text = template
                 .replace("{{name}}", &self.name)
+                .replace("{{spin-name}}", &spin_name(&self.name))
                 .replace("{{crate}}", &self.name.replace('-', "_"))
                 .replace("{{sdk}}", &sdk);
             write(&folder.join(name), &text)?;
@@ -169,10 +171,40 @@ impl New {
     }
 }
 
+/// Returns a name as Spin's components have it: words in lower case, each of which begins with a
+/// letter, with hyphens.
+fn spin_name(name: &str) -> String {
+    let mut spin = String::new();
+    let name = name.to_ascii_lowercase();
+    for word in name.split(['-', '_']).filter(|word| !word.is_empty()) {
+        if !spin.is_empty() && word.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            spin.push('-');
+        }
+        spin.push_str(word);
+    }
+    spin
+}
+
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)
             .with_context(|| format!("can't make {}", parent.display()))?;
     }
     std::fs::write(path, text).with_context(|| format!("can't write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spin_has_names_of_words() {
+        for (name, expected) in [
+            ("to-fahrenheit", "to-fahrenheit"),
+            ("alarm-2", "alarm2"),
+            ("Big_api--v2_x", "big-api-v2-x"),
+        ] {
+            assert_eq!(spin_name(name), expected);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `kinglet status`
 
 use clap::Args;
+use serde::Serialize;
 
 use super::output::{bytes, print_json, print_line, table, time_span};
 use super::{AppArgs, Holder, Verdict, reach, unexpected};
@@ -20,8 +21,9 @@ Columns:
   OLDEST   for how long the first that could run has been due
   STORED   what pending events take in the store
   DEAD     dead letters: see `kinglet dlq`
-On standard error, with exit status 1, what is wrong with the store or a bucket: one was removed or replaced.
-Below them, what instances, what they stage in memory and loaded components have taken of `host.memory`.
+Below them, what instances, what they stage in memory and loaded components have taken of
+`host.memory`, and the next three times of each schedule. On standard error, with exit status 1,
+what is wrong with the store or a bucket: one was removed or replaced.
 
 Examples:
   kinglet status
@@ -36,6 +38,15 @@ pub(super) struct Status {
     /// One JSON object a function.
     #[arg(long)]
     json: bool,
+}
+
+/// A function's figures, and what its manifest says is to come.
+#[derive(Serialize)]
+struct FunctionStatus<'a> {
+    #[serde(flatten)]
+    count: &'a Count,
+    /// The next times of its schedule.
+    next: Vec<String>,
 }
 
 impl Status {
@@ -78,6 +89,11 @@ impl Status {
         counts: &[Count],
         memory: MemoryUse,
     ) -> anyhow::Result<Verdict> {
+        let now = Clock::system().now();
+        let upcoming = |function: &str| {
+            let function = manifest.function(function);
+            function.map_or_else(Vec::new, |function| function.on.upcoming(now))
+        };
         if self.memory && self.json {
             print_json(&memory)?;
             return Ok(Verdict::Good);
@@ -92,7 +108,12 @@ impl Status {
             return Ok(Verdict::Good);
         }
         if self.json {
-            counts.iter().try_for_each(print_json)?;
+            for count in counts {
+                print_json(&FunctionStatus {
+                    count,
+                    next: upcoming(&count.function),
+                })?;
+            }
             return Ok(Verdict::Good);
         }
         let heading = [
@@ -102,6 +123,12 @@ impl Status {
         let rows: Vec<_> = counts.iter().map(row).collect();
         print_line(&table(&heading, &rows))?;
         print_line(&shown)?;
+        for count in counts {
+            let next = upcoming(&count.function);
+            if !next.is_empty() {
+                print_line(&format!("next of {}: {}", count.function, next.join(", ")))?;
+            }
+        }
         for count in counts {
             if manifest.function(&count.function).is_none() && count.pending > 0 {
                 say!(

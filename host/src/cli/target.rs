@@ -1,6 +1,7 @@
 //! `kinglet check --target`: what another host has of what a component imports and exports.
 
 mod facts;
+mod world;
 
 use std::path::Path;
 
@@ -8,15 +9,14 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::Verdict;
+use super::{MAX_COMPONENT_BYTES, Verdict};
 use super::output::{print_json, print_line, table};
-use crate::config::ByteSize;
+use crate::config;
 use crate::engine::{Interface, Interfaces};
 use crate::files;
 use facts::{Facts, Offer};
+use world::{Fit, World};
 
-/// More than any component has, and than one call should read.
-const MOST: ByteSize = ByteSize(1 << 30);
 
 /// A host that runs components of HTTP functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,11 +37,30 @@ impl Target {
             Self::Wasmcloud => &facts::WASMCLOUD,
         }
     }
+
+    fn world(self) -> &'static World {
+        match self {
+            Self::Spin => &world::SPIN,
+            Self::Wasmtime => &world::WASMTIME,
+            Self::Wasmcloud => &world::WASMCLOUD,
+        }
+    }
+
+    /// Returns the host that a manifest names; none for Kinglet, which checks a component by
+    /// loading it.
+    pub fn of(target: config::Target) -> Option<Self> {
+        match target {
+            config::Target::Kinglet => None,
+            config::Target::Spin => Some(Self::Spin),
+            config::Target::Wasmtime => Some(Self::Wasmtime),
+            config::Target::Wasmcloud => Some(Self::Wasmcloud),
+        }
+    }
 }
 
 /// What is found of a component.
 #[derive(Debug, Serialize)]
-struct Finding {
+pub(super) struct Finding {
     component: String,
     host: &'static str,
     /// Whether it runs there.
@@ -51,6 +70,18 @@ struct Finding {
     problems: Vec<String>,
     /// What the user has to say there.
     with: Vec<&'static str>,
+    /// The comparison with the world that the host publishes; none where the component doesn't run there
+    /// anyway.
+    world: Option<WorldLine>,
+}
+
+/// A comparison with the world that a host publishes.
+#[derive(Debug, Serialize)]
+struct WorldLine {
+    name: &'static str,
+    /// None where it can't be compared.
+    fits: Option<bool>,
+    note: Option<String>,
 }
 
 /// What is found of an interface.
@@ -76,15 +107,29 @@ enum Has {
 /// Compares a component with a host's facts, and prints what comes of it.
 pub(super) fn check(target: Target, component: &Path, json: bool) -> anyhow::Result<Verdict> {
     let shown = component.display();
-    let wasm = files::read(component, MOST.0).context("name a component's file")?;
-    let interfaces = Interfaces::of(&wasm).with_context(|| shown.to_string())?;
-    let finding = compare(target.facts(), shown.to_string(), &interfaces);
+    let wasm = files::read(component, MAX_COMPONENT_BYTES).context("name a component's file")?;
+    let finding = examine(target, shown.to_string(), &wasm)?;
     finding.report(target, json)?;
     Ok(if finding.runs {
         Verdict::Good
     } else {
         Verdict::Bad
     })
+}
+
+/// Compares a component with a host's facts, and with the world that the host publishes.
+pub(super) fn examine(target: Target, component: String, wasm: &[u8]) -> anyhow::Result<Finding> {
+    let interfaces = Interfaces::of(wasm).with_context(|| component.clone())?;
+    let mut finding = compare(target.facts(), component, &interfaces);
+    if finding.runs {
+        let world = target.world();
+        let fit = world.fit(wasm, &interfaces);
+        finding.fit(
+            world.name,
+            fit.with_context(|| format!("{} can't be read", world.name))?,
+        );
+    }
+    Ok(finding)
 }
 
 fn compare(facts: &'static Facts, component: String, interfaces: &Interfaces) -> Finding {
@@ -146,6 +191,7 @@ fn compare(facts: &'static Facts, component: String, interfaces: &Interfaces) ->
         imports,
         problems,
         with,
+        world: None,
     }
 }
 
@@ -293,6 +339,40 @@ fn blocked(handler: &Interface, interfaces: &Interfaces) -> Option<String> {
 }
 
 impl Finding {
+    /// Tells whether the component runs there.
+    pub fn runs(&self) -> bool {
+        self.runs
+    }
+
+    /// Returns the host's name with its release.
+    pub fn host(&self) -> &'static str {
+        self.host
+    }
+
+    /// Returns why the component doesn't run there.
+    pub fn obstacles(&self) -> Vec<String> {
+        let lines = self.exports.iter().chain(&self.imports);
+        let lacking = lines.filter(|line| line.result == Has::No).map(|line| {
+            let note = line.note.as_deref().unwrap_or_default();
+            format!("{}: {note}", line.interface)
+        });
+        lacking.chain(self.problems.iter().cloned()).collect()
+    }
+
+    fn fit(&mut self, name: &'static str, fit: Fit) {
+        let (fits, note) = match fit {
+            Fit::Good => (Some(true), None),
+            Fit::Unknown(reason) => (None, Some(reason)),
+            Fit::Bad(reason) => (Some(false), Some(reason)),
+        };
+        if let (Some(false), Some(reason)) = (fits, &note) {
+            self.runs = false;
+            self.problems
+                .push(format!("it doesn't fit {name}: {reason}"));
+        }
+        self.world = Some(WorldLine { name, fits, note });
+    }
+
     fn report(&self, target: Target, json: bool) -> anyhow::Result<()> {
         if json {
             return print_json(self);
@@ -302,6 +382,15 @@ impl Finding {
         let rows: Vec<Vec<String>> = exports.chain(imports).collect();
         let host = self.host.to_uppercase();
         print_line(&table(&["", "INTERFACE", &host], &rows))?;
+        if let Some(WorldLine { name, fits, note }) = &self.world {
+            match (fits, note) {
+                (Some(true), _) => print_line(&format!("it fits the world {name}"))?,
+                (None, Some(note)) => {
+                    print_line(&format!("it isn't compared with the world {name}: {note}"))?;
+                }
+                _ => {}
+            }
+        }
         for problem in &self.problems {
             print_line(&format!("problem: {problem}"))?;
         }
@@ -368,6 +457,47 @@ mod tests {
             ("", "2.0.0", false),
         ] {
             assert_eq!(fits(offer, version), expected, "{offer} {version}");
+        }
+    }
+
+    /// Facts that no published world has: older versions that Spin keeps, and an interface of
+    /// Wasmtime's alone.
+    const BEYOND: [&str; 6] = [
+        "fermyon:spin@",
+        "fermyon:spin@3.0.0",
+        "spin:postgres@4.0",
+        "spin:postgres@4.1",
+        "spin:sqlite@3.0",
+        "wasi:nn@0.2.0-rc-2024-10-28",
+    ];
+
+    #[test]
+    fn facts_and_published_worlds_agree() {
+        for target in [Target::Spin, Target::Wasmtime, Target::Wasmcloud] {
+            let facts = target.facts();
+            let (mut imports, handlers) = target.world().names("p2");
+            let (others, later) = target.world().names("p3");
+            imports.extend(others);
+            for import in &imports {
+                let known = offered(facts.imports, import).is_some();
+                assert!(known, "{target:?} has {import}, and the facts don't");
+            }
+            for handler in handlers.iter().chain(&later) {
+                let known = offered(facts.handlers, handler).is_some();
+                assert!(
+                    known,
+                    "{target:?} calls {handler}, and the facts don't say so"
+                );
+            }
+            for offer in facts.imports {
+                let fact = format!("{}@{}", offer.package, offer.version);
+                let published = imports.iter().any(|import| {
+                    let (package, _, version) = parts(import);
+                    package == offer.package && fits(offer.version, version)
+                });
+                let beyond = BEYOND.contains(&fact.as_str());
+                assert_eq!(published, !beyond, "{target:?}: {fact}");
+            }
         }
     }
 

@@ -61,6 +61,7 @@ impl Up {
         }
         check_roots(&manifest)?;
         let (mut app, turn) = open_as_host(&manifest, &clock, None).await?;
+        app.check_schedules().await?;
         let mut listening = app.listen()?;
         let mut engine = self.load(&app)?;
         let mut http = app.listen_http(self.listen).await?;
@@ -198,6 +199,7 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
     for note in &manifest.notes {
         text.push_str(&format!("  note: {note}\n"));
     }
+    let now = app.events().clock().now();
     let scheme = match manifest.http.tls {
         Some(_) => "https",
         None => "http",
@@ -234,6 +236,12 @@ async fn introduce(engine: &Engine, app: &App, http: Option<SocketAddr>) -> anyh
             "  {} on {woken_by} ({compiled}{reuse}{state})\n",
             function.name
         ));
+        let upcoming = function.on.upcoming(now);
+        if !upcoming.is_empty() {
+            text.push_str(&format!("    next at {}\n", upcoming.join(", ")));
+        } else if let Source::Schedule(schedule) = function.on.source() {
+            text.push_str(&format!("    note: {}\n", schedule.is_over()));
+        }
         for sentence in manifest.advice(function) {
             text.push_str(&format!("    note: {sentence}\n"));
         }

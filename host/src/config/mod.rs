@@ -7,10 +7,12 @@ mod documented;
 mod grants;
 mod index;
 mod ingress;
+mod parse;
 mod route;
 mod schedule;
 mod snapshot;
 mod spin;
+mod target;
 mod unfinished;
 mod validate;
 mod values;
@@ -26,13 +28,14 @@ use crate::files::{self, FileError};
 use crate::guard::visible;
 
 pub use destination::Destination;
-pub use grants::Grant;
+pub use grants::{Grant, GrantKind, keyvalue_bucket};
 use index::Index;
 pub use ingress::{Auth, ExactPath, Format, Ingress, Keys, Sns};
 pub use route::{HostName, Requests, Route, Segment, SpinRoute, Verb};
 pub use schedule::{Missed, Schedule, Zone};
 pub use snapshot::{Allowed, SnapshotConfig};
 pub use spin::{Variables, is_variable};
+pub use target::Target;
 pub use validate::{NAME_RULE, is_name};
 pub use values::{Backoff, ByteSize, OrderBy, Period, duration};
 use values::{address, one_or_many, texts};
@@ -231,6 +234,9 @@ pub struct Function {
     pub component: PathBuf,
     /// The crate that `kinglet build` builds it from, relative to the manifest.
     pub source: Option<PathBuf>,
+    /// The hosts that `kinglet build` makes a component for, beside its own.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub targets: Vec<Target>,
     /// How its init is run, when it is built.
     #[serde(default)]
     pub snapshot: SnapshotConfig,
@@ -346,6 +352,18 @@ impl Trigger {
         }
     }
 
+    /// Returns the next times of the schedule after `now`, as the clock of its zone shows them;
+    /// none without a schedule.
+    pub fn upcoming(&self, now: u64) -> Vec<String> {
+        const SHOWN: usize = 3;
+        let Some(schedule) = &self.schedule else {
+            return Vec::new();
+        };
+        let zone = self.time_zone.clone().unwrap_or_default();
+        let times = schedule.upcoming(now, &zone, SHOWN);
+        times.into_iter().map(|time| zone.show(time)).collect()
+    }
+
     /// Whether an object of this key wakes the function.
     pub fn matches_key(&self, key: &str) -> bool {
         let suffixed = |suffix: &String| {
@@ -449,6 +467,9 @@ pub struct Grants {
     /// Where it may send requests.
     #[serde(deserialize_with = "one_or_many")]
     pub http: Vec<Destination>,
+    /// Set where they are the lines of a `spin.toml`.
+    #[serde(skip)]
+    pub of_spin: bool,
 }
 
 /// How a manifest fails.
@@ -466,9 +487,9 @@ pub enum ConfigError {
     /// The file isn't what a manifest looks like.
     #[error("{path}: {message}")]
     Parse {
-        /// The file.
+        /// The file, with line and column.
         path: String,
-        /// Line, column, and what is wrong there.
+        /// The problem there.
         message: String,
     },
     /// The values don't fit together.
@@ -533,10 +554,7 @@ impl Manifest {
         if spin::is_spin(text) {
             return spin::parse(text, root, name, &Variables::default());
         }
-        let mut manifest: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
-            path: name.to_owned(),
-            message: visible(error.to_string().trim_end()),
-        })?;
+        let mut manifest: Self = parse::parse(text, name)?;
         manifest.root = root.to_owned();
         manifest.checked(Vec::new(), name)
     }

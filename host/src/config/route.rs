@@ -1,19 +1,18 @@
 //! Which requests a function answers.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use http::Method;
+pub use kinglet_route::Segment;
 
 /// What stands for everything below a path.
 const BELOW: &str = "/...";
 
-/// A path; with `/...` at its end that path and everything below it. A segment `{name}` is any one segment.
+/// A route of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     text: String,
-    segments: Vec<Segment>,
-    below: bool,
+    path: kinglet_route::Route,
     /// None for one that isn't Spin's.
     spin: Option<Box<SpinRoute>>,
 }
@@ -25,15 +24,6 @@ pub struct SpinRoute {
     pub raw: String,
     /// With it.
     pub based: String,
-}
-
-/// What stands between two slashes of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// These characters, as requests have them: what isn't plain is encoded, as `%20`.
-    Exact(String),
-    /// Any, which the function is told under this name.
-    Any(String),
 }
 
 /// A host that requests name, without its port, in lower case.
@@ -82,61 +72,34 @@ impl TryFrom<String> for Route {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).map_err(|problem| {
-            format!(
-                "{text:?} isn't a route: {problem}; use a path, as \"/hello\" or \"/users/{{id}}\", with `/...` at \
-                 its end for all below it"
-            )
+        let path = kinglet_route::Route::parse(&text).map_err(|invalid| invalid.to_string())?;
+        Ok(Self {
+            text,
+            path,
+            spin: None,
         })
     }
 }
 
 impl Route {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (path, below) = match text.strip_suffix(BELOW) {
-            Some(path) => (path, true),
-            None => (text, false),
-        };
-        if path.contains("...") {
-            return Err("`...` stands at its end alone, after a `/`".to_owned());
-        }
-        let segments = match path.strip_prefix('/') {
-            Some(path) => path
-                .split('/')
-                .map(Segment::parse)
-                .collect::<Result<_, _>>()?,
-            None if below && path.is_empty() => Vec::new(),
-            None => return Err("it doesn't begin with `/`".to_owned()),
-        };
-        let route = Self {
-            text: text.to_owned(),
-            segments,
-            below,
-            spin: None,
-        };
-        let mut seen = BTreeSet::new();
-        if let Some(name) = route.parameters().find(|name| !seen.insert(*name)) {
-            return Err(format!("it has {{{name}}} twice"));
-        }
-        Ok(route)
+    /// Tells whether some path matches it and one that a component has in its code.
+    pub fn overlaps(&self, other: &kinglet_route::Route) -> bool {
+        self.path.overlaps(other)
     }
 
-    /// What it has between its slashes, in order.
+    /// Returns its segments, in order.
     pub fn segments(&self) -> &[Segment] {
-        &self.segments
+        self.path.segments()
     }
 
-    /// The names of the segments that are any, in order.
+    /// Returns the names of its parameters, in order.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().filter_map(|segment| match segment {
-            Segment::Exact(_) => None,
-            Segment::Any(name) => Some(name.as_str()),
-        })
+        self.path.parameters()
     }
 
-    /// Whether it stands for what is below its path as well.
+    /// Tells whether it stands for all paths below its own as well.
     pub fn is_below(&self) -> bool {
-        self.below
+        self.path.is_below()
     }
 
     /// A route of Spin's, which this one is read from. A slash at the end of a path says nothing there.
@@ -147,7 +110,7 @@ impl Route {
 
     /// Whether it stands for its path with a slash at its end as well.
     pub fn takes_slash(&self) -> bool {
-        self.spin.is_some() && !self.below && self.text != "/"
+        self.spin.is_some() && !self.is_below() && self.text != "/"
     }
 
     /// As Spin writes it.
@@ -156,14 +119,14 @@ impl Route {
             return (**spin).clone();
         }
         let mut text = String::new();
-        for segment in &self.segments {
+        for segment in self.segments() {
             text.push('/');
             match segment {
                 Segment::Exact(exact) => text.push_str(exact),
                 Segment::Any(name) => text.extend([":", name]),
             }
         }
-        if self.below {
+        if self.is_below() {
             text.push_str(BELOW);
         }
         SpinRoute {
@@ -172,56 +135,10 @@ impl Route {
         }
     }
 
-    /// The same for all routes that the same paths have.
-    pub(super) fn pattern(&self) -> String {
-        let mut pattern = String::new();
-        for segment in &self.segments {
-            pattern.push('/');
-            pattern.push_str(match segment {
-                Segment::Exact(text) => text,
-                Segment::Any(_) => "{}",
-            });
-        }
-        if self.below {
-            pattern.push_str(BELOW);
-        }
-        pattern
+    /// Returns a text that all routes for the same paths share.
+    pub fn pattern(&self) -> String {
+        self.path.pattern()
     }
-}
-
-impl Segment {
-    fn parse(text: &str) -> Result<Self, String> {
-        if let Some(name) = text
-            .strip_prefix('{')
-            .and_then(|text| text.strip_suffix('}'))
-        {
-            // It becomes a part of a header's name.
-            let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-            return match good {
-                true => Ok(Self::Any(name.to_owned())),
-                false => Err(format!(
-                    "{text:?} isn't a parameter; its name has lower-case letters, digits and hyphens"
-                )),
-            };
-        }
-        match text.chars().find(|odd| !is_plain(*odd)) {
-            Some('{' | '}') => Err(format!(
-                "{text:?} has braces; a parameter is all of a segment, as \"/users/{{id}}\""
-            )),
-            Some(odd) => Err(format!(
-                "{odd:?} can't be in it; requests have what isn't plain encoded, as `%20`"
-            )),
-            None => Ok(Self::Exact(text.to_owned())),
-        }
-    }
-}
-
-/// What a path has as it is. `*` and `:` would be taken for a pattern's.
-fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-._~%!$&'()+,;=@".contains(c)
 }
 
 impl fmt::Display for Route {
@@ -301,38 +218,6 @@ impl fmt::Display for Requests<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_no_route_is_told_why() {
-        for good in [
-            "/hello",
-            "/api/...",
-            "/...",
-            "/",
-            "/a%20b",
-            "/users/{id}/files/{file-2}/...",
-        ] {
-            assert_eq!(Route::try_from(good.to_owned()).unwrap().to_string(), good);
-        }
-        for (bad, says) in [
-            ("", "doesn't begin"),
-            ("hello", "doesn't begin"),
-            ("...", "at its end alone"),
-            ("/a/.../b", "at its end alone"),
-            ("/a?b", "'?'"),
-            ("/:id", "':'"),
-            ("/*", "'*'"),
-            ("/a b", "' '"),
-            ("/\u{e4}", "'\u{e4}'"),
-            ("/{}", "lower-case"),
-            ("/{Id}", "lower-case"),
-            ("/a{id}", "all of a segment"),
-            ("/{id}/{no}/{id}", "{id} twice"),
-        ] {
-            let error = Route::try_from(bad.to_owned()).unwrap_err();
-            assert!(error.contains(says), "{bad}: {error}");
-        }
-    }
 
     #[test]
     fn a_host_is_a_name_or_all_below_one() {

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{
     COMPILER, Function, HostName, INSTANCE, Manifest, OrderBy, Requests, STATE_FOLDER,
-    SnapshotConfig, Source,
+    SnapshotConfig, Source, keyvalue_bucket,
 };
 
 /// What a name must be, for errors. Names go into paths, sources and keys, and keep to what all of these
@@ -67,7 +67,7 @@ impl Manifest {
                 .grants
                 .keyvalue
                 .iter()
-                .for_each(|name| check_name("keyvalue bucket", name));
+                .for_each(|name| check_name("keyvalue bucket", keyvalue_bucket(name)));
         }
         for (name, value) in [
             ("max-events", self.queue.max_events),
@@ -293,6 +293,27 @@ impl Manifest {
                     .to_owned(),
             );
         }
+        if !function.targets.is_empty() && (function.source.is_none() || on.http.is_empty()) {
+            say(
+                "`targets` goes with `source` and `on.http`: `kinglet build` makes components of \
+                 HTTP functions for other hosts"
+                    .to_owned(),
+            );
+        }
+        for target in &function.targets {
+            let file = target.component(&function.component);
+            let mut others = self.functions.iter().filter(|other| other.source.is_some());
+            if let Some(other) = others
+                .find(|other| other.component == file && other.component != function.component)
+            {
+                say(format!(
+                    "targets: \"{target}\" is built into {}, which is the component of {:?}; name \
+                     another file there",
+                    file.display(),
+                    other.name
+                ));
+            }
+        }
         if function.snapshot.timeout.0.is_zero() {
             say("snapshot.timeout = \"0s\": no init could ever succeed; use more".to_owned());
         }
@@ -473,7 +494,11 @@ mod tests {
     fn bad_values_name_themselves_and_the_next_step() {
         for (old, new, says) in [
             (r#"name = "photos""#, r#"name = "my photos""#, "my photos"),
-            (r#"name = "photos""#, r#"nmae = "photos""#, "line 3"),
+            (
+                r#"name = "photos""#,
+                r#"nmae = "photos""#,
+                "kinglet.toml:3:9: ",
+            ),
             (
                 r#"memory = "64MiB""#,
                 r#"memory = "64 potatoes""#,

@@ -5,22 +5,21 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::de::Error;
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Bytes: `"64MiB"`, `"10 MB"`, or a plain number of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "NumberOrText", into = "u64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "u64")]
 pub struct ByteSize(pub u64);
 
 /// A duration: `"10s"`, `"250ms"`, `"1h 30m"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "NumberOrText", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Period(pub Duration);
 
 /// The shortest and the longest delay: `"200ms..30s"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "NumberOrText")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// Before the second attempt.
     pub first: Duration,
@@ -76,11 +75,65 @@ impl Period {
 }
 
 /// A TOML value before it has its unit.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a number, or text with a unit")]
 enum NumberOrText {
     Number(u64),
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        with_unit(deserializer, "a size, as \"64MiB\"")
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        with_unit(deserializer, "a duration, as \"10s\"")
+    }
+}
+
+impl<'de> Deserialize<'de> for Backoff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        with_unit(
+            deserializer,
+            "a shortest and a longest delay, as \"200ms..30s\"",
+        )
+    }
+}
+
+/// Reads a number or a text; `form` says what it is, for errors about anything else.
+fn with_unit<'de, D, T>(deserializer: D, form: &'static str) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<NumberOrText, Error = String>,
+{
+    struct OfForm(&'static str);
+
+    impl Visitor<'_> for OfForm {
+        type Value = NumberOrText;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<NumberOrText, E> {
+            Ok(NumberOrText::Number(number))
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<NumberOrText, E> {
+            let unsigned = u64::try_from(number);
+            let unsigned =
+                unsigned.map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))?;
+            Ok(NumberOrText::Number(unsigned))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<NumberOrText, E> {
+            Ok(NumberOrText::Text(text.to_owned()))
+        }
+    }
+
+    let value = deserializer.deserialize_any(OfForm(form))?;
+    T::try_from(value).map_err(D::Error::custom)
 }
 
 impl TryFrom<NumberOrText> for ByteSize {

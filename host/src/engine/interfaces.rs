@@ -92,6 +92,24 @@ impl Interfaces {
     }
 }
 
+/// The section in which a component has the routes of its code, a line each.
+const ROUTES: &str = "kinglet:routes";
+
+/// Returns the routes that a component has in its code: none where it leaves them to the manifest.
+pub fn routes_of(wasm: &[u8]) -> Vec<kinglet_route::Route> {
+    let sections = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let lines = sections.filter_map(|payload| match payload {
+        Payload::CustomSection(section) if section.name() == ROUTES => {
+            std::str::from_utf8(section.data()).ok()
+        }
+        _ => None,
+    });
+    let lines = lines.flat_map(str::lines);
+    lines
+        .filter_map(|line| kinglet_route::Route::parse(line).ok())
+        .collect()
+}
+
 fn invalid(error: &wasmparser::Error) -> NotAComponent {
     NotAComponent::Invalid(visible_short(&error.to_string(), REASON_BYTES))
 }
@@ -165,6 +183,17 @@ mod tests {
                 )],
             }
         );
+    }
+
+    #[test]
+    fn routes_are_read_from_the_modules_of_a_component() {
+        let text = r#"(component
+            (core module (@custom "kinglet:routes" "/a/{id}\n/b/...\n") (@custom "other" "/c"))
+        )"#;
+        let found = routes_of(&wat::parse_str(text).unwrap());
+        let found: Vec<String> = found.iter().map(kinglet_route::Route::pattern).collect();
+        assert_eq!(found, ["/a/{}", "/b/..."]);
+        assert!(routes_of(b"none").is_empty());
     }
 
     #[test]

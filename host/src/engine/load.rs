@@ -76,6 +76,16 @@ pub enum LoadError {
         /// What to do.
         next: String,
     },
+    /// A file of another kind.
+    #[error("function {function:?}: {path} isn't WebAssembly: {found}")]
+    NotWasm {
+        /// The function's name.
+        function: String,
+        /// The file.
+        path: String,
+        /// Its kind, and what to do.
+        found: String,
+    },
     /// What is there isn't what was there when the host started.
     #[error(
         "function {function:?}: {path} changed since the host started, and what was compiled from it is gone; start \
@@ -493,7 +503,7 @@ fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, Loa
             (None, None) => "build the component, or correct `component`".to_owned(),
         },
     };
-    files::read(path, most.0).map_err(|error| match error {
+    let wasm = files::read(path, most.0).map_err(|error| match error {
         FileError::TooLarge { .. } => LoadError::CompileMemory {
             function: function.name.clone(),
             memory: most,
@@ -501,7 +511,46 @@ fn read(function: &Function, path: &Path, most: ByteSize) -> Result<Vec<u8>, Loa
         FileError::Io { error, .. } => failed(error.to_string()),
         FileError::NotRegular { kind, .. } => failed(format!("it isn't a file but {kind}")),
         error => failed(error.to_string()),
-    })
+    })?;
+    match other_kind(&wasm) {
+        None => Ok(wasm),
+        Some(found) => Err(LoadError::NotWasm {
+            function: function.name.clone(),
+            path: path.display().to_string(),
+            found,
+        }),
+    }
+}
+
+/// Says what a file is that isn't WebAssembly, and what to do; none where it is.
+fn other_kind(file: &[u8]) -> Option<String> {
+    const SHOWN: usize = 16;
+    let starts = |magic: &[u8]| file.starts_with(magic);
+    let text = file.trim_ascii_start();
+    let found = if starts(b"\0asm") {
+        return None;
+    } else if file.is_empty() {
+        "it is empty; build the component, or correct `component`"
+    } else if text.starts_with(b"(component") || text.starts_with(b"(module") {
+        "it is the text format; make a component of it with `wasm-tools parse`, and name that as \
+         `component`"
+    } else if text.starts_with(b"<") {
+        "it is HTML or XML, as of a download that failed; get it again, or correct `component`"
+    } else if starts(b"version https://git-lfs") {
+        "it is a pointer of Git LFS; run `git lfs pull`, or correct `component`"
+    } else if starts(b"\x7fELF") {
+        "it is a program of a machine; build it with `cargo build --target wasm32-wasip2`, and \
+         correct `component`"
+    } else if starts(b"\x1f\x8b") || starts(b"PK\x03\x04") || starts(b"\x28\xb5\x2f\xfd") {
+        "it is an archive; unpack it, and name what is in it as `component`"
+    } else {
+        let start = file.get(..SHOWN).unwrap_or(file);
+        let start = String::from_utf8_lossy(start);
+        return Some(format!(
+            "it begins with {start:?}; build the component, or correct `component`"
+        ));
+    };
+    Some(found.to_owned())
 }
 
 impl Loader {
@@ -618,7 +667,7 @@ impl Loader {
             },
             error => LoadError::Component {
                 function,
-                hint: hint(wasm),
+                hint: hint(wasm, &error.to_string()),
                 reason: told(error),
             },
         }
@@ -801,14 +850,17 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
 }
 
 /// What bytes that don't load probably are.
-fn hint(wasm: &[u8]) -> &'static str {
+fn hint(wasm: &[u8], reason: &str) -> &'static str {
     match wasm.get(..8) {
+        _ if reason.contains("unexpected end") => {
+            "its file breaks off; build the component again, or copy it again"
+        }
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
             "its file is a core module; build it with `cargo build --target wasm32-wasip2`"
         }
         Some([0, b'a', b's', b'm', ..]) => {
             "its component can't run here; functions of events keep to WASI 0.2 and plain functions"
         }
-        _ => "its file isn't WebAssembly; see `component`",
+        _ => "its file is too short for WebAssembly; build the component again",
     }
 }

@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 
 pub use cache::{Cache, CacheUse};
 pub use compile::{CompileLimits, Compiler, compile, confine};
-pub use interfaces::{Interface, InterfaceFunction, Interfaces, NotAComponent};
+pub use interfaces::{Interface, InterfaceFunction, Interfaces, NotAComponent, routes_of};
 pub use load::{Handlers, LoadError, LoadedFunction};
 pub use notes::Notes;
 pub use snapshot::{InitContext, Snapshot, SnapshotError, snapshot};

@@ -21,8 +21,8 @@ use wasmtime_wasi_http::{
 use super::http::{Committing, contents_of};
 use super::limiter::{HostBuffers, Limiter, MemoryFull};
 use crate::capabilities::{
-    CapabilitiesView, Context, GuestLog, HostCalls, HostCallsExceeded, Requests, RequestsExceeded,
-    Sent, View,
+    CapabilitiesView, Context, DenialLog, GuestLog, HostCalls, HostCallsExceeded, Requests,
+    RequestsExceeded, Sent, View,
 };
 use crate::guard::{self, Guard};
 use crate::ports::Stream;
@@ -266,15 +266,17 @@ struct Hooks {
     buffers: Arc<HostBuffers>,
     /// Why a request had no memory.
     full: Option<MemoryFull>,
+    denials: DenialLog,
 }
 
 impl Hooks {
     fn new(context: &Context, buffers: &Arc<HostBuffers>) -> Self {
         let outgoing = context.reach.outgoing.as_ref();
         Self {
-            requests: outgoing.map(|outgoing| outgoing.begin(&context.calls)),
+            requests: outgoing.map(|outgoing| outgoing.begin(context)),
             buffers: Arc::clone(buffers),
             full: None,
+            denials: context.denials(),
         }
     }
 }
@@ -291,6 +293,7 @@ impl WasiHttpHooks for Hooks {
             return Box::new(connect(request));
         }
         let Some(requests) = &mut self.requests else {
+            self.denials.note_request(request.uri());
             return Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)));
         };
         match self.buffers.hold(SENT_BYTES) {

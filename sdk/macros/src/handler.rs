@@ -1,7 +1,9 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ItemFn, Result, Type};
+use syn::{Error, FnArg, ItemFn, LitStr, Result, Token, Type, parse_quote};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -46,10 +48,14 @@ impl Kind {
     }
 }
 
-/// The handler as it was written, with its export or with what is wrong about it.
+/// The handler as it was written, with its export or with what is wrong about it. A handler with
+/// routes begins with a look at the request's path.
 pub fn expand(kind: Kind, arguments: TokenStream, item: TokenStream) -> TokenStream {
     match glue(kind, arguments, item.clone()) {
-        Ok(glue) => quote! { #item #glue },
+        Ok((function, glue)) => {
+            let item = function.map_or(item, |function| quote! { #function });
+            quote! { #item #glue }
+        }
         Err(error) => {
             let error = error.into_compile_error();
             quote! { #item #error }
@@ -57,7 +63,12 @@ pub fn expand(kind: Kind, arguments: TokenStream, item: TokenStream) -> TokenStr
     }
 }
 
-fn glue(kind: Kind, arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+/// Returns the function where it isn't as it was written, and what comes beside it.
+fn glue(
+    kind: Kind,
+    arguments: TokenStream,
+    item: TokenStream,
+) -> Result<(Option<ItemFn>, TokenStream)> {
     let attribute = kind.attribute();
     let item_span = item.span();
     let function: ItemFn = syn::parse2(item).map_err(|_| {
@@ -66,23 +77,89 @@ fn glue(kind: Kind, arguments: TokenStream, item: TokenStream) -> Result<TokenSt
             format!("`{attribute}` belongs on a function; {}", kind.expected()),
         )
     })?;
-    if !arguments.is_empty() {
-        let message = format!("`{attribute}` takes no arguments: the manifest says what wakes it");
-        return Err(Error::new_spanned(arguments, message));
-    }
+    let routes = match kind {
+        Kind::Http => routes(arguments)?,
+        _ if arguments.is_empty() => Vec::new(),
+        _ => {
+            let message =
+                format!("`{attribute}` takes no arguments: the manifest says what wakes it");
+            return Err(Error::new_spanned(arguments, message));
+        }
+    };
     let event = check_signature(kind, &function)?;
 
     let name = &function.sig.ident;
     let once = once(&format!("{attribute}_handler"), name.span());
     let check = check(kind, &function, event);
     let export = export(kind);
-    Ok(quote! {
+    let note = note(&routes);
+    let glue = quote! {
         #once
         const _: () = {
             #check
             #export
+            #note
         };
-    })
+    };
+    let routed = (!routes.is_empty()).then(|| routed(function, &routes));
+    Ok((routed, glue))
+}
+
+/// Reads the routes of the attribute `http`.
+fn routes(arguments: TokenStream) -> Result<Vec<LitStr>> {
+    let parse = Punctuated::<LitStr, Token![,]>::parse_terminated;
+    let routes = parse.parse2(arguments).map_err(|error| {
+        Error::new(
+            error.span(),
+            "`http` takes routes, each a literal text: `#[kinglet_sdk::http(\"/users/{id}\")]`",
+        )
+    })?;
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for literal in &routes {
+        let text = literal.value();
+        let route = kinglet_route::Route::parse(&text)
+            .map_err(|invalid| Error::new_spanned(literal, invalid))?;
+        let pattern = route.pattern();
+        if let Some((_, other)) = seen.iter().find(|(other, _)| *other == pattern) {
+            let message = format!("{text:?} stands for the same paths as {other:?}; remove one");
+            return Err(Error::new_spanned(literal, message));
+        }
+        seen.push((pattern, text));
+    }
+    Ok(routes.into_iter().collect())
+}
+
+/// Has a function begin with a look at the request's path: one that no route matches is answered at
+/// once.
+fn routed(mut function: ItemFn, routes: &[LitStr]) -> ItemFn {
+    let Some(FnArg::Typed(input)) = function.sig.inputs.first_mut() else {
+        return function;
+    };
+    let given = std::mem::replace(&mut *input.pat, parse_quote!(__request));
+    let event = input.ty.span();
+    let request = quote_spanned! { event => __request };
+    let unrouted = quote_spanned! { returned(&function) => ::kinglet_sdk::__private::unrouted };
+    let statements = &function.block.stmts;
+    function.block = parse_quote!({
+        let #given = match ::kinglet_sdk::__private::routed(#request, &[#(#routes),*]) {
+            ::core::result::Result::Ok(__request) => __request,
+            ::core::result::Result::Err(__response) => {
+                return #unrouted(__response);
+            }
+        };
+        #(#statements)*
+    });
+    function
+}
+
+/// Notes the routes in the component, so that `kinglet check` can compare them with the manifest's.
+fn note(routes: &[LitStr]) -> TokenStream {
+    if routes.is_empty() {
+        return TokenStream::new();
+    }
+    let lines: String = routes.iter().map(|route| route.value() + "\n").collect();
+    let lines = syn::LitByteStr::new(lines.as_bytes(), Span::call_site());
+    quote! { ::kinglet_sdk::__note_routes!(#lines); }
 }
 
 /// What can be told from the text alone; types are left to the compiler. Gives the event's type.
@@ -164,15 +241,19 @@ pub fn once(what: &str, at: Span) -> TokenStream {
     }
 }
 
+/// Returns the place of errors about a function's result.
+fn returned(function: &ItemFn) -> Span {
+    match &function.sig.output {
+        syn::ReturnType::Default => function.sig.ident.span(),
+        syn::ReturnType::Type(_, ty) => ty.span(),
+    }
+}
+
 /// `__handle`: calls the handler with the SDK's types, on every target, so that a native build reports
 /// the errors of a component's, and doesn't think the handler unused.
 fn check(kind: Kind, function: &ItemFn, event: &Type) -> TokenStream {
     let name = &function.sig.ident;
-    // Errors point at what the compiler finds wanting.
-    let returned = match &function.sig.output {
-        syn::ReturnType::Default => name.span(),
-        syn::ReturnType::Type(_, ty) => ty.span(),
-    };
+    let returned = returned(function);
     let event_type = match kind {
         Kind::ObjectCreated => quote_spanned! { event.span() => ::kinglet_sdk::ObjectCreated },
         Kind::Message => quote_spanned! { event.span() => ::kinglet_sdk::Message },

@@ -41,10 +41,10 @@ pub fn message_batch(arguments: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(Kind::MessageBatch, arguments.into(), item.into()).into()
 }
 
-/// Makes a function the crate's handler of requests.
+/// Makes a function the crate's handler of requests, and takes their routes.
 ///
-/// The function stays as it is. In a component it is exported as `wasi:http/incoming-handler`; natively
-/// nothing is exported.
+/// The function stays as it is; with routes, it begins with a look at the request's path. In a
+/// component it is exported as `wasi:http/incoming-handler`; natively nothing is exported.
 #[proc_macro_attribute]
 pub fn http(arguments: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(Kind::Http, arguments.into(), item.into()).into()

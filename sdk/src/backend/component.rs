@@ -1,17 +1,20 @@
 //! Capabilities as a component has them: imports of the contract, converted to and from the SDK's types.
 
 mod http;
+mod keyvalue;
 
 pub use http::respond;
 pub(crate) use http::{Incoming, IncomingBody, OutgoingBody, send, tell};
+pub(crate) use keyvalue::{Cas, KeyValue};
 
 use crate::bindings::batch_function::kinglet::events::batch_scope;
 use crate::bindings::capabilities::kinglet::events::{objects, topics, types};
-use crate::bindings::capabilities::wasi::{config::store, logging::logging};
-use crate::bindings::keyvalue::{atomics, batch as keyvalue_batch, store as keyvalue};
+#[cfg(not(feature = "spin"))]
+use crate::bindings::capabilities::wasi::config::store;
+#[cfg(feature = "spin")]
+use crate::bindings::of_spin::wasi::config0_2_0_draft_2024_09_27::store;
 use crate::bucket::{Condition, WriteOptions};
 use crate::event::time_from_millis;
-use crate::keyvalue::{SwapError, is_valid_key};
 use crate::{
     Attributes, Batch, Delivery, Draft, Error, Failure, Level, Message, ObjectCreated, ObjectInfo,
 };
@@ -147,120 +150,6 @@ impl Topic {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct KeyValue {
-    name: String,
-    resource: keyvalue::Bucket,
-}
-
-impl KeyValue {
-    pub fn open(name: &str) -> Result<Self, Error> {
-        let resource = keyvalue::open(name).map_err(|e| keyvalue_error(e, name, &[]))?;
-        Ok(Self {
-            name: name.to_owned(),
-            resource,
-        })
-    }
-
-    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.resource.get(key).map_err(|e| self.error(e, &[key]))
-    }
-
-    pub fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
-        self.resource
-            .set(key, value)
-            .map_err(|e| self.error(e, &[key]))
-    }
-
-    pub fn remove(&self, key: &str) -> Result<(), Error> {
-        self.resource.delete(key).map_err(|e| self.error(e, &[key]))
-    }
-
-    pub fn contains(&self, key: &str) -> Result<bool, Error> {
-        self.resource.exists(key).map_err(|e| self.error(e, &[key]))
-    }
-
-    /// A page of keys, and the cursor of the next one.
-    pub fn key_page(&self, cursor: Option<&str>) -> Result<(Vec<String>, Option<String>), Error> {
-        let page = self
-            .resource
-            .list_keys(cursor)
-            .map_err(|e| self.error(e, &[]))?;
-        Ok((page.keys, page.cursor))
-    }
-
-    pub fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
-        atomics::increment(&self.resource, key, delta).map_err(|e| self.error(e, &[key]))
-    }
-
-    pub fn cas(&self, key: &str) -> Result<Cas, Error> {
-        let resource = atomics::Cas::new(&self.resource, key).map_err(|e| self.error(e, &[key]))?;
-        Ok(Cas {
-            bucket: self.name.clone(),
-            key: key.to_owned(),
-            resource,
-        })
-    }
-
-    pub fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let found = keyvalue_batch::get_many(&self.resource, &keys)
-            .map_err(|e| self.error(e, &all(&keys)))?;
-        Ok(found
-            .into_iter()
-            .map(|pair| pair.map(|(_, value)| value))
-            .collect())
-    }
-
-    pub fn set_many(&self, values: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
-        keyvalue_batch::set_many(&self.resource, &values).map_err(|e| {
-            let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
-            self.error(e, &keys)
-        })
-    }
-
-    pub fn remove_many(&self, keys: Vec<String>) -> Result<(), Error> {
-        keyvalue_batch::delete_many(&self.resource, &keys).map_err(|e| self.error(e, &all(&keys)))
-    }
-
-    fn error(&self, failed: keyvalue::Error, keys: &[&str]) -> Error {
-        keyvalue_error(failed, &self.name, keys)
-    }
-}
-
-/// A value as it was seen, to be replaced where it is still the same.
-#[derive(Debug)]
-pub(crate) struct Cas {
-    bucket: String,
-    key: String,
-    resource: atomics::Cas,
-}
-
-impl Cas {
-    pub fn current(&self) -> Result<Option<Vec<u8>>, Error> {
-        self.resource
-            .current()
-            .map_err(|e| keyvalue_error(e, &self.bucket, &[&self.key]))
-    }
-
-    pub fn swap(self, value: &[u8]) -> Result<(), SwapError> {
-        let Self {
-            bucket,
-            key,
-            resource,
-        } = self;
-        atomics::swap(resource, value).map_err(|error| match error {
-            atomics::CasError::CasFailed(resource) => SwapError::Changed(Self {
-                bucket,
-                key,
-                resource,
-            }),
-            atomics::CasError::StoreError(error) => {
-                SwapError::Store(keyvalue_error(error, &bucket, &[&key]))
-            }
-        })
-    }
-}
-
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, Error> {
     store::get(key).map_err(config_error)
 }
@@ -269,7 +158,17 @@ pub(crate) fn config_all() -> Result<Vec<(String, String)>, Error> {
     store::get_all().map_err(config_error)
 }
 
+/// Prints a line, since neither Spin nor Wasmtime has an interface for logs.
+#[cfg(any(feature = "spin", feature = "wasmtime"))]
 pub(crate) fn log(level: Level, context: &str, message: &str) {
+    let level = format!("{level:?}").to_lowercase();
+    eprintln!("{level} {context}: {message}");
+}
+
+#[cfg(not(any(feature = "spin", feature = "wasmtime")))]
+pub(crate) fn log(level: Level, context: &str, message: &str) {
+    use crate::bindings::capabilities::wasi::logging::logging;
+
     let level = match level {
         Level::Trace => logging::Level::Trace,
         Level::Debug => logging::Level::Debug,
@@ -392,21 +291,4 @@ fn config_error(error: store::Error) -> Error {
             Error::Unavailable(format!("config: {text}"))
         }
     }
-}
-
-/// The interface has one kind for everything but grants; only a key at fault can be told by itself.
-fn keyvalue_error(error: keyvalue::Error, bucket: &str, keys: &[&str]) -> Error {
-    match error {
-        keyvalue::Error::NoSuchStore | keyvalue::Error::AccessDenied => Error::Denied(format!(
-            "keyvalue bucket `{bucket}` isn't granted to this function; add it to `grants.keyvalue`"
-        )),
-        keyvalue::Error::Other(text) if !keys.iter().all(|key| is_valid_key(key)) => {
-            Error::Invalid(text)
-        }
-        keyvalue::Error::Other(text) => Error::Other(text),
-    }
-}
-
-fn all(keys: &[String]) -> Vec<&str> {
-    keys.iter().map(String::as_str).collect()
 }

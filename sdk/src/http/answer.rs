@@ -20,17 +20,29 @@ pub trait Answer {
     /// # Errors
     /// The handler's failure.
     fn into_response(self) -> Result<Response, Failure>;
+
+    /// Wraps a response of the SDK's own.
+    #[doc(hidden)]
+    fn from_response(response: Response) -> Self;
 }
 
 impl Answer for Response {
     fn into_response(self) -> Result<Response, Failure> {
         Ok(self)
     }
+
+    fn from_response(response: Response) -> Self {
+        response
+    }
 }
 
 impl<E: Into<Failure>> Answer for Result<Response, E> {
     fn into_response(self) -> Result<Response, Failure> {
         self.map_err(Into::into)
+    }
+
+    fn from_response(response: Response) -> Self {
+        Ok(response)
     }
 }
 

@@ -6,7 +6,7 @@
 //! use kinglet_sdk::http::Method;
 //! use kinglet_sdk::{Bucket, Error, Failure, Request, Response};
 //!
-//! #[kinglet_sdk::http]
+//! #[kinglet_sdk::http("/results/{id}")]
 //! fn api(request: Request) -> Result<Response, Failure> {
 //!     let id = request.parameter("id").ok_or("the route has an {id}")?;
 //!     if *request.method() != Method::Get {
@@ -21,9 +21,9 @@
 //!
 //! let host = kinglet_sdk::testing::Host::new();
 //! host.bucket("results").put("7.json", "{}");
-//! let response = host.respond(api, host.request("GET", "/results/7").parameter("id", "7"));
+//! let response = host.respond(api, host.request("GET", "/results/7"));
 //! assert_eq!((response.status, response.text()), (200, "{}".to_owned()));
-//! let response = host.respond(api, host.request("GET", "/results/8").parameter("id", "8"));
+//! let response = host.respond(api, host.request("GET", "/results/8"));
 //! assert_eq!(response.status, 404);
 //! ```
 //!
@@ -68,9 +68,10 @@
 //!
 //! # Elsewhere
 //!
-//! Such a function is a plain component of `wasi:http` 0.2, which runs on other hosts as well: `kinglet check
-//! --target` says what one of them has of what it imports. No other host has buckets, topics and levels of logs; this
-//! module itself prints what it has to say, to standard error.
+//! Such a function is a plain component of `wasi:http` 0.2, which runs on other hosts as well:
+//! `kinglet check --target` says what one of them has of what it imports. No other host has buckets
+//! and topics. Of settings, values and logs they have different versions, for which the crate has
+//! [features](crate#other-hosts). This module itself prints what it has to say, to standard error.
 //!
 //! Methods and headers are types of this crate rather than of the crate `http`: a request starts the component anew, so
 //! that what it doesn't need costs each of them, and a match on a method is as short. Trailers aren't passed on.

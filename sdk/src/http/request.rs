@@ -3,7 +3,7 @@ use std::cell::OnceCell;
 use super::body::{Message, text};
 use super::text::{decode, pairs};
 use super::{Body, Headers, Method};
-use crate::{Attributes, Error, Failure, backend};
+use crate::{Attributes, Error, Failure, Response, backend};
 
 /// How a host tells the parameters of a route.
 const PARAMETER: &str = "spin-path-match-";
@@ -30,6 +30,18 @@ impl Request {
         }
     }
 
+    /// Returns it with the parameters of the most specific route that matches its path; a 404 where
+    /// none does.
+    pub(crate) fn routed(mut self, routes: &'static [&'static str]) -> Result<Self, Response> {
+        let Some(parameters) = kinglet_route::find(routes, self.path()) else {
+            return Err(Response::text("not found\n").status(404));
+        };
+        let parameters = parameters.into_iter();
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), decode(value)));
+        self.parameters = OnceCell::from(Attributes(parameters.collect()));
+        Ok(self)
+    }
+
     /// What it asks for.
     pub fn method(&self) -> &Method {
         &self.method
@@ -41,11 +53,14 @@ impl Request {
         if path.is_empty() { "/" } else { path }
     }
 
-    /// What its path names: `7` for `id`, where the route is `/users/{id}` and the path `/users/7`. `%20` and the like are
-    /// decoded, so that a parameter may have a `/` in it; what isn't UTF-8 has U+FFFD in its place.
+    /// Returns a parameter of its route: `7` for `id`, where the route is `/users/{id}` and the
+    /// path `/users/7`. `%20` and the like are decoded, so that a parameter may have a `/` in it;
+    /// what isn't UTF-8 has U+FFFD in its place.
     ///
-    /// Kinglet and Spin tell them, and take care that nobody else does. On a host that has no such routes a client can
-    /// say of them what it likes.
+    /// Routes in the attribute, `#[kinglet_sdk::http("/users/{id}")]`, say it on every host, and
+    /// they alone. A handler without them has the parameters that the host names in headers:
+    /// Kinglet and Spin do, and take care that nobody else does. On a host without routes a client
+    /// can say of them what it likes.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let parameters = self.parameters.get_or_init(|| {
             let parameter = |(name, value): (&str, &[u8])| {

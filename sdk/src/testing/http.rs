@@ -30,7 +30,8 @@ impl RequestBuilder {
         self
     }
 
-    /// The same with a parameter of its route, as the path has it: `a%20b`.
+    /// The same with a parameter of a route that only the manifest states, as the path has it:
+    /// `a%20b`. Routes in the attribute are matched with the request's path.
     pub fn parameter(self, name: &str, value: &str) -> Self {
         self.header(&format!("spin-path-match-{name}"), value)
     }

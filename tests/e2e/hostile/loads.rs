@@ -27,7 +27,7 @@ pub const REFUSED: &[Refused] = &[
     refused(
         "truncated",
         || half(fs::read(guest("hostile")).unwrap()),
-        "can't run here",
+        "breaks off",
     ),
     refused(
         "header-alone",

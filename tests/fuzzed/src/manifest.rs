@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use kinglet::config::{ByteSize, Function, Manifest, Missed, Period, Source, duration, is_name};
+use kinglet::config::{
+    ByteSize, Function, Manifest, Missed, Period, Source, duration, is_name, keyvalue_bucket,
+};
 
 use crate::in_time;
 
@@ -161,7 +163,8 @@ fn check_values(manifest: &Manifest, function: &Function) {
     for grant in granted {
         assert!(manifest.buckets.contains_key(&grant.bucket));
     }
-    assert!(function.grants.keyvalue.iter().all(|name| is_name(name)));
+    let mut keyvalue = function.grants.keyvalue.iter();
+    assert!(keyvalue.all(|name| is_name(keyvalue_bucket(name))));
 }
 
 fn same(period: Period, read: Result<std::time::Duration, String>) -> bool {

@@ -1,13 +1,18 @@
-use std::borrow::Cow;
+mod scans;
+mod stream;
+
 use std::ops::Range;
 
-use zune_core::bytestream::ZCursor;
+use image::metadata::Orientation;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
 
+use self::stream::CheckedStream;
 use crate::budget::{Budget, Demand};
-use crate::orientation::orientation_of;
+use crate::error::tidy;
+use crate::orientation::{from_exif, from_xmp};
 use crate::{Format, Layout, Picture, Rejection};
 
 /// `zune-jpeg` itself, below `image`: in its strict mode it refuses broken data, of which `image`
@@ -15,26 +20,15 @@ use crate::{Format, Layout, Picture, Rejection};
 pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection> {
     let frame = Frame::read(bytes)?;
     let mut demand = frame.demand();
-    if !frame.junk.is_empty() {
-        demand.bytes += bytes.len() as u64;
-    }
     demand.check(budget)?;
-    if !ends(bytes, frame.scan_at) {
-        return Err(Rejection::Truncated {
-            format: Format::Jpeg,
-        });
-    }
-    let bytes = match frame.junk.as_slice() {
-        [] => Cow::Borrowed(bytes),
-        junk => Cow::Owned(without(bytes, junk)),
-    };
+    let ends = scans::ends(bytes, &frame)?;
+    demand.bytes += CheckedStream::bytes_for(frame.junk.len(), ends.len());
+    demand.check(budget)?;
 
-    let fail = |error: zune_jpeg::errors::DecodeErrors| Rejection::from_codec(Format::Jpeg, &error);
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&*bytes), options);
+    let fail = |error| rejection(Format::Jpeg, error);
+    let options = options();
+    let stream = CheckedStream::new(bytes, &frame.junk, &ends);
+    let mut decoder = JpegDecoder::new_with_options(stream, options);
     decoder.decode_headers().map_err(fail)?;
     let (layout, colors) = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => (Layout::Gray, ColorSpace::Luma),
@@ -42,11 +36,15 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection
         _ => (Layout::Rgb, ColorSpace::RGB),
     };
     decoder.set_options(options.jpeg_set_out_colorspace(colors));
-    let orientation = orientation_of(
-        decoder.exif().map(Vec::as_slice),
-        decoder.xmp().map(Vec::as_slice),
-    );
-    let pixels = decoder.decode().map_err(fail)?;
+    let pixels = match decoder.decode() {
+        Ok(pixels) => pixels,
+        Err(_) if decoder.into_inner().is_past_data() => {
+            return Err(Rejection::Truncated {
+                format: Format::Jpeg,
+            });
+        }
+        Err(error) => return Err(fail(error)),
+    };
     let (width, height) = (frame.width, frame.height);
     if pixels.len() as u64 != u64::from(width) * u64::from(height) * layout.channels() as u64 {
         return Err(Rejection::corrupt(
@@ -59,9 +57,43 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection
         height,
         layout,
         pixels,
-        orientation,
+        orientation: frame.orientation(),
         format: Format::Jpeg,
     })
+}
+
+/// Finds data that a stream misses, and returns it for a decoder that fails where more is missing.
+///
+/// # Errors
+/// As `decode`, before anything is decoded.
+pub(crate) fn checked(bytes: &[u8]) -> Result<CheckedStream<'_>, Rejection> {
+    let frame = Frame::read(bytes)?;
+    let ends = scans::ends(bytes, &frame)?;
+    Ok(CheckedStream::new(bytes, &frame.junk, &ends))
+}
+
+/// Puts the decoder's error into words, because its own is made for programmers.
+pub(crate) fn rejection(format: Format, error: DecodeErrors) -> Rejection {
+    let reason = match error {
+        error if error.is_recoverable_eof() => return Rejection::Truncated { format },
+        DecodeErrors::Format(reason)
+        | DecodeErrors::HuffmanDecode(reason)
+        | DecodeErrors::DqtError(reason)
+        | DecodeErrors::SosError(reason)
+        | DecodeErrors::SofError(reason)
+        | DecodeErrors::MCUError(reason) => reason,
+        DecodeErrors::FormatStatic(reason) => reason.to_owned(),
+        other => return Rejection::from_codec(format, &other),
+    };
+    Rejection::corrupt(format, tidy(&reason))
+}
+
+/// Has the decoder refuse broken data.
+pub(crate) fn options() -> DecoderOptions {
+    DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
 }
 
 /// Bytes of an Adobe segment (APP14): its name, its version, two flags and the colour transform.
@@ -73,8 +105,13 @@ struct Frame {
     width: u32,
     height: u32,
     progressive: bool,
-    /// Sampling factors of each component, horizontal and vertical.
-    sampling: Vec<(u8, u8)>,
+    components: Vec<FrameComponent>,
+    /// Units (MCUs) between two restarts; 0 where there are none.
+    restart_interval: u64,
+    /// The first that a segment of EXIF has.
+    exif: Option<Orientation>,
+    /// The first that a segment of XMP has.
+    xmp: Option<Orientation>,
     /// Where the first scan's marker is.
     scan_at: usize,
     /// What libjpeg passes over and the decoder would refuse: bytes between segments, and Adobe
@@ -82,11 +119,24 @@ struct Frame {
     junk: Vec<Range<usize>>,
 }
 
+/// A component of the picture, as a colour.
+#[derive(Debug)]
+struct FrameComponent {
+    id: u8,
+    /// Sampling factors, horizontal and vertical.
+    h: u8,
+    v: u8,
+}
+
 impl Frame {
     /// Walks the segments up to the first scan, so that size and memory are known before the
     /// decoder sees the file.
     fn read(bytes: &[u8]) -> Result<Self, Rejection> {
+        const EXIF: &[u8] = b"Exif\0\0";
+        const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
         let mut frame = None;
+        let (mut exif, mut xmp) = (None, None);
+        let mut restart_interval = 0;
         let mut junk = Vec::new();
         let mut at = 2;
         loop {
@@ -107,14 +157,27 @@ impl Frame {
                 }
                 0x00 => junk.push(start..next),
                 0xee if body.len() < ADOBE_LEN => junk.push(start..next),
+                0xdd => restart_interval = scans::read_interval(body),
+                // Some programs add segments of their own and leave the camera's: the first that
+                // says it holds.
+                0xe1 => {
+                    let says = |name| body.strip_prefix(name);
+                    exif = exif.or_else(|| says(EXIF).and_then(from_exif));
+                    xmp = xmp.or_else(|| says(XMP).and_then(from_xmp));
+                }
                 0xd9 => return Err(Rejection::corrupt(Format::Jpeg, "it ends without a scan")),
                 0xda => {
-                    let mut frame = frame.ok_or_else(|| {
+                    let frame: Self = frame.ok_or_else(|| {
                         Rejection::corrupt(Format::Jpeg, "a scan without a frame")
                     })?;
-                    frame.scan_at = at;
-                    frame.junk = junk;
-                    return Ok(frame);
+                    return Ok(Self {
+                        scan_at: at,
+                        junk,
+                        exif,
+                        xmp,
+                        restart_interval,
+                        ..frame
+                    });
                 }
                 _ => {}
             }
@@ -147,39 +210,57 @@ impl Frame {
                 format!("a size of {width}x{height}"),
             ));
         }
-        let sampling = components
+        let components = components
             .as_chunks::<3>()
             .0
             .iter()
             .take(count.into())
-            .map(|[_, factors, _]| (factors >> 4, factors & 15))
+            .map(|[id, factors, _]| FrameComponent {
+                id: *id,
+                h: factors >> 4,
+                v: factors & 15,
+            })
             .collect();
         Ok(Self {
             width,
             height,
             progressive: marker == 0xc2,
-            sampling,
+            components,
+            restart_interval: 0,
+            exif: None,
+            xmp: None,
             scan_at: 0,
             junk: Vec::new(),
+        })
+    }
+
+    /// Returns the orientation of EXIF, or of XMP where EXIF has none.
+    fn orientation(&self) -> Orientation {
+        let orientation = self.exif.or(self.xmp);
+        orientation.unwrap_or(Orientation::NoTransforms)
+    }
+
+    /// The largest sampling factors, which are at least 1.
+    fn most_sampling(&self) -> (u64, u64) {
+        let components = self.components.iter();
+        components.fold((1, 1), |(h, v), component| {
+            (h.max(component.h.into()), v.max(component.v.into()))
         })
     }
 
     /// The output, and every coefficient where scans refine them.
     fn demand(&self) -> Demand {
         let Self { width, height, .. } = *self;
-        let channels = if self.sampling.len() == 1 { 1 } else { 3 };
+        let channels = if self.components.len() == 1 { 1 } else { 3 };
         let mut demand = Demand::per_pixel(width, height, channels);
         if self.progressive {
-            let most = |pick: fn(&(u8, u8)) -> u8| {
-                u64::from(self.sampling.iter().map(pick).max().unwrap_or(1).max(1))
-            };
-            let (most_h, most_v) = (most(|s| s.0), most(|s| s.1));
+            let (most_h, most_v) = self.most_sampling();
             let units =
                 u64::from(width).div_ceil(8 * most_h) * u64::from(height).div_ceil(8 * most_v);
             let blocks: u64 = self
-                .sampling
+                .components
                 .iter()
-                .map(|&(h, v)| u64::from(h) * u64::from(v))
+                .map(|component| u64::from(component.h) * u64::from(component.v))
                 .sum();
             demand.bytes += units * blocks * 64 * 2;
         }
@@ -222,28 +303,4 @@ fn segment(bytes: &[u8], at: usize) -> Option<Segment<'_>> {
         start,
         next,
     })
-}
-
-fn without(bytes: &[u8], junk: &[Range<usize>]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    for Range { start, end } in junk {
-        kept.extend_from_slice(bytes.get(at..*start).unwrap_or_default());
-        at = *end;
-    }
-    kept.extend_from_slice(bytes.get(at..).unwrap_or_default());
-    kept
-}
-
-/// Whether the end of the image (EOI) comes after the scans. The decoder fills what is missing with
-/// gray, libjpeg asks for more data: a file without the marker was cut short.
-fn ends(bytes: &[u8], scan_at: usize) -> bool {
-    let mut at = scan_at;
-    while let Some(Segment { marker, next, .. }) = segment(bytes, at) {
-        if marker == 0xd9 {
-            return true;
-        }
-        at = next;
-    }
-    false
 }

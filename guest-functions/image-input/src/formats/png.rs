@@ -4,12 +4,23 @@ use std::io::Cursor;
 use png::{ColorType, Transformations};
 
 use crate::budget::{Budget, Demand};
+use crate::error::tidy;
 use crate::orientation::orientation_of;
 use crate::{Format, Layout, Picture, Rejection};
 
 /// The `png` crate itself, below `image`: it drops 16 bits to 8 row by row, where `image` would
 /// hold the whole picture at 16.
 pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection> {
+    if bytes
+        .get(FIRST_CHUNK..)
+        .is_some_and(|chunk| chunk.starts_with(b"CgBI"))
+    {
+        return Err(Rejection::unsupported(
+            Format::Png,
+            "Apple's CgBI variant, which Xcode makes for apps; convert it, as with \
+             `sips -s format png`, or use the original",
+        ));
+    }
     let fail = |error: png::DecodingError| match &error {
         png::DecodingError::LimitsExceeded => Rejection::corrupt(
             Format::Png,
@@ -17,7 +28,7 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection
         ),
         // It names no source.
         png::DecodingError::IoError(error) => Rejection::from_codec(Format::Png, error),
-        _ => Rejection::from_codec(Format::Png, &error),
+        _ => rejection(&error.to_string()),
     };
     // Bounds what compressed text and profiles may unpack to; the picture itself isn't counted.
     let mut decoder = png::Decoder::new_with_limits(
@@ -76,6 +87,34 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget) -> Result<Picture, Rejection
         orientation,
         format: Format::Png,
     })
+}
+
+/// The place of the first chunk's name.
+const FIRST_CHUNK: usize = 12;
+
+/// Puts the decoder's error into words, because its own shows how it keeps the names of chunks.
+fn rejection(text: &str) -> Rejection {
+    const SHORT: &str = "does not have enough data for image";
+    const NAME: &str = "ChunkType { type: ";
+    if text.contains(SHORT) {
+        return Rejection::Truncated {
+            format: Format::Png,
+        };
+    }
+    if text.starts_with("Corrupt deflate stream") {
+        return Rejection::corrupt(Format::Png, "its compressed data are broken");
+    }
+    let mut reason = String::new();
+    let mut rest = text.trim_end_matches('.');
+    while let Some((before, named)) = rest.split_once(NAME) {
+        reason.push_str(before);
+        let name_ends = named.find([',', ' ', '}']).unwrap_or(named.len());
+        let (name, behind) = named.split_at(name_ends);
+        reason.push_str(name);
+        rest = behind.split_once('}').map_or("", |(_, rest)| rest);
+    }
+    reason.push_str(rest);
+    Rejection::corrupt(Format::Png, tidy(&reason))
 }
 
 /// The gray that a tRNS chunk makes transparent, where its unused high bits are set: readers must

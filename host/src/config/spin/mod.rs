@@ -16,7 +16,7 @@ use self::variables::Values;
 pub use self::variables::{Variables, is_variable};
 use super::{
     App, ConfigError, Function, Grants, Manifest, NAME_RULE, Retry, Route, SnapshotConfig, Trigger,
-    is_name, visible,
+    is_name,
 };
 
 /// The version that is read.
@@ -65,10 +65,7 @@ pub(super) fn parse(
             )],
         });
     }
-    let spin: SpinManifest = toml::from_str(text).map_err(|error| ConfigError::Parse {
-        path: name.to_owned(),
-        message: visible(error.to_string().trim_end()),
-    })?;
+    let spin: SpinManifest = super::parse::parse(text, name)?;
     let mut reading = Reading::default();
     let manifest = reading.manifest(&spin, root, variables);
     manifest.checked(reading.problems, name)
@@ -305,6 +302,7 @@ impl Reading {
             name: id.clone(),
             component: source,
             source: None,
+            targets: Vec::new(),
             snapshot: SnapshotConfig::default(),
             on: Trigger {
                 http: routes,
@@ -317,6 +315,7 @@ impl Reading {
             grants: Grants {
                 keyvalue: component.key_value_stores.clone(),
                 http: self.destinations(&id, component, values),
+                of_spin: true,
                 ..Grants::default()
             },
             config,

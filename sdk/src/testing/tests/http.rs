@@ -42,6 +42,37 @@ fn a_request_tells_what_it_is() {
 }
 
 #[test]
+fn routes_of_the_code_alone_say_what_parameters_are() {
+    const ROUTES: &[&str] = &["/users/{id}", "/users/me", "/files/..."];
+    let host = Host::new();
+    let routed = |path: &str| {
+        // What a client sends on a host that doesn't route.
+        let request = Request::from(host.request("GET", path).parameter("id", "forged"));
+        crate::__private::routed(request, ROUTES)
+    };
+    let found = routed("/users/a%20b?id=x").unwrap();
+    assert_eq!(found.parameter("id"), Some("a b"));
+    assert_eq!(found.parameter("ID"), Some("a b"));
+    assert_eq!(routed("/users/me").unwrap().parameter("id"), None);
+    assert_eq!(routed("/files/a/b").unwrap().parameter("id"), None);
+    for path in ["/", "/users", "/users/", "/users/7/x", "/users/7/"] {
+        let answer = host.respond(
+            |_: Request| -> Result<Response, Failure> {
+                match routed(path) {
+                    Ok(found) => panic!("{found:?}"),
+                    Err(response) => crate::__private::unrouted(response),
+                }
+            },
+            host.request("GET", path),
+        );
+        assert_eq!(
+            (answer.status, answer.text()),
+            (404, "not found\n".to_owned())
+        );
+    }
+}
+
+#[test]
 fn a_body_is_read_in_pieces_or_whole() {
     let host = Host::new();
     let request = Request::from(host.request("POST", "/").body("one\ntwo\nthree"));

@@ -5,10 +5,9 @@ use std::io::Read;
 
 use ::fax::Color;
 use ::fax::decoder::{decode_g4, pels};
-use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
 
+use super::super::jpeg;
 use super::directory::{Directory, tag};
 use super::fax;
 use crate::{Format, Rejection};
@@ -207,7 +206,7 @@ pub(super) fn decode_jpeg(
     to_rgb: bool,
     max_bytes: u64,
 ) -> Result<JpegChunk, Rejection> {
-    let fail = |error: zune_jpeg::errors::DecodeErrors| Rejection::from_codec(Format::Tiff, &error);
+    let fail = |error| jpeg::rejection(Format::Tiff, error);
     let spliced: Vec<u8>;
     let stream = match tables {
         // Both are whole streams: the tables lose their end marker, the data its start.
@@ -218,7 +217,8 @@ pub(super) fn decode_jpeg(
         }
         _ => packed,
     };
-    let mut decoder = zune_jpeg::JpegDecoder::new(ZCursor::new(stream));
+    let stream = jpeg::checked(stream).map_err(of_tiff)?;
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(stream, jpeg::options());
     decoder.decode_headers().map_err(fail)?;
     let input = decoder.input_colorspace().unwrap_or(ColorSpace::RGB);
     let output = if to_rgb && input == ColorSpace::YCbCr {
@@ -226,7 +226,7 @@ pub(super) fn decode_jpeg(
     } else {
         input
     };
-    decoder.set_options(DecoderOptions::default().jpeg_set_out_colorspace(output));
+    decoder.set_options(jpeg::options().jpeg_set_out_colorspace(output));
     let (width, height) = decoder.dimensions().unwrap_or_default();
     if decoder.output_buffer_size().unwrap_or(usize::MAX) as u64 > max_bytes {
         return Err(Rejection::corrupt(
@@ -234,11 +234,30 @@ pub(super) fn decode_jpeg(
             format!("a chunk of {width}x{height} pixels, larger than the picture"),
         ));
     }
-    let pixels = decoder.decode().map_err(fail)?;
+    let pixels = match decoder.decode() {
+        Ok(pixels) => pixels,
+        Err(_) if decoder.into_inner().is_past_data() => {
+            return Err(Rejection::Truncated {
+                format: Format::Tiff,
+            });
+        }
+        Err(error) => return Err(fail(error)),
+    };
     Ok(JpegChunk {
         width,
         height,
         channels: output.num_components(),
         pixels,
     })
+}
+
+/// Names the file's format in a rejection of a JPEG stream that it has.
+fn of_tiff(rejection: Rejection) -> Rejection {
+    let format = Format::Tiff;
+    match rejection {
+        Rejection::Truncated { .. } => Rejection::Truncated { format },
+        Rejection::Corrupt { reason, .. } => Rejection::Corrupt { format, reason },
+        Rejection::Unsupported { feature, .. } => Rejection::Unsupported { format, feature },
+        other => other,
+    }
 }

@@ -255,6 +255,13 @@ impl Plan {
             let most = self.chunk_width * self.chunk_height * 4 * 2;
             let tables = directory.bytes(tag::JPEG_TABLES);
             let chunk = decode_jpeg(&packed, tables, self.jpeg_to_rgb, most as u64)?;
+            let (rows, columns) = (self.height - place.top, self.width - place.left);
+            if chunk.height < rows.min(self.chunk_height)
+                || chunk.width < columns.min(self.chunk_width)
+            {
+                let format = Format::Tiff;
+                return Err(Rejection::Truncated { format });
+            }
             let row_len = (chunk.width * chunk.channels).max(1);
             for (y, row) in chunk
                 .pixels
