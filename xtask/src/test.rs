@@ -109,21 +109,3 @@ fn install_cargo_component() -> anyhow::Result<()> {
         .current_dir(root()))
     .context("cargo-component can't be installed")
 }
-<<<<<<< HEAD
-
-/// Installs a package of the Python package index into a folder of its own, and returns its program of this name.
-pub fn of_python(package: &str, program: &str) -> anyhow::Result<PathBuf> {
-    let venv = target_dir().join("python").join(program);
-    let path = venv.join("bin").join(program);
-    if !path.exists() {
-        eprintln!("installing {package} into {}", venv.display());
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            .context("it comes by way of Python, with its `venv`; install these")?;
-        let mut pip = Command::new(venv.join("bin").join("python"));
-        run(pip.args(["-m", "pip", "install", "--quiet", package]))
-            .with_context(|| format!("{package} can't be installed"))?;
-    }
-    Ok(path)
-}
-=======
->>>>>>> main
