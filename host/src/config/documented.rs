@@ -89,8 +89,8 @@ fn keys(table: &str) -> Vec<String> {
     };
     let error = Manifest::parse(&text, Path::new("/app"), "kinglet.toml").unwrap_err();
     let error = error.to_string();
-    let (_, expected) = error.split_once("expected ").unwrap();
-    expected
+    let (_, known) = error.rsplit_once("known are ").unwrap();
+    known
         .split('`')
         .skip(1)
         .step_by(2)
