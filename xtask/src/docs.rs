@@ -184,7 +184,7 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// The anchor that mdBook and forges give a heading.
+/// Makes the anchor that mdBook and forges give a heading.
 fn anchor_of(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim();
     let kept = text.chars().filter_map(|c| match c {
@@ -195,7 +195,7 @@ fn anchor_of(heading: &str) -> String {
     kept.collect()
 }
 
-/// The targets of the links of a line.
+/// Iterates over the targets of the links of a line.
 fn links(line: &str) -> impl Iterator<Item = &str> {
     let inline = line
         .split("](")
@@ -210,7 +210,7 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
     inline.chain(html)
 }
 
-/// The texts between single backticks of a line.
+/// Iterates over the texts between single backticks of a line.
 fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
@@ -229,7 +229,7 @@ fn is_missing(code: &str) -> bool {
         && !bases.any(|base| base.join(code).exists())
 }
 
-/// The function and the file of a numbered step: "1. `look` in `host/src/..`: ..".
+/// Parses the function and the file of a numbered step: "1. `look` in `host/src/..`: ..".
 fn step_of_flow(line: &str) -> Option<(&str, &str)> {
     let (number, rest) = line.split_once(". `")?;
     number.parse::<u32>().ok()?;

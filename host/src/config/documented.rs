@@ -24,7 +24,7 @@ fn pages(folder: &Path, pages: &mut Vec<PathBuf>) {
     }
 }
 
-/// The manifest that a block stands for, if its mark says that it is one.
+/// Completes the manifest that a block is a part of, if its mark says that it is one.
 fn manifest(mark: &str, block: &str) -> Option<String> {
     let starts = |key: &str| block.lines().any(|line| line.starts_with(key));
     match mark {
@@ -77,7 +77,7 @@ const TABLES: [(&str, &str); 13] = [
     ("[[ingress]]", "ingress."),
 ];
 
-/// The keys of a table, from the error about an unknown one.
+/// Reads the keys of a table from the error about an unknown one.
 fn keys(table: &str) -> Vec<String> {
     let function = match table.starts_with("[function.") {
         true => FUNCTION,
