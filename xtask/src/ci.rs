@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::docs;
 use crate::setup::{cargo, run};
 use crate::style::Style;
 use crate::test::Test;
@@ -11,6 +12,8 @@ pub fn execute() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     step("prose and structure");
     Style::default().execute()?;
+    step("docs");
+    docs::execute()?;
     step("lints");
     let clippy = ["clippy", "--workspace", "--all-targets", "--"];
     run(cargo().args(clippy).args(["--deny", "warnings"]))?;

@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod corpus;
 mod demo;
+mod docs;
 mod fuzz;
 mod host;
 mod photos;
@@ -44,6 +45,8 @@ enum Command {
     Ci,
     /// Count what breaks the rules of prose and structure; the counts may only fall.
     Style(style::Style),
+    /// Build the book, and check its links, paths and flows.
+    Docs,
     /// Run the image corpora through the host, and compare with Pillow; part of `test --full`.
     Corpus,
     /// Kill the host again and again, lose what isn't synced, and check what it accepted.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test(command) => command.execute(),
         Command::Ci => ci::execute(),
         Command::Style(command) => command.execute(),
+        Command::Docs => docs::execute(),
         Command::Corpus => setup::build_guests().and_then(|()| corpus::check()),
         Command::Torture(command) => command.execute(),
         Command::Fuzz(command) => command.execute(),

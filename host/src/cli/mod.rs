@@ -579,4 +579,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_reference_has_every_option() {
+        const PAGE: &str = include_str!("../../../docs/src/reference/cli.md");
+        let command = Cli::command();
+        let shown = leaves(&command)
+            .into_iter()
+            .filter(|command| !command.is_hide_set());
+        for subcommand in shown {
+            let name = subcommand.get_name();
+            assert!(PAGE.contains(name), "the reference has no {name}");
+            for long in subcommand.get_arguments().filter_map(clap::Arg::get_long) {
+                let has = PAGE.contains(&format!("`--{long}"));
+                assert!(has, "the reference has no `--{long}` of {name}");
+            }
+        }
+    }
 }

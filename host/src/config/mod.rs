@@ -2,6 +2,8 @@
 
 mod advice;
 mod destination;
+#[cfg(test)]
+mod documented;
 mod grants;
 mod index;
 mod ingress;

@@ -1,7 +1,8 @@
 //! The embedded queue of events: SQLite, whose commits are those of groups.
 //!
 //! Whatever waits when a commit ends goes into the next one, so that a hundred publishers share one
-//! sync of the disk, and one publisher alone waits for no other. `ARCHITECTURE.md` says why SQLite.
+//! sync of the disk, and one publisher alone waits for no other. The book says why SQLite:
+//! `docs/src/internals/decisions/0001-sqlite-not-redb.md`.
 
 mod ahead;
 mod answers;
