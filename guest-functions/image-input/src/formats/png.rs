@@ -94,9 +94,9 @@ const FIRST_CHUNK: usize = 12;
 
 /// Puts the decoder's error into words, because its own shows how it keeps the names of chunks.
 fn rejection(text: &str) -> Rejection {
-    const SHORT: &str = "does not have enough data for image";
+    const SHORT: [&str; 2] = ["does not have enough data for image", "InsufficientInput"];
     const NAME: &str = "ChunkType { type: ";
-    if text.contains(SHORT) {
+    if SHORT.into_iter().any(|short| text.contains(short)) {
         return Rejection::Truncated {
             format: Format::Png,
         };

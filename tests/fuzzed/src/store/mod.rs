@@ -235,7 +235,11 @@ impl Look<'_> {
             let then = base.earlier.get(&delivery.seq);
             now.into_iter().chain(then).any(same)
         };
-        assert!(bases().iter().any(put_in), "{delivery:?} differs");
+        let followers = &self.followers;
+        assert!(
+            bases().iter().any(put_in),
+            "{delivery:?} differs; followers: {followers:?}"
+        );
     }
 
     /// Where rows alone were changed, all others are there.
