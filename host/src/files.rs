@@ -288,8 +288,8 @@ mod tests {
     #[test]
     fn a_pipe_that_the_parent_opened_is_read() {
         use std::os::fd::AsRawFd;
-        let (reader, mut writer) = std::io::pipe().unwrap();
-        std::io::Write::write_all(&mut writer, b"sent").unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
+        io::Write::write_all(&mut writer, b"sent").unwrap();
         drop(writer);
         let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         assert_eq!(read_input(&path, 4).unwrap(), b"sent");

@@ -44,6 +44,9 @@ fn secrets_and_certificates_that_are_no_files_leave_the_last_good_ones() {
     assert!(host.peak_memory() < 500 * MIB, "{}", host.peak_memory());
     host.stop();
     for file in ["secret", "cert.pem"] {
+        for name in ["secret", "cert.pem"] {
+            let _ = fs::remove_file(app.path(name));
+        }
         fs::write(app.path("secret"), "0123456789abcdef\n").unwrap();
         certify(&app, 2);
         replace_by_pipe(&app, file);

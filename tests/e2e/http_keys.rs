@@ -185,7 +185,8 @@ fn what_a_store_failed_isnt_remembered() {
 /// The bodies of requests with a key are held until all of them came.
 #[test]
 fn bodies_that_are_held_have_their_bounds() {
-    let app = app_within(GUESTS[0], "concurrency = 8, request = \"64MiB\"", "");
+    let limits = r#"concurrency = 8, request = "64MiB", timeout = "5min""#;
+    let app = app_within(GUESTS[0], limits, "");
     let host = up(&app);
     let large = keyed(&host, "large", "/work", &"x".repeat((16 << 20) + 1));
     assert!(large.starts_with("HTTP/1.1 413"), "{large}");

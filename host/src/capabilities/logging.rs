@@ -153,7 +153,7 @@ impl GuestLog {
         let bytes = text.len() + KEEPING;
         if self.state().take(bytes) == bytes {
             let text = visible(&text);
-            self.keep(text.clone());
+            self.keep(None, text.clone());
             self.write(RecordKind::Host { level, text });
         }
         self.say_when_full();

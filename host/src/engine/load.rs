@@ -852,7 +852,7 @@ fn choose(function: &Function, handlers: &Handlers) -> Result<Kind, LoadError> {
 /// What bytes that don't load probably are.
 fn hint(wasm: &[u8], reason: &str) -> &'static str {
     match wasm.get(..8) {
-        _ if reason.contains("unexpected end") => {
+        _ if reason.contains("unexpected end") || reason.contains("out of bounds") => {
             "its file breaks off; build the component again, or copy it again"
         }
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {

@@ -34,7 +34,7 @@ pub fn read_back() -> Ended {
 
 pub fn removals() -> Ended {
     let bucket = Bucket::open("out")?;
-    for number in 0..50_000 {
+    for number in 0..9_000 {
         bucket.remove(format!("{number}"))?;
     }
     Ok(())
@@ -42,7 +42,7 @@ pub fn removals() -> Ended {
 
 pub fn messages() -> Ended {
     let topic = Topic::open("out")?;
-    for _ in 0..200_000 {
+    for _ in 0..9_000 {
         topic.publish("")?;
     }
     Ok(())
@@ -113,7 +113,7 @@ pub fn far_future() -> Ended {
 
 pub fn values() -> Ended {
     let values = KeyValue::open("out")?;
-    for number in 0..50_000 {
+    for number in 0..9_000 {
         values.set(format!("{number}"), "")?;
     }
     Ok(())

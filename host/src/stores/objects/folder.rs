@@ -576,8 +576,11 @@ impl Inner {
     /// A rename is durable once its directory is synced. One that is gone by now has nothing to sync.
     fn sync_dir(&self, place: &Place, key: &str) -> Result<(), ObjectError> {
         let path = if key.is_empty() { "." } else { key };
-        let folder = place.dir.open_dir(path);
-        match folder.and_then(|folder| folder.into_std_file().sync_all()) {
+        let mut options = OpenOptions::new();
+        // Whatever lies there, opening it doesn't wait.
+        options.read(true).custom_flags(nonblock());
+        let folder = place.dir.open_with(path, &options);
+        match folder.and_then(|folder| folder.sync_all()) {
             Err(error) if !is_absent(&error) => Err(self.failed("sync the folder", path, &error)),
             _ => Ok(()),
         }

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub enum TlsError {
     /// A file that can't be read.
     #[error("`http.tls`: {0}")]
-    Read(#[from] FileError),
+    Read(FileError),
     /// A file that isn't what it is to be.
     #[error("`http.tls`: {} {problem}", .path.display())]
     Content {
@@ -157,7 +157,7 @@ impl ResolvesServerCert for Certificate {
 }
 
 fn read(files: &TlsConfig, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let text = |path: &PathBuf| files::read(path, files::TEXT);
+    let text = |path: &PathBuf| files::read(path, files::TEXT).map_err(TlsError::Read);
     let wrong = |path: &PathBuf, problem: String| TlsError::Content {
         path: path.clone(),
         problem,
