@@ -71,7 +71,11 @@ fn advice(manifest: &Manifest, function: &Function) -> Vec<String> {
         return advice;
     };
     // It was loaded before, so that it is there and not too large.
-    let wasm = files::read(&manifest.root.join(&function.component), MAX_COMPONENT_BYTES).unwrap_or_default();
+    let wasm = files::read(
+        &manifest.root.join(&function.component),
+        MAX_COMPONENT_BYTES,
+    )
+    .unwrap_or_default();
     let own = routes_of(&wasm);
     if own.is_empty() {
         return advice;

@@ -9,14 +9,13 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{MAX_COMPONENT_BYTES, Verdict};
 use super::output::{print_json, print_line, table};
+use super::{MAX_COMPONENT_BYTES, Verdict};
 use crate::config;
 use crate::engine::{Interface, Interfaces};
 use crate::files;
 use facts::{Facts, Offer};
 use world::{Fit, World};
-
 
 /// A host that runs components of HTTP functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -22,7 +22,8 @@ use crate::clock::Timestamp;
 use crate::config::{Format, Ingress, Manifest};
 use crate::events::{Events, PublishError};
 use crate::ports::{
-    Accepted, Fetch, IncomingBody, Level, QueueError, ResponseBody, plain, shorten_in_place, visible,
+    Accepted, Fetch, IncomingBody, Level, QueueError, ResponseBody, plain, shorten_in_place,
+    visible,
 };
 use crate::triggers::ingress::auth::Unauthorized;
 use crate::triggers::ingress::{Batch, DecodeError, Posted, decode};
