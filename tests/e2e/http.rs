@@ -416,7 +416,8 @@ fn a_fault_of_an_answer_is_told_with_its_cost() {
             PROBES[1],
             &[
                 ("/error", "502", "ConfigurationError"),
-                ("/short", "502", "told a length"),
+                // wasmtime counts the bytes of a 0.3 body itself.
+                ("/short", "502", "HttpProtocolError"),
             ],
         ),
     ] {

@@ -190,6 +190,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("ingress", "[[ingress]]"),
     ("path", "\"/var/lib/photos\""),
     ("url", "\"s3://photos\""),
+    ("unfinished", "[\".part\", \".tmp\"]"),
+    ("settle", "\"2s\""),
     ("http.listen", "\"127.0.0.1:3000\""),
     (
         "http.tls",
@@ -220,6 +222,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "function.grants",
         "{ read = [\"photos\"], write = [\"thumbs\"] }",
     ),
+    ("function.targets", "[\"spin\", \"wasmtime\"]"),
     ("function.config", "{ sizes = \"256\" }"),
     ("function.environment", "{ LANG = \"C\" }"),
     ("function.allow-loop", "3"),
@@ -240,6 +243,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("on.order-by", "\"key\""),
     ("limits.fuel", "10_000_000_000"),
     ("limits.concurrency", "8"),
+    ("limits.effects", "10_000"),
     ("limits.staging", "\"256MiB\""),
     ("limits.log", "\"64KiB\""),
     ("limits.host-calls", "\"1GiB\""),
@@ -358,8 +362,8 @@ mod tests {
                 "kinglet.toml:6:1: there is no key `fuel` in `function`; known are `name`",
             ),
             (
-                "[[function]]\nname = \"g\"",
-                "kinglet.toml:6:1: `function` has no `component`; add it, as `component = \
+                "on = { message = \"t\" }\n[[function]]\nname = \"g\"",
+                "kinglet.toml:7:1: `function` has no `component`; add it, as `component = \
                  \"thumbnail.wasm\"`",
             ),
             (

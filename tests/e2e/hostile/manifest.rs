@@ -52,7 +52,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("grants.read", "[\"in\"]", Kind::Buckets),
     ("grants.write", "[\"out\"]", Kind::Buckets),
     ("grants.publish", "[\"told\"]", Kind::Names),
-    ("grants.keyvalue", "[\"counters\"]", Kind::Names),
+    ("grants.keyvalue", "[\"counters\"]", Kind::Keyvalues),
     (
         "grants.http",
         "[\"https://api.example.com\"]",
@@ -94,6 +94,7 @@ enum Kind {
     Bucket,
     Text,
     Texts,
+    Keyvalues,
     Names,
     Buckets,
     Path,
@@ -171,6 +172,8 @@ impl Kind {
             Self::Text => &[NEVER_TEXT, &["[\"a\"]"]],
             Self::Path => &[&["-1", "7", "true", "[]", "{}"]],
             Self::Texts => &[NEVER_TEXT],
+            // The name `""` opens the bucket `default`.
+            Self::Keyvalues => &[NEVER_TEXT, &["\"a b\"", "[\"a\", \"a b\"]", "[[\"a\"]]"]],
             Self::Names => &[NEVER_TEXT, ODD, &["[\"a\", \"a b\"]", "[[\"a\"]]"]],
             Self::Buckets => &[
                 NEVER_TEXT,

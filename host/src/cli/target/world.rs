@@ -73,18 +73,18 @@ impl World {
         } else {
             return Ok(Fit::Unknown("it is for handlers of requests".to_owned()));
         };
-        let types = validated(self.encoded)?;
+        let types = validated(&[self.encoded])?;
         let id = world_type(&types, world).with_context(|| format!("no world {world}"))?;
         let names = match names(&types, id, interfaces) {
             Ok(names) => names,
             Err(reason) => return Ok(Fit::Unknown(reason)),
         };
         let renamed = Renamed { names, depth: 0 }.encode(wasm)?;
-        let mut root = ComponentBuilder::default();
-        root.component_raw(None, &renamed);
-        let own = validated(&root.finish())?;
-        let component = own.as_ref().component_at(0);
-        let mut subtypes = SubtypeCx::new_with_refs(own.as_ref(), types.as_ref());
+        // Types are compared within one validation.
+        let types = validated(&[self.encoded, &renamed])?;
+        let id = world_type(&types, world).with_context(|| format!("no world {world}"))?;
+        let component = types.as_ref().component_at(1);
+        let mut subtypes = SubtypeCx::new_with_refs(types.as_ref(), types.as_ref());
         Ok(match subtypes.component_type(component, id, 0) {
             Ok(()) => Fit::Good,
             Err(error) => Fit::Bad(visible(error.message())),
@@ -94,23 +94,29 @@ impl World {
     /// Returns the names that a world imports and exports.
     #[cfg(test)]
     pub fn names(&self, world: &str) -> (Vec<String>, Vec<String>) {
-        let types = validated(self.encoded).unwrap();
+        let types = validated(&[self.encoded]).unwrap();
         let id = world_type(&types, world).unwrap();
         let imports = types[id].imports.keys().cloned().collect();
         (imports, types[id].exports.keys().cloned().collect())
     }
 }
 
-fn validated(wasm: &[u8]) -> anyhow::Result<Types> {
+/// Validates components as the parts of one.
+fn validated(parts: &[&[u8]]) -> anyhow::Result<Types> {
+    let mut root = ComponentBuilder::default();
+    for part in parts {
+        root.component_raw(None, part);
+    }
     let mut validator = Validator::new_with_features(WasmFeatures::all());
-    Ok(validator.validate_all(wasm)?)
+    Ok(validator.validate_all(&root.finish())?)
 }
 
-/// A package has for each world a type of a component that exports it.
+/// Finds a world in the package that is the first part. A package has for each world a type of a
+/// component that exports it.
 fn world_type(types: &Types, world: &str) -> Option<ComponentTypeId> {
     let types: TypesRef<'_> = types.as_ref();
-    let ComponentEntityType::Type { referenced, .. } = types.component_item_for_export(world)?.ty
-    else {
+    let published = &types[types.component_at(0)];
+    let ComponentEntityType::Type { referenced, .. } = published.exports.get(world)?.ty else {
         return None;
     };
     let ComponentAnyTypeId::Component(package) = referenced else {

@@ -131,7 +131,7 @@ fn what_cannot_be_served_is_refused_by_its_name() {
             "name = \"my links\"",
             "application.name: \"my links\"",
         ),
-        ("name = \"links\"", "nmae = \"links\"", "spin.toml:4:1: "),
+        ("name = \"links\"", "nmae = \"links\"", "spin.toml:4:"),
         ("base = \"/v1\"", "bsae = \"/v1\"", "bsae"),
         (
             "[variables]",

@@ -230,8 +230,9 @@ async fn conditions_and_impossible_keys_are_found_before_the_decision() {
     put(&dir, "there", "1");
     put(&dir, "folder/x", "1");
     let etag = bucket.head("there").await.unwrap().etag;
+    let staged = stage(&bucket, draft("there", Condition::None), "body").await;
     let prepare = async |key: &str, condition: Condition| {
-        let (token, key) = ("t".to_owned(), key.to_owned());
+        let (token, key) = (staged.token.clone(), key.to_owned());
         bucket
             .prepare(&IntendedChange::Write {
                 token,

@@ -128,7 +128,7 @@ fn open(dir: &Path, name: &str) -> Result<File, QueueError> {
     }
     crate::stores::folders::make(dir).map_err(|error| failed(dir, &error))?;
     files::append(&dir.join(name)).map_err(|error| QueueError::Failed {
-        reason: error.to_string(),
+        reason: format!("can't write folder {}: {error}", dir.display()),
     })
 }
 
