@@ -105,7 +105,7 @@ mod tests {
         let folders = format!("{}/", "d".repeat(250)).repeat(4);
         let short = output_key(&format!("{folders}a"), ENDING).unwrap();
         assert_eq!(short, format!("{folders}a{ENDING}"));
-        let error = output_key(&format!("{folders}abcdefgh"), ENDING).unwrap_err();
+        let error = output_key(&format!("{folders}abcdefghi"), ENDING).unwrap_err();
         assert!(error.to_string().contains("1004 bytes"), "{error}");
     }
 }

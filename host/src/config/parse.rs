@@ -367,7 +367,7 @@ mod tests {
                  \"thumbnail.wasm\"`",
             ),
             (
-                "[http]\nlisten = 3000",
+                "on = { message = \"t\" }\n[http]\nlisten = 3000",
                 "`http.listen` is 3000, which isn't text; write it as `listen = \
                  \"127.0.0.1:3000\"`",
             ),
