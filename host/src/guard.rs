@@ -274,4 +274,15 @@ mod tests {
             "{error}"
         );
     }
+
+    #[test]
+    fn the_security_model_has_each() {
+        const PAGE: &str = include_str!("../../docs/src/security/model.md");
+        for guard in Guard::ALL {
+            assert!(
+                PAGE.contains(&format!("`{guard}`")),
+                "the model lacks {guard}"
+            );
+        }
+    }
 }
