@@ -359,13 +359,8 @@ fn a_component_with_too_much_in_it_is_refused_with_the_figures() {
     )
     .unwrap();
     for (count, section, figures) in [
-        (9, &[][..], ["9 core module instances", "maximum of 8"]),
-        (
-            3,
-            &[5, 3, 1, 0, 1],
-            ["3 Wasm linear memories", "maximum of 2"],
-        ),
-        (7, &[4, 4, 1, 0x70, 0, 1], ["7 tables", "maximum of 6"]),
+        (9, &[5, 3, 1, 0, 1][..], ["9 linear memories", "may have 8"]),
+        (33, &[4, 4, 1, 0x70, 0, 1], ["33 tables", "may have 32"]),
     ] {
         app.put("large.wasm", of_modules(count, section));
         let refused = app.kinglet(&["up"]).expect(2);
@@ -416,7 +411,7 @@ fn a_guard_can_be_off_in_a_test_and_that_is_said() {
     );
     let app = App::new(&staging);
     let mut host = app.up_without("staging");
-    let warned = |line: &String| line.starts_with("WARNING") && line.contains("`staging` is OFF");
+    let warned = |line: &String| line.contains("`staging` is OFF");
     assert!(host.lines.iter().any(warned), "{:?}", host.lines);
     app.put("in/large", [0; 20_000]);
     assert_eq!(host.outcome_of("copy", "large")["outcome"], "done");

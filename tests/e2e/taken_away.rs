@@ -12,13 +12,13 @@ use crate::http::{send, up};
 
 const COPY: &str = r#"
     [buckets.photos]
-    [buckets.thumbs]
+    [buckets.out]
     [[function]]
     name = "copy"
     component = "guest:copy"
     on = { object-created = "photos" }
     retry = { attempts = 1, backoff = "1ms..20ms" }
-    grants = { read = ["photos"], write = ["thumbs"] }
+    grants = { read = ["photos"], write = ["out"] }
 "#;
 
 /// `echo` logs what is posted to `/orders`.
@@ -221,21 +221,21 @@ fn a_bucket_that_is_removed_is_in_use_again_once_it_is_back() {
     let mut host = app.up();
     app.put("photos/a", "1");
     host.outcome_of("copy", "a");
-    fs::remove_dir_all(app.path("thumbs")).unwrap();
+    fs::remove_dir_all(app.path("out")).unwrap();
     app.put("photos/b", "1");
     let failed = host.until(|r| r["kind"] == "outcome" && r["subject"] == "b");
     assert_eq!(failed["outcome"], "fault", "{failed}");
-    let advice = said(&mut host, "thumbs was removed");
+    let advice = said(&mut host, "out was removed");
     app.bounded(&["status"])
         .expect(1)
-        .says(&["thumbs was removed"]);
+        .says(&["out was removed"]);
     follow(&app, &advice);
     assert_eq!(host.outcome_of("copy", "b")["outcome"], "done");
-    host.until(|r| r["kind"] == "host" && text(r, "text").contains("\"thumbs\" is back"));
+    host.until(|r| r["kind"] == "host" && text(r, "text").contains("\"out\" is back"));
     app.bounded(&["status"]).expect(0);
     let ended = host.stop();
-    assert_eq!(times(&ended.records, "thumbs was removed"), 1);
-    assert_eq!(app.keys("thumbs"), ["b"]);
+    assert_eq!(times(&ended.records, "out was removed"), 1);
+    assert_eq!(app.keys("out"), ["b"]);
     // The next start takes it.
     app.up().stop();
 }
@@ -292,7 +292,7 @@ fn an_empty_folder_is_not_taken_for_the_bucket_and_the_bucket_is_when_it_is_back
 fn a_folder_of_staged_objects_that_is_removed_is_made_again() {
     let app = App::new(COPY);
     let mut host = app.up();
-    fs::remove_dir_all(app.path("thumbs/.kinglet-staging")).unwrap();
+    fs::remove_dir_all(app.path("out/.kinglet-staging")).unwrap();
     app.put("photos/a", "1");
     assert_eq!(host.outcome_of("copy", "a")["outcome"], "done");
     host.stop();

@@ -105,10 +105,7 @@ fn path_from<'a>(
     mut rest: &'a [TokenTree],
     paths: &mut Vec<Vec<String>>,
 ) -> &'a [TokenTree] {
-    loop {
-        let [TokenTree::Punct(a), TokenTree::Punct(b), next, after @ ..] = rest else {
-            break;
-        };
+    while let [TokenTree::Punct(a), TokenTree::Punct(b), next, after @ ..] = rest {
         if a.as_char() != ':' || b.as_char() != ':' {
             break;
         }
