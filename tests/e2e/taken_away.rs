@@ -31,7 +31,7 @@ fn orders() -> App {
 
 fn post(host: &Host, id: &str) -> String {
     let event = format!(
-        r#"{{"specversion":"1.0","id":"{id}","source":"/shop","type":"order","data":"{id}"}}"#
+        r#"{{"specversion":"1.0","id":"{id}","source":"/shop","type":"order","datacontenttype":"text/plain","data":"{id}"}}"#
     );
     let length = event.len();
     send(

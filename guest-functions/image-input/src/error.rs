@@ -104,10 +104,12 @@ impl Rejection {
             let io_ended = current
                 .downcast_ref::<io::Error>()
                 .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
-            let gif_ended = matches!(
-                current.downcast_ref::<gif::DecodingError>(),
-                Some(gif::DecodingError::UnexpectedEof)
-            );
+            let gif_ended = match current.downcast_ref::<gif::DecodingError>() {
+                Some(gif::DecodingError::UnexpectedEof) => true,
+                // A frame's data that end before its last row have no type of their own.
+                Some(error) => error.to_string() == "image truncated",
+                None => false,
+            };
             if io_ended || gif_ended {
                 return Self::Truncated { format };
             }

@@ -53,7 +53,10 @@ impl Schedule {
         if self.has_fixed_times() {
             return millis(self.last_fixed(until, zone)?);
         }
-        let mut last = self.cron.find_previous_occurrence(&zone.at(until), true).ok()?;
+        let mut last = self
+            .cron
+            .find_previous_occurrence(&zone.at(until), true)
+            .ok()?;
         // In a repeated hour the search begins in the second pass, which may be yet to come.
         while last.timestamp() > until {
             last = self.cron.find_previous_occurrence(&last, false).ok()?;

@@ -222,24 +222,20 @@ impl Look<'_> {
             }
             delivery == *put_in
         };
-        let follows = self.followers.iter().position(|accept| {
-            accept.event == delivery.event && accept.functions.contains(&delivery.function)
-        });
-        if let Some(at) = follows {
-            self.followers.swap_remove(at);
-            return;
-        }
         // A store's file may have been changed for another's, or its log be cut short.
         let put_in = |base: &Base| {
             let now = base.deliveries.get(&delivery.seq);
             let then = base.earlier.get(&delivery.seq);
             now.into_iter().chain(then).any(same)
         };
-        let followers = &self.followers;
-        assert!(
-            bases().iter().any(put_in),
-            "{delivery:?} differs; followers: {followers:?}"
-        );
+        if bases().iter().any(put_in) {
+            return;
+        }
+        let follows = self.followers.iter().position(|accept| {
+            accept.event == delivery.event && accept.functions.contains(&delivery.function)
+        });
+        let follows = follows.unwrap_or_else(|| panic!("{delivery:?} differs"));
+        self.followers.swap_remove(follows);
     }
 
     /// Where rows alone were changed, all others are there.
