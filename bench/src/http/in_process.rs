@@ -20,7 +20,7 @@ use kinglet::app::App;
 use kinglet::clock::Clock;
 use kinglet::config::Manifest;
 use kinglet::engine::{Cache, Compiler, Engine};
-use kinglet::ports::{Afterwards, HttpHandler};
+use kinglet::ports::{Afterwards, HttpHandler, IncomingBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -58,6 +58,7 @@ async fn ours(engine: &Arc<Engine>, span: Duration) -> Result<f64> {
     let service = service_fn(|request: Request<Incoming>| {
         let (engine, function) = (Arc::clone(engine), Arc::clone(&function));
         let afterwards = Arc::clone(&afterwards);
+        let request = request.map(IncomingBody::from);
         async move { Ok::<_, Infallible>(engine.respond(function, request, afterwards).await) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(server), service);

@@ -115,14 +115,14 @@ fn validated(parts: &[&[u8]]) -> anyhow::Result<Types> {
 /// component that exports it.
 fn world_type(types: &Types, world: &str) -> Option<ComponentTypeId> {
     let types: TypesRef<'_> = types.as_ref();
-    let published = &types[types.component_at(0)];
+    let published = types.get(types.component_at(0))?;
     let ComponentEntityType::Type { referenced, .. } = published.exports.get(world)?.ty else {
         return None;
     };
     let ComponentAnyTypeId::Component(package) = referenced else {
         return None;
     };
-    match types[package].exports.values().next()?.ty {
+    match types.get(package)?.exports.values().next()?.ty {
         ComponentEntityType::Component(id) => Some(id),
         _ => None,
     }
