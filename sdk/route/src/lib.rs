@@ -234,8 +234,6 @@ fn matched<'a>(route: &'a str, path: &'a str) -> Option<(Vec<Part>, Parameters<'
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
     use super::*;
 
     #[test]

@@ -84,7 +84,7 @@ fn work(event: &str) -> Result<(), Failure> {
     let messages: u32 = Config::get_or("messages", 0)?;
     for part in 0..messages {
         // Large ones are accepted in steps of their own.
-        let padding = if random() % 8 == 0 { LARGE } else { 0 };
+        let padding = if random().is_multiple_of(8) { LARGE } else { 0 };
         let body = format!("{event}.{part}~{run}\n{}", " ".repeat(padding));
         Topic::open("parts")?.publish(body)?;
     }

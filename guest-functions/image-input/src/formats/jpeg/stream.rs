@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn parts_are_read_as_one() {
-        let mut stream = CheckedStream::new(b"abJUNKcdef", &[2..6], &[8]);
+        let mut stream = CheckedStream::new(b"abJUNKcdef", std::slice::from_ref(&(2..6)), &[8]);
         let whole = [b"abcd", NO_CODE, b"ef"].concat();
         let mut read = Vec::new();
         assert!(matches!(stream.read_remaining(&mut read), Ok(len) if len == whole.len()));
